@@ -1,0 +1,146 @@
+"""The model card: what an engine file is, and what it needs to be fed.
+
+It travels inside the ONNX file as JSON (metadata key `METADATA_KEY`) and stands beside the engine as ``card.toml``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from deepbid_rt.errors import EngineError
+from deepbid_rt.frame import Layout
+
+CARD_VERSION = 1
+METADATA_KEY = "deepbid_rt.card"
+
+Kind = Literal["window", "echo"]
+OffsetRule = Literal["calibrate", "fixed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """How raw counts become network units: ``(counts - offset) / scale``, constant for a whole series."""
+
+    rule: OffsetRule = "calibrate"
+    """``calibrate``: offset and scale are measured once on the first frames. ``fixed``: they stand in the card."""
+    frames: int = 32
+    """Frames of one plane that calibration looks at (about one second at 30 Hz)."""
+    offset: float = 0.0
+    """Counts, for ``fixed``."""
+    scale: float = 1.0
+    """Counts per network unit, for ``fixed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What an engine is. Checked on construction, then frozen."""
+
+    name: str
+    kind: Kind
+    scan: tuple[Layout, ...] = ("collinear", "ordinary")
+    """Layouts the engine was trained for."""
+    window: int = 1
+    """Frames of one inference (T)."""
+    hop: int = 1
+    """Frames between two inferences, and frames answered by each."""
+    look_ahead: int = 0
+    """Frames after the answered ones that the network sees."""
+    grid: int = 1
+    """Lines and pixels are padded to a multiple of this."""
+    normalization: Normalization = field(default_factory=Normalization)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Where the weights come from: recipe digest, recordings, steps, held-out loss."""
+    version: int = CARD_VERSION
+
+    def __post_init__(self) -> None:
+        problems = [
+            (self.version != CARD_VERSION, f"version {self.version}", f"version {CARD_VERSION}"),
+            (self.kind not in get_args(Kind), f"kind {self.kind!r}", f"one of {', '.join(get_args(Kind))}"),
+            (not self.name, "no name", "a name"),
+            (
+                not self.scan or any(s not in get_args(Layout) for s in self.scan),
+                f"scan {self.scan}",
+                f"some of {', '.join(get_args(Layout))}",
+            ),
+            (self.grid < 1, f"grid {self.grid}", "at least 1"),
+            (
+                not 1 <= self.hop <= self.window - self.look_ahead or self.look_ahead < 0,
+                f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead}",
+                "1 <= hop <= window - look-ahead",
+            ),
+            (
+                self.kind == "window" and (self.window % self.grid or self.hop % self.grid or self.look_ahead < 8),
+                f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead} on grid {self.grid}",
+                "window and hop to be multiples of the grid and a look-ahead of at least 8 frames",
+            ),
+            (
+                self.normalization.rule not in get_args(OffsetRule),
+                f"offset rule {self.normalization.rule!r}",
+                f"one of {', '.join(get_args(OffsetRule))}",
+            ),
+            (
+                self.normalization.scale <= 0 or self.normalization.frames < 1,
+                f"scale {self.normalization.scale} and {self.normalization.frames} calibration frames",
+                "a positive scale and at least 1 frame",
+            ),
+        ]
+        for wrong, came, expected in problems:
+            if wrong:
+                raise EngineError(
+                    f"the model card of {self.name!r} says {came}",
+                    expected=expected,
+                    todo="export the engine again with this version of deepbid-rt",
+                )
+
+    @property
+    def delay(self) -> int:
+        """Frames of one plane that come after a frame before its answer is ready, at most (once calibrated)."""
+        return self.hop + self.look_ahead - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON and TOML; `from_dict` is the exact inverse."""
+        data = dataclasses.asdict(self)
+        data["scan"] = list(self.scan)
+        return data
+
+    def to_json(self) -> str:
+        """Return the card as it stands in an ONNX file."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelCard:
+        """Read a card from plain data. Raises `EngineError` naming the first wrong key or value."""
+        try:
+            fields = dict(data)
+            fields["scan"] = tuple(fields.get("scan", ("collinear", "ordinary")))
+            fields["normalization"] = Normalization(**fields.get("normalization", {}))
+            return cls(**fields)
+        except TypeError as error:
+            raise EngineError(
+                f"a model card that cannot be read ({error})",
+                expected=f"the fields of card version {CARD_VERSION}",
+                todo="export the engine again with this version of deepbid-rt",
+            ) from error
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card from an ONNX file's metadata. Raises `EngineError` when it is not a card."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise EngineError(
+                f"a model card that is not JSON ({error})",
+                expected="the JSON object that deepbid-rt export writes",
+                todo="export the engine again",
+            ) from error
+        if not isinstance(data, dict):
+            raise EngineError(
+                f"a model card that is a JSON {type(data).__name__}",
+                expected="the JSON object that deepbid-rt export writes",
+                todo="export the engine again",
+            )
+        return cls.from_dict(data)

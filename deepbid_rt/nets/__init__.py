@@ -1,0 +1,1 @@
+"""Networks (the only packages importing torch are this one, ``train`` and the torch runtime)."""
