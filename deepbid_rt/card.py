@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -27,8 +28,8 @@ class Normalization:
 
     rule: OffsetRule = "calibrate"
     """``calibrate``: offset and scale are measured once on the first frames. ``fixed``: they stand in the card."""
-    frames: int = 32
-    """Frames of one plane that calibration looks at (about one second at 30 Hz)."""
+    frames: int = 16
+    """Frames of one plane that calibration looks at. Up to ``delay + 1`` frames it delays no answer."""
     offset: float = 0.0
     """Counts, for ``fixed``."""
     scale: float = 1.0
@@ -66,6 +67,11 @@ class ModelCard:
                 f"scan {self.scan}",
                 f"some of {', '.join(get_args(Layout))}",
             ),
+            (
+                any(not isinstance(n, int) for n in (self.window, self.hop, self.look_ahead, self.grid)),
+                f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead}, grid {self.grid}",
+                "whole numbers",
+            ),
             (self.grid < 1, f"grid {self.grid}", "at least 1"),
             (
                 not 1 <= self.hop <= self.window - self.look_ahead or self.look_ahead < 0,
@@ -73,7 +79,7 @@ class ModelCard:
                 "1 <= hop <= window - look-ahead",
             ),
             (
-                self.kind == "window" and (self.window % self.grid or self.hop % self.grid or self.look_ahead < 8),
+                self.kind == "window" and (self.window % max(self.grid, 1) or self.hop % max(self.grid, 1) or self.look_ahead < 8),
                 f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead} on grid {self.grid}",
                 "window and hop to be multiples of the grid and a look-ahead of at least 8 frames",
             ),
@@ -83,7 +89,7 @@ class ModelCard:
                 f"one of {', '.join(get_args(OffsetRule))}",
             ),
             (
-                self.normalization.scale <= 0 or self.normalization.frames < 1,
+                not 0 < self.normalization.scale < math.inf or self.normalization.frames < 1,
                 f"scale {self.normalization.scale} and {self.normalization.frames} calibration frames",
                 "a positive scale and at least 1 frame",
             ),

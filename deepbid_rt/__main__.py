@@ -1,0 +1,5 @@
+"""``python -m deepbid_rt``."""
+
+from deepbid_rt.cli import main
+
+main()

@@ -1,0 +1,137 @@
+"""Strokes that a drawn piece of brain is made of: random fields, somata, dendrites and tubes, as small images.
+
+Knows nothing of where the strokes go, of time, scanning or noise.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+Image = NDArray[np.float32]
+
+
+def field(rng: np.random.Generator, shape: tuple[int, int], scale_px: float, stretch: float = 1.0) -> Image:
+    """Draw a smooth random field of mean 0 and standard deviation 1.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of the white noise, and of the direction when `stretch` is not 1.
+    shape : (int, int)
+        Lines and pixels.
+    scale_px : float
+        Standard deviation of the Gaussian that smooths it, pixels.
+    stretch : float
+        How many times longer than `scale_px` it is along one direction.
+    """
+    padded = (fft.next_fast_len(shape[0], real=True), fft.next_fast_len(shape[1], real=True))
+    angle = rng.uniform(0, math.pi)
+    fy, fx = np.fft.fftfreq(padded[0])[:, None], np.fft.rfftfreq(padded[1])[None, :]
+    along, across = fy * math.sin(angle) + fx * math.cos(angle), fy * math.cos(angle) - fx * math.sin(angle)
+    radius = (along * stretch) ** 2 + across**2
+    low_pass = np.exp(-2 * (math.pi * scale_px) ** 2 * radius).astype(np.float32)
+    noise = fft.rfft2(rng.standard_normal(padded, dtype=np.float32)) * low_pass
+    out = fft.irfft2(noise, s=padded)[: shape[0], : shape[1]]
+    out -= out.mean()
+    return np.asarray(out / max(float(out.std()), 1e-6), np.float32)
+
+
+def blur(image: Image, sigma_px: float) -> Image:
+    """Smooth an image with a Gaussian; it goes on periodically beyond its edges."""
+    fy, fx = np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None, :]
+    low_pass = np.exp(-2 * (math.pi * sigma_px) ** 2 * (fy**2 + fx**2)).astype(np.float32)
+    return np.asarray(fft.irfft2(fft.rfft2(image) * low_pass, s=image.shape), np.float32)
+
+
+def soma(rng: np.random.Generator, radius_px: float, psf_px: float) -> tuple[Image, Image]:
+    """Draw a soma in the middle of a square: bright ring, dark nucleus.
+
+    Returns
+    -------
+    light, body : ndarray, (h, h), float32
+        Brightness, at most about 1; and 1 where the cell displaces the tissue around it.
+    """
+    half = math.ceil(1.6 * radius_px + 3 * psf_px)
+    y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
+    angle = np.arctan2(y, x)
+    wobble = sum(rng.normal(0, 0.12 / k) * np.cos(k * angle + rng.uniform(0, 2 * math.pi)) for k in (2, 3, 4))
+    edge = radius_px * (1 + np.asarray(wobble))
+    body = _inside(np.hypot(y, x), edge, psf_px)
+    off_y, off_x = rng.normal(0, 0.12 * radius_px, 2)
+    hollow = rng.uniform(0.3, 1.0) * _inside(np.hypot(y - off_y, x - off_x), rng.uniform(0.5, 0.75) * edge, psf_px)
+    grain = np.exp(0.2 * field(rng, body.shape, max(psf_px, 0.25 * radius_px)))
+    return np.asarray(body * (1 - hollow) * grain, np.float32), np.asarray(body, np.float32)
+
+
+def path(
+    rng: np.random.Generator, start: tuple[float, float], heading: float, length: int, curl: float
+) -> NDArray[np.float64]:
+    """Walk `length` steps of one pixel along a wandering course; `curl` is the turn per step, radians rms."""
+    turn = np.cumsum(rng.normal(0, curl, length))
+    turn += 12 * curl * np.sin(np.arange(length) * rng.uniform(0.02, 0.06) + rng.uniform(0, 2 * math.pi))
+    course = heading + turn - turn[0]
+    steps = np.stack([np.sin(course), np.cos(course)])
+    return np.asarray(np.array(start)[:, None] + np.cumsum(steps, axis=1))
+
+
+def dendrite(rng: np.random.Generator, radius_px: float, psf_px: float) -> tuple[Image, int, int]:
+    """Draw a beaded process that leaves a soma at (0, 0); returns it with the place (y, x) of its corner."""
+    heading, length = rng.uniform(0, 2 * math.pi), int(radius_px * rng.uniform(4, 14))
+    y, x = path(rng, (0.0, 0.0), heading, length, 0.06)
+    y, x = y + radius_px * math.sin(heading), x + radius_px * math.cos(heading)
+    pad = math.ceil(4 * psf_px) + 1
+    top, left = math.floor(y.min()) - pad, math.floor(x.min()) - pad
+    image = np.zeros((math.ceil(y.max()) + pad - top + 1, math.ceil(x.max()) + pad - left + 1), np.float32)
+    beads = np.exp(rng.normal(0, 0.4, length)) * np.linspace(1.0, 0.4, length) * (1 + 2 * (rng.random(length) < 0.06))
+    np.add.at(image, (np.rint(y).astype(int) - top, np.rint(x).astype(int) - left), beads.astype(np.float32))
+    # Blurred to the optical width and scaled so that the middle of a smooth process has brightness 1.
+    sigma = psf_px * rng.uniform(1.0, 1.4)
+    return blur(image, sigma) * np.float32(math.sqrt(2 * math.pi) * sigma), top, left
+
+
+def tube(
+    course: NDArray[np.float64], radius_px: float, shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Measure every pixel of an image against a course.
+
+    Parameters
+    ----------
+    course : ndarray, (2, points), float64
+        Points (y, x), about one pixel apart.
+    radius_px : float
+        Pixels further than this from the course are left out.
+    shape : (int, int)
+        Lines and pixels of the image.
+
+    Returns
+    -------
+    distance, along, side : ndarray, (Y, X), float32
+        Distance to the nearest point (infinite where left out), number of that point, and the signed distance
+        to its left (-) or right (+).
+    """
+    distance = np.full(shape, np.inf, np.float32)
+    along, side = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    tangent = np.gradient(course, axis=1)
+    reach = math.ceil(radius_px)
+    for i, (cy, cx) in enumerate(course.T):
+        y0, y1 = max(0, int(cy) - reach), min(shape[0], int(cy) + reach + 2)
+        x0, x1 = max(0, int(cx) - reach), min(shape[1], int(cx) + reach + 2)
+        if y0 >= y1 or x0 >= x1:
+            continue
+        dy, dx = np.arange(y0, y1)[:, None] - cy, np.arange(x0, x1)[None, :] - cx
+        here = np.hypot(dy, dx)
+        patch = np.s_[y0:y1, x0:x1]
+        nearer = (here < distance[patch]) & (here <= radius_px)
+        distance[patch][nearer] = here[nearer]
+        along[patch][nearer] = i
+        side[patch][nearer] = (dx * tangent[0, i] - dy * tangent[1, i])[nearer]
+    return distance, along, side
+
+
+def _inside(distance: NDArray[np.floating], edge: NDArray[np.floating], psf_px: float) -> NDArray[np.floating]:
+    """1 within the edge, 0 outside, as soft as the optics."""
+    return 1 / (1 + np.exp(np.clip((distance - edge) / (0.6 * psf_px), -30, 30)))

@@ -1,0 +1,209 @@
+"""``deepbid-rt demo``: a simulated microscope, served live, recorded, and judged against the truth."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from deepbid_rt.cli import options as o
+from deepbid_rt.cli.output import number, print_json, print_table, say
+from deepbid_rt.cli.session import Outcome, Plan, run_session
+from deepbid_rt.errors import EngineError, StageError
+from deepbid_rt.evaluate import evaluate
+from deepbid_rt.movie import Movie
+from deepbid_rt.picture import side_by_side
+from deepbid_rt.pipeline import Limits
+from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes import engine_digest, load_engine
+from deepbid_rt.sidecar import read_sidecar
+from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.zmq_io import ZmqSink, ZmqSource
+
+SIZES = (512, 384, 320, 256, 192, 160, 128, 112, 96, 80, 64)
+HEADROOM = 1.6
+"""The engine alone must be this much faster than the stream: the rest of the machine wants its share."""
+SEED = 3
+"""Of a movie that no shipped engine was trained on."""
+VIEWS = 2
+
+
+def run(
+    engine_name: o.EngineOption = o.ENGINE_DEFAULT,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Length of the simulated session.")] = 20.0,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Lines and pixels; what the engine sustains if left out.")
+    ] = None,
+    rate_hz: o.RateOption = 30.0,
+    out: Annotated[Path, typer.Option("--out", help="Folder for recording and picture.")] = Path("demo"),
+    precision: o.PrecisionOption = o.Precision.AUTO,
+    threads: o.ThreadsOption = 0,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show live denoising without a microscope: simulate, stream over TCP, denoise, record, compare with the truth."""
+    folder = out / time.strftime("%Y%m%d-%H%M%S")
+    with ExitStack() as stack:
+        engine = load_engine(engine_name, precision=precision.value, threads=threads)
+        stack.callback(engine.close)
+        size, rate_hz, factor = _fit(engine, size, rate_hz)
+        say(f"engine {engine.card.name}: {engine.description}")
+        say(f"{size}x{size} pixels at {rate_hz:.1f} Hz; the engine alone runs {factor:.1f} times as fast")
+        folder.mkdir(parents=True)
+        truth_path, raw_path = folder / "truth.tif", folder / "raw.tif"
+        frames = round(seconds * rate_hz)
+        microscope = stack.enter_context(_microscope(size, rate_hz, frames, truth_path, raw_path))
+        sink = ZmqSink("tcp://127.0.0.1:*", role="den")
+        stack.callback(sink.close)
+        source = ZmqSource(_first_line(microscope))
+        begun = time.perf_counter()
+        outcome = run_session(
+            Plan(
+                source,
+                engine,
+                engine_digest(engine_name),
+                publish=sink,
+                record=folder,
+                limits=Limits(idle_s=30.0, series=1),
+            )
+        )
+        fps = outcome.status.frames_out / (time.perf_counter() - begun)
+        if outcome.error:
+            raise outcome.error
+        microscope.wait()
+    picture = folder / "demo.png"
+    scores = _judge(outcome, truth_path, raw_path, picture)
+    result = {
+        "frames_in": outcome.status.frames_in,
+        "frames_out": outcome.status.frames_out,
+        "frames_lost": sum(outcome.summary["lost"].values()),
+        "fps": round(fps, 2),
+        "rate_hz": rate_hz,
+        "size": size,
+        "real_time_factor": round(factor, 2),
+        "delay_frames": engine.card.delay,
+        "latency_ms": outcome.summary["latency_ms"],
+        "correlation_xyt": {"raw": scores["raw"]["correlation_xyt"], "denoised": scores["correlation_xyt"]},
+        "snr_db": {"raw": scores["raw"]["snr_db"], "denoised": scores["snr_db"]},
+        "engine": engine.card.name,
+        "recording": outcome.summary["recordings"][0],
+        "picture": str(picture),
+    }
+    _print(result, outcome, scores)
+    if as_json:
+        print_json(result)
+
+
+def _fit(engine: Engine, size: int | None, rate_hz: float) -> tuple[int, float, float]:
+    """Choose the largest size that the engine sustains at `rate_hz`, or the rate it sustains at the size.
+
+    Returns size, rate, and how much faster than this stream the engine alone is.
+    """
+    trial = size or 128
+    grid, window, hop = engine.card.grid, engine.card.window, engine.card.hop
+    side = -(-trial // grid) * grid
+    engine.warm_up((window, side, side))
+    noise = np.random.default_rng(0).standard_normal((window, side, side), np.float32)
+    durations = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        engine.infer(noise)
+        durations.append(time.perf_counter() - begun)
+    fps = hop / (VIEWS * sorted(durations)[1])
+    if size is None:
+        fits = [s for s in SIZES if fps * (trial / s) ** 2 >= HEADROOM * rate_hz]
+        size = fits[0] if fits else SIZES[-1]
+        fps *= (trial / size) ** 2
+    rate_hz = min(rate_hz, round(fps / HEADROOM, 2))
+    if rate_hz <= 0:
+        raise EngineError(
+            f"engine {engine.card.name!r} needs more than a minute for a frame of {size}x{size}",
+            expected="at least one frame in a minute",
+            todo="choose a smaller --size",
+        )
+    return size, rate_hz, fps / rate_hz
+
+
+def _microscope(size: int, rate_hz: float, frames: int, truth: Path, raw: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deepbid_rt", "simulate", "--bind", "tcp://127.0.0.1:*", "--wait"]
+    command += ["--size", str(size), "--rate", str(rate_hz), "--frames", str(frames), "--seed", str(SEED)]
+    command += ["--truth", str(truth), "--raw", str(raw)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _first_line(process: subprocess.Popen[str]) -> str:
+    line = process.stdout.readline().strip() if process.stdout else ""
+    if not line.startswith("tcp://"):
+        raise StageError(
+            f"the simulated microscope said {line!r} and ended with code {process.wait()}",
+            expected="the address it publishes on",
+            todo="run deepbid-rt simulate by itself to see why",
+        )
+    return line
+
+
+class _Selected:
+    """Some frames of a movie, by their numbers."""
+
+    def __init__(self, movie: TiffMovie, indices: list[int]) -> None:
+        self._movie, self._indices = movie, indices
+        self.shape = (len(indices), *movie.shape[1:])
+
+    def read(self, t0: int, t1: int) -> NDArray[Any]:
+        """Return frames (t1 - t0, C, Y, X)."""
+        return np.stack([self._movie.frame(i) for i in self._indices[t0:t1]])
+
+
+def _judge(outcome: Outcome, truth_path: Path, raw_path: Path, picture: Path) -> dict[str, Any]:
+    """Compare the recording with the truth, frame number by frame number, and draw one frame of each."""
+    recording = Path(outcome.summary["recordings"][0])
+    indices = _recorded(recording.with_name(recording.name.replace("_denoised.tif", ".jsonl")))
+    with ExitStack() as stack:
+        denoised, truth, raw = (
+            stack.enter_context(closing(TiffMovie(path))) for path in (recording, truth_path, raw_path)
+        )
+        kept: list[Movie] = [_Selected(movie, indices) for movie in (truth, raw)]
+        scores = evaluate(denoised, *kept)
+        at = len(indices) // 2
+        pairs = raw.frame(indices[at])[0].astype(np.float32)
+        side_by_side(
+            [
+                ("raw, mean of both scan directions", (pairs[0::2] + pairs[1::2]) / 2),
+                ("denoised live", denoised.frame(at)[0]),
+                ("truth", truth.frame(indices[at])[0]),
+            ],
+            picture,
+            title=f"frame {indices[at]} of {recording.name}",
+        )
+    return scores
+
+
+def _recorded(log: Path) -> list[int]:
+    """Read from a session log which frames a denoised recording holds."""
+    lines = [line for line in read_sidecar(log) if line.get("stream") == "denoised"]
+    gaps = [line for line in lines if line["kind"] == "gap"]
+    missing = {i for gap in gaps for i in range(gap["first"], gap["first"] + gap["count"])}
+    span = next(line for line in lines if line["kind"] == "recorded")
+    return [i for i in range(span["first"], span["last"] + 1) if i not in missing]
+
+
+def _print(result: dict[str, Any], outcome: Outcome, scores: dict[str, Any]) -> None:
+    rows = [
+        ("frames in / out / lost", f"{result['frames_in']} / {result['frames_out']} / {result['frames_lost']}"),
+        ("frames per second", number(result["fps"])),
+        ("delay", f"{result['delay_frames']} frames"),
+    ]
+    for stage, histogram in outcome.status.latency.items():
+        times = f"{number(histogram.quantile_ms(0.5))} / {number(histogram.quantile_ms(0.99))} ms"
+        rows.append((f"latency p50 / p99, {stage}", times))
+    print_table("session", rows, ("", ""))
+    quality = [(key, number(scores["raw"][key], 3), number(scores[key], 3)) for key in scores if key != "raw"]
+    print_table("against the truth", quality, ("", "raw", "denoised"))
+    say(f"recording {result['recording']}")
+    say(f"picture   {result['picture']}")

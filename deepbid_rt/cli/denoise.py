@@ -1,0 +1,87 @@
+"""``deepbid-rt denoise``: a recording in, a denoised recording out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepbid_rt.cli import options as o
+from deepbid_rt.cli.output import print_json, progress_bar, say
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.errors import FileError
+from deepbid_rt.offline import denoise
+from deepbid_rt.runtimes import engine_digest, load_engine
+from deepbid_rt.tiff_source import TiffSource
+from deepbid_rt.tiff_writer import SOFTWARE, TiffMovieWriter
+
+
+def run(
+    source_path: Annotated[Path, typer.Argument(metavar="IN.tif", help="Recording.")],
+    out_path: Annotated[Path, typer.Argument(metavar="OUT.tif", help="Denoised recording; must not exist yet.")],
+    engine_name: o.EngineOption = o.ENGINE_DEFAULT,
+    scan: o.ScanOption = o.Layout.ORDINARY,
+    first: o.FirstOption = o.Direction.FORWARD,
+    unmirrored: o.UnmirroredOption = False,
+    unidirectional: o.UnidirectionalOption = False,
+    channels: o.ChannelsOption = 1,
+    planes: o.PlanesOption = 1,
+    rate_hz: o.RateOption = 30.0,
+    merge: o.MergeOption = o.Merge.MEAN,
+    precision: o.PrecisionOption = o.Precision.AUTO,
+    threads: o.ThreadsOption = 0,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Denoise a recording. OUT has the type and frame count of IN (collinear scans: half its lines)."""
+    engine = load_engine(engine_name, precision=precision.value, threads=threads)
+    source = TiffSource(
+        source_path,
+        scan=o.geometry(scan, first, unmirrored, unidirectional),
+        rate_hz=rate_hz,
+        channels=channels,
+        planes=planes,
+    )
+    if out_path.exists():
+        raise FileError(
+            f"{out_path} exists already",
+            expected="a free name, as no recording is ever overwritten",
+            todo="choose another name or move that file away",
+        )
+    part = out_path.with_name(out_path.name + ".part")
+    with ExitStack() as stack:
+        stack.callback(engine.close)
+        source.open()
+        stack.callback(source.close)
+        info, results = denoise(source, lambda info: Denoiser(engine, info, merge=merge.value))
+        facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}, not raw data"}
+        writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))
+        bar = stack.enter_context(progress_bar())
+        task = bar.add_task("denoising", total=info.n_expected, note=engine.description)
+        begun = time.perf_counter()
+        try:
+            for frame in results:
+                writer.append(frame.pixels, frame.index, frame.index / rate_hz)
+                bar.update(task, completed=writer.frames)
+        except BaseException:
+            say(f"stopped: the first {writer.frames} denoised frames are in {part}")
+            raise
+    part.replace(out_path)
+    seconds, count = time.perf_counter() - begun, writer.frames
+    say(f"{count} frames in {seconds:.1f} s ({count / seconds:.1f} frames/s), engine {engine.card.name}: {out_path}")
+    if as_json:
+        print_json(
+            {
+                "frames_in": info.n_expected,
+                "frames_out": count,
+                "fps": round(count / seconds, 2),
+                "shape": list(info.shape),
+                "dtype": info.dtype.str,
+                "engine": engine.card.name,
+                "runtime": engine.description,
+                "sha256": engine_digest(engine_name),
+                "out": str(out_path),
+            }
+        )

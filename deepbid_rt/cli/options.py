@@ -1,0 +1,84 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.runtimes import DEFAULT_ENGINE
+
+
+class Layout(StrEnum):
+    """How the lines of a frame lie."""
+
+    COLLINEAR = "collinear"
+    ORDINARY = "ordinary"
+
+
+class Direction(StrEnum):
+    """Direction of the first line."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+
+class Merge(StrEnum):
+    """What becomes of the two views of a collinear frame."""
+
+    MEAN = "mean"
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    INTERLEAVE = "interleave"
+
+
+class Gap(StrEnum):
+    """What missing frames do to the temporal state."""
+
+    RESET = "reset"
+    HOLD = "hold"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the network."""
+
+    AUTO = "auto"
+    BF16 = "bf16"
+    F32 = "f32"
+
+
+EngineOption = Annotated[str, typer.Option("--engine", help="Engine file (.onnx), shipped engine, or echo.")]
+ENGINE_DEFAULT = DEFAULT_ENGINE
+PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic; auto takes bf16 where the processor has it.")]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0 lets the runtime decide.")]
+MergeOption = Annotated[Merge, typer.Option(help="What becomes of the two views of a collinear frame.")]
+GapOption = Annotated[Gap, typer.Option(help="What missing frames do to the temporal state.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+ScanOption = Annotated[
+    Layout, typer.Option("--scan", help="collinear: lines 2k and 2k+1 scan the same place; ordinary: each line once.")
+]
+FirstOption = Annotated[Direction, typer.Option("--first", help="Direction of the first line.")]
+UnmirroredOption = Annotated[
+    bool, typer.Option("--unmirrored", help="Backward lines still stand in the order of their sampling.")
+]
+UnidirectionalOption = Annotated[bool, typer.Option("--unidirectional", help="All lines are scanned in one direction.")]
+ChannelsOption = Annotated[int, typer.Option(min=1, max=8, help="Channels that alternate as pages of the file.")]
+PlanesOption = Annotated[int, typer.Option(min=1, help="Planes that are scanned in turn.")]
+BindOption = Annotated[str, typer.Option("--bind", help="Address to publish on; port 0 takes a free one.")]
+RateOption = Annotated[float, typer.Option("--rate", min=0.001, help="Frames per second.")]
+InsecureOption = Annotated[
+    bool, typer.Option("--insecure-lan", help="Publish beyond this computer, without encryption.")
+]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for a first subscriber before the first frame.")]
+DropOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Rehearsal: share of frames lost on the wire.")]
+JitterOption = Annotated[float, typer.Option("--jitter", min=0.0, help="Rehearsal: frames late by up to this, ms.")]
+RestartOption = Annotated[
+    int | None, typer.Option("--restart", min=1, help="Rehearsal: begin a new series after this many frames.")
+]
+
+
+def geometry(scan: Layout, first: Direction, unmirrored: bool, unidirectional: bool) -> ScanGeometry:
+    """Put the options on scanning together. Raises `StreamError` when they contradict each other."""
+    return ScanGeometry(scan.value, not unidirectional, first.value, not unmirrored)

@@ -1,0 +1,73 @@
+"""What the commands print, and where: tables and progress for people, one last line of JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+stderr = Console(stderr=True)
+
+
+def set_up_logging(verbose: bool) -> None:
+    """Send log records of the package to stderr: warnings, or with `verbose` information too."""
+    handler = RichHandler(console=stderr, show_path=False, rich_tracebacks=False)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
+    logging.getLogger("deepbid_rt").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def print_error(error: Exception) -> None:
+    """Print one error as one sentence on stderr."""
+    print(f"deepbid-rt: {error}", file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """Tell people something, on stderr."""
+    stderr.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print `result` as the last line of stdout."""
+    print(json.dumps(result), flush=True)
+
+
+def print_table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> None:
+    """Print a small table on stderr, where it is out of the way of JSON."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(header))
+    for n, name in enumerate(header):
+        table.add_column(name, justify="left" if n == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    stderr.print(table)
+
+
+def progress_bar() -> Progress:
+    """Make a progress bar with count and remaining time, on stderr."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=stderr,
+    )
+
+
+def live_line(render: Callable[[], str]) -> Live:
+    """Make a line on stderr that is drawn anew four times a second while the context lasts."""
+    return Live(console=stderr, get_renderable=lambda: Text(render()), refresh_per_second=4, transient=True)
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Format a number for a table; a dash for none."""
+    return "-" if value is None else f"{value:.{digits}f}"

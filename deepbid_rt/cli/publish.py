@@ -1,0 +1,57 @@
+"""Putting a source on the wire at its true rate: what `simulate` and `replay` share."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+from deepbid_rt.cli.output import say
+from deepbid_rt.errors import EndpointError
+from deepbid_rt.ports import FrameSource
+from deepbid_rt.publisher import Faults, Publisher, PublishSummary
+from deepbid_rt.zmq_io import ZmqSink
+
+WAIT_S = 60.0
+"""How long ``--wait`` waits for a first subscriber."""
+
+
+def publish(
+    source: FrameSource,
+    bind: str,
+    *,
+    rate_hz: float | None,
+    rounds: int,
+    faults: Faults,
+    wait: bool,
+    insecure_lan: bool,
+) -> PublishSummary:
+    """Publish `source` until it ends or Ctrl-C; prints the address on stdout first, for whoever started this.
+
+    Raises
+    ------
+    EndpointError
+        When the address cannot be bound, or nobody subscribed in time.
+    """
+    stop = threading.Event()
+
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    sink = ZmqSink(bind, role="raw", insecure_lan=insecure_lan)
+    previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        print(sink.endpoint, flush=True)
+        if wait and not sink.wait_for_subscriber(WAIT_S):
+            raise EndpointError(
+                f"no subscriber on {sink.endpoint} for {WAIT_S:.0f} s",
+                expected="a subscriber, as --wait was given",
+                todo="start deepbid-rt serve, or leave --wait out",
+            )
+        summary = Publisher(source, sink, rate_hz=rate_hz, rounds=rounds, faults=faults, stop=stop).run()
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+        sink.close()
+    say(f"sent {summary.sent} frames at {summary.rate_hz:.2f} Hz, dropped {summary.dropped} on purpose")
+    return summary

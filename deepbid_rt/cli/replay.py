@@ -1,0 +1,55 @@
+"""``deepbid-rt replay``: a recording on the wire, as if live."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepbid_rt.cli import options as o
+from deepbid_rt.cli.output import print_json
+from deepbid_rt.cli.publish import publish
+from deepbid_rt.publisher import Faults
+from deepbid_rt.tiff_source import TiffSource
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="MOVIE.tif", help="Recording.")],
+    bind: o.BindOption = "tcp://127.0.0.1:5590",
+    rate_hz: o.RateOption = 30.0,
+    scan: o.ScanOption = o.Layout.ORDINARY,
+    first: o.FirstOption = o.Direction.FORWARD,
+    unmirrored: o.UnmirroredOption = False,
+    unidirectional: o.UnidirectionalOption = False,
+    channels: o.ChannelsOption = 1,
+    planes: o.PlanesOption = 1,
+    loop: Annotated[int, typer.Option(min=1, help="How often the recording is played.")] = 1,
+    wait: o.WaitOption = False,
+    drop: o.DropOption = 0.0,
+    jitter_ms: o.JitterOption = 0.0,
+    restart: o.RestartOption = None,
+    insecure_lan: o.InsecureOption = False,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Publish a recording at a true rate on the wire of a live microscope."""
+    source = TiffSource(
+        path,
+        scan=o.geometry(scan, first, unmirrored, unidirectional),
+        rate_hz=rate_hz,
+        channels=channels,
+        planes=planes,
+    )
+    source.open()  # refuse a bad file before binding anything
+    summary = publish(
+        source,
+        bind,
+        rate_hz=rate_hz,
+        rounds=loop,
+        faults=Faults(drop, jitter_ms, restart),
+        wait=wait,
+        insecure_lan=insecure_lan,
+    )
+    if as_json:
+        print_json(asdict(summary))

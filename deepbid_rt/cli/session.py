@@ -1,0 +1,185 @@
+"""One live session: source, engine, outputs and log joined, run, watched and summed up. `serve` and `demo` use it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from deepbid_rt.cli.output import live_line, number
+from deepbid_rt.denoiser import Denoiser, GapPolicy
+from deepbid_rt.errors import DeepbidError
+from deepbid_rt.frame import StreamInfo
+from deepbid_rt.mailbox import Overflow
+from deepbid_rt.outlet import Outlet
+from deepbid_rt.pipeline import Limits, Pipeline, Status
+from deepbid_rt.ports import Engine, Sink
+from deepbid_rt.recorder import Recorder
+from deepbid_rt.scan import Merge
+from deepbid_rt.sidecar import Sidecar
+from deepbid_rt.zmq_io import ZmqSource
+
+NOTE_EVERY_S = 1.0
+"""How often the state of the session goes into the sidecar."""
+RECORDERS = ("the denoised recorder", "the raw recorder")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a session is to do."""
+
+    source: ZmqSource
+    engine: Engine
+    sha256: str | None
+    """Of the engine's file; None when it has none."""
+    publish: Sink | None = None
+    record: Path | None = None
+    record_raw: bool = False
+    roll_frames: int = 0
+    merge: Merge = "mean"
+    gap: GapPolicy = "reset"
+    limits: Limits = field(default_factory=Limits)
+    lag_frames: int = 256
+    recorder_frames: int = 300
+    """Most frames waiting for the disk."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a session came to."""
+
+    status: Status
+    summary: dict[str, Any]
+    """As ``serve --json`` prints it."""
+    error: DeepbidError | None
+    """Why it stopped early; None when it did not."""
+
+
+def run_session(plan: Plan) -> Outcome:
+    """Run a session to its end; Ctrl-C ends it cleanly.
+
+    Raises
+    ------
+    FileError
+        When the recording folder cannot be written, before anything starts.
+    """
+    sidecar = Sidecar(plan.record) if plan.record else None
+    recorders: list[Recorder] = []
+    raw: list[Outlet] = []
+    denoised = [Outlet("publisher", plan.publish)] if plan.publish else []
+    if plan.record and sidecar:
+        recorders.append(Recorder(plan.record, "denoised", sidecar, roll_frames=plan.roll_frames))
+        denoised.append(Outlet(RECORDERS[0], recorders[0], Overflow.FAIL, plan.recorder_frames))
+        if plan.record_raw:
+            recorders.append(Recorder(plan.record, "raw", sidecar, roll_frames=plan.roll_frames))
+            raw.append(Outlet(RECORDERS[1], recorders[1], Overflow.FAIL, plan.recorder_frames))
+        recorders[0].check()
+    denoisers: list[Denoiser] = []
+
+    def make_denoiser(info: StreamInfo) -> Denoiser:
+        denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap)
+        denoisers.append(denoiser)
+        if sidecar:
+            series = sidecar.begin(info)
+            facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": plan.engine.description}
+            sidecar.note("engine", series=series, **facts, merge=plan.merge, gap=plan.gap, delay_frames=denoiser.delay)
+        return denoiser
+
+    pipeline = Pipeline(
+        plan.source, make_denoiser, raw=raw, denoised=denoised, limits=plan.limits, lag_frames=plan.lag_frames
+    )
+    error: DeepbidError | None = None
+    with _stop_on_signal(pipeline.stop), live_line(lambda: status_line(pipeline.status())), _notes(pipeline, sidecar):
+        try:
+            pipeline.run()
+        except DeepbidError as failure:
+            error = failure
+    status = pipeline.status()
+    summary = _summary(plan, status, recorders)
+    if sidecar:
+        sidecar.close(**summary, normalization=[d.normalizers for d in denoisers], error=str(error) if error else None)
+    if error:
+        summary["error"] = str(error)
+    return Outcome(status, summary, error)
+
+
+def status_line(status: Status) -> str:
+    """Return the state of a session in one line."""
+    total = status.latency["total"]
+    lost = status.engine_lost + status.gaps + sum(status.sink_lost.values())
+    return (
+        f"{status.state.value:8} in {status.frames_in}  out {status.frames_out}  lost {lost}  "
+        f"waiting {status.waiting}  latency p50 {number(total.quantile_ms(0.5), 0)} ms  "
+        f"p99 {number(total.quantile_ms(0.99), 0)} ms"
+    )
+
+
+def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
+    lost = plan.source.status().lost
+    recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
+    return {
+        "frames_in": status.frames_in,
+        "frames_out": status.frames_out,
+        "lost": {
+            "source": lost["source"],
+            "transport": lost["transport"],
+            "ring": lost["ring"],
+            "engine": status.engine_lost,
+            "recorder": recorder_lost,
+        },
+        "latency_ms": status.latency["total"].summary(),
+        "recordings": [str(path) for recorder in recorders for path in recorder.paths],
+        "engine": plan.engine.card.name,
+        "sha256": plan.sha256,
+    }
+
+
+@contextmanager
+def _stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
+    """Turn the first Ctrl-C (or terminate signal) into a clean end; the second breaks through."""
+
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        restore()
+        stop()
+
+    def restore() -> None:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+    previous = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()
+
+
+@contextmanager
+def _notes(pipeline: Pipeline, sidecar: Sidecar | None) -> Iterator[None]:
+    """Write latencies and counters into the sidecar about once a second while the context lasts."""
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(NOTE_EVERY_S):
+            if sidecar and sidecar.paths:
+                status = pipeline.status()
+                stages = {stage: h.summary() for stage, h in status.latency.items()}
+                sidecar.note("latency", frames_in=status.frames_in, frames_out=status.frames_out, ms=stages)
+
+    def guarded() -> None:
+        try:
+            tick()
+        except DeepbidError as error:
+            pipeline.fail("the session log", error)
+
+    thread = threading.Thread(target=guarded, name="session log")
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

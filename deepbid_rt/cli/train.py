@@ -1,0 +1,93 @@
+"""``deepbid-rt train``: learn an engine from recordings, without clean data."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deepbid_rt.cli import options as o
+from deepbid_rt.cli.output import number, print_json, progress_bar, say
+from deepbid_rt.errors import EngineError
+from deepbid_rt.tiff_movie import TiffMovie
+
+
+class Mode(StrEnum):
+    """Where input and target come from."""
+
+    MP = "mp"
+    MP_COLLINEAR = "mp-collinear"
+    MP_ROWS = "mp-rows"
+    MP_ROWS_STACKED = "mp-rows-stacked"
+    TP = "tp"
+
+
+class Preset(StrEnum):
+    """Recipe to begin from."""
+
+    FAST = "fast"
+    PAPER = "paper"
+
+
+def run(
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING.tif...", help="Recordings of the rig.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there goes on.")],
+    mode: Annotated[Mode | None, typer.Option(help="Where input and target come from.")] = None,
+    preset_name: Annotated[Preset, typer.Option("--preset", help="Recipe to begin from.")] = Preset.FAST,
+    recipe_path: Annotated[
+        Path | None, typer.Option("--recipe", help="Recipe file (TOML) instead of a preset.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, instead of the recipe's.")] = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Fine-tune: begin with this checkpoint's weights.")
+    ] = None,
+    scan: o.ScanOption = o.Layout.ORDINARY,
+    first: o.FirstOption = o.Direction.FORWARD,
+    unmirrored: o.UnmirroredOption = False,
+    unidirectional: o.UnidirectionalOption = False,
+    channels: o.ChannelsOption = 1,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Train on recordings. Ctrl-C writes a checkpoint; the same command goes on from there."""
+    loop, recipes, movies = _load_trainer()
+    changes: dict[str, Any] = {}
+    recipe = recipes.load_recipe(recipe_path) if recipe_path else recipes.preset(preset_name.value)
+    if mode:
+        changes["mode"] = mode.value
+    if steps:
+        changes |= {"steps": steps, "warm_up_steps": min(recipe.warm_up_steps, steps)}
+    recipe = recipes.Recipe.from_dict(recipe.to_dict() | changes)
+    geometry = o.geometry(scan, first, unmirrored, unidirectional)
+    with ExitStack() as stack:
+        files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
+        bar = stack.enter_context(progress_bar())
+        task = bar.add_task("training", total=recipe.steps, note="")
+
+        def report(progress: Any) -> None:
+            note = f"held-out loss {number(progress.held_out, 4)} (best {number(progress.best_held_out, 4)})"
+            bar.update(task, completed=progress.step, note=note)
+
+        summary = loop.train(
+            [movies.FileMovie(file) for file in files], [geometry] * len(files), recipe, out, start_from, report
+        )
+    state = "interrupted; the same command goes on" if summary.interrupted else "done"
+    say(f"{state}: step {summary.step} of {summary.steps}, best held-out loss {summary.best_held_out:.4f} in {out}")
+    if as_json:
+        print_json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(summary).items()})
+
+
+def _load_trainer() -> tuple[Any, Any, Any]:
+    """Import the trainer, which needs torch, only when it is used."""
+    try:
+        from deepbid_rt.train import loop, movie, recipe
+    except ImportError as error:
+        raise EngineError(
+            f"training without {error.name}",
+            expected="the extra 'train' to be installed",
+            todo='run pip install "deepbid-rt[train]"',
+        ) from error
+    return loop, recipe, movie

@@ -1,0 +1,190 @@
+"""How good a denoised movie is: against a clean truth, or against the raw recording where no truth exists.
+
+Reads movies in pieces, so that their length does not matter. Knows no file format and no engine.
+
+The signal-to-noise ratio is the papers' and counts the constant part of the movie, so a blurred or frozen movie gains
+as well: compare it only between movies of one recording, beside the correlations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from deepbid_rt.errors import StreamError
+from deepbid_rt.moments import Moments
+from deepbid_rt.movie import Movie, as_movie, counts, lines_averaged, paired
+
+SSIM_SIDE = 11
+"""Frames, lines and pixels of the SSIM window: a Gaussian of sigma 1.5, cut off at 3.5 sigma."""
+SNR_LIMIT_DB = 20 * math.log10(2.0**52)
+"""Stands for infinity, as for identical movies: the error is then below float64 resolution. JSON knows no infinity."""
+_PIECE = 2**21  # pixels held at once as float64, about ten times over
+
+
+def agreement(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> dict[str, float]:
+    """Return ``correlation_xyt``, ``correlation_frame`` and ``snr_db``, the quick part of `evaluate`."""
+    return _agreement(*paired(movie, truth))[0]
+
+
+def evaluate(
+    movie: Movie | NDArray[Any], truth: Movie | NDArray[Any], raw: Movie | NDArray[Any] | None = None
+) -> dict[str, Any]:
+    """Compare a movie with the clean truth.
+
+    Parameters
+    ----------
+    movie, truth : Movie or ndarray
+        (T, C, Y, X), same shape, in the same unit.
+    raw : Movie or ndarray, optional
+        The recording the movie was made from. With twice the lines of the truth it is a collinear scan: lines 2k and
+        2k+1 are then averaged before the comparison, as the default output is.
+
+    Returns
+    -------
+    dict
+        ``correlation_xyt``: Pearson correlation over all pixels. ``correlation_frame``: mean over frames of the
+        correlation within one. ``snr_db``: 20 log10(RSS(movie) / RSS(movie - truth)) with RSS the root of the sum of
+        squares, within +-`SNR_LIMIT_DB` (DeepBID paper; reference note 1.11). ``ssim_2d``: structural similarity, mean
+        over frames; ``ssim_3d``: the same with a window that also spans frames; both with the truth's range as data
+        range (1 for a constant truth) and scikit-image's Gaussian window of Wang et al. 2004. A correlation with
+        something constant is 0.0. With ``raw``, the same keys under ``"raw"``.
+
+    Raises
+    ------
+    StreamError
+        When shapes differ, frames or movie are smaller than the SSIM window, or pixels are not finite.
+    """
+    scores: dict[str, Any] = _scores(*paired(movie, truth))
+    if raw is not None:
+        scores["raw"] = _scores(*paired(lines_averaged(as_movie(raw), as_movie(truth)), truth))
+    return scores
+
+
+def _scores(movie: Movie, truth: Movie) -> dict[str, float]:
+    if min(movie.shape[0], *movie.shape[2:]) < SSIM_SIDE:
+        raise StreamError(
+            f"a movie of shape (T, C, Y, X) = {movie.shape}",
+            expected=f"at least {SSIM_SIDE} frames, lines and pixels for the structural similarity",
+            todo="evaluate a longer or larger movie",
+        )
+    scores, data_range = _agreement(movie, truth)
+    return scores | {"ssim_2d": _ssim_2d(movie, truth, data_range), "ssim_3d": _ssim_3d(movie, truth, data_range)}
+
+
+def _agreement(movie: Movie, truth: Movie) -> tuple[dict[str, float], float]:
+    """Return the quick scores and the truth's range."""
+    total = Moments()
+    per_frame = []
+    signal = error = 0.0
+    low, high = math.inf, -math.inf
+    for t in range(movie.shape[0]):
+        x, y = counts(movie, t).ravel(), counts(truth, t).ravel()
+        frame = Moments.of(x, y)
+        per_frame.append(frame.correlation())
+        total = total + frame
+        signal += float(x @ x)
+        error += float((x - y) @ (x - y))
+        low, high = min(low, float(y.min())), max(high, float(y.max()))
+    snr_db = SNR_LIMIT_DB  # no error at all
+    if error:
+        snr_db = 10 * math.log10(signal / error) if signal else -SNR_LIMIT_DB
+    scores = {
+        "correlation_xyt": total.correlation(),
+        "correlation_frame": float(np.mean(per_frame)),
+        "snr_db": max(-SNR_LIMIT_DB, min(SNR_LIMIT_DB, snr_db)),
+    }
+    return scores, (high - low) or 1.0
+
+
+def _ssim(movie: NDArray[np.float64], truth: NDArray[np.float64], data_range: float) -> float:
+    # scikit-image averages over the pixels whose window lies inside, so pieces with a margin add up exactly
+    return float(
+        structural_similarity(  # type: ignore[no-untyped-call]
+            truth, movie, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+    )
+
+
+def _ssim_2d(movie: Movie, truth: Movie, data_range: float) -> float:
+    frames, channels = movie.shape[:2]
+    total = 0.0
+    for t in range(frames):
+        x, y = counts(movie, t), counts(truth, t)
+        total += sum(_ssim(x[c], y[c], data_range) for c in range(channels))
+    return total / (frames * channels)
+
+
+def _ssim_3d(movie: Movie, truth: Movie, data_range: float) -> float:
+    frames, channels, lines, pixels = movie.shape
+    margin = SSIM_SIDE - 1
+    t_step = max(1, min(32, _PIECE // (SSIM_SIDE * pixels) - margin))
+    y_step = max(1, _PIECE // ((t_step + margin) * pixels) - margin)
+    total = 0.0
+    for t0, t1 in _steps(frames - margin, t_step):
+        x, y = movie.read(t0, t1 + margin), truth.read(t0, t1 + margin)
+        for y0, y1 in _steps(lines - margin, y_step):
+            for c in range(channels):
+                a, b = (piece[:, c, y0 : y1 + margin].astype(np.float64) for piece in (x, y))
+                total += _ssim(a, b, data_range) * (t1 - t0) * (y1 - y0)
+    return total / (channels * (frames - margin) * (lines - margin))
+
+
+def noise_summary(raw: Movie | NDArray[Any], denoised: Movie | NDArray[Any]) -> dict[str, Any]:
+    """Say what denoising did to a real recording, of which no truth exists.
+
+    Parameters
+    ----------
+    raw, denoised : Movie or ndarray
+        (T, C, Y, X) of at least 2 frames. A raw movie of twice the lines is averaged over its line pairs, as in
+        `evaluate`.
+
+    Returns
+    -------
+    dict
+        ``temporal_noise`` (standard deviation of the frame-to-frame difference over root 2, counts), ``mean`` (counts)
+        and ``split_half_correlation`` (mean of the even frames with that of the odd frames), each with ``raw`` and
+        ``denoised``; ``temporal_noise_ratio`` and ``mean_ratio``, denoised over raw (0.0 where raw is 0); and
+        ``mean_image_correlation``, time mean of raw with that of denoised.
+
+    Raises
+    ------
+    StreamError
+        When shapes differ, there are fewer than 2 frames, or pixels are not finite.
+    """
+    before, after = paired(lines_averaged(as_movie(raw), as_movie(denoised)), denoised)
+    sides = {"raw": before, "denoised": after}
+    if before.shape[0] < 2:
+        raise StreamError("a movie of 1 frame", expected="at least 2 frames", todo="compare longer recordings")
+    noise, mean, split, images = {}, {}, {}, {}
+    for name, movie in sides.items():
+        halves = np.zeros((2, math.prod(movie.shape[1:])))
+        step = Moments()  # of the frame-to-frame difference
+        last = None
+        for t in range(movie.shape[0]):
+            frame = counts(movie, t).ravel()
+            halves[t % 2] += frame
+            step = step if last is None else step + Moments.of(frame - last, frame - last)
+            last = frame
+        images[name] = halves.sum(0) / movie.shape[0]
+        noise[name] = math.sqrt(step.xx / step.n / 2)
+        mean[name] = float(images[name].mean())
+        split[name] = Moments.of(halves[0], halves[1]).correlation()
+    return {
+        "temporal_noise": noise,
+        "temporal_noise_ratio": noise["denoised"] / noise["raw"] if noise["raw"] else 0.0,
+        "mean": mean,
+        "mean_ratio": mean["denoised"] / mean["raw"] if mean["raw"] else 0.0,
+        "split_half_correlation": split,
+        "mean_image_correlation": Moments.of(images["raw"], images["denoised"]).correlation(),
+    }
+
+
+def _steps(stop: int, step: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, stop, step):
+        yield start, min(start + step, stop)

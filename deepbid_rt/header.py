@@ -1,0 +1,176 @@
+"""One message header: a msgpack map that is read strictly and packed canonically.
+
+Knows nothing of kinds of messages, frames or sockets. Every fault in what was received is a `WireError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from deepbid_rt.errors import WireError
+
+MAX_HEADER_BYTES = 64 * 1024
+MAX_INT = 2**63 - 1
+MAX_DEPTH = 8
+"""Maps and lists inside each other, the header itself included."""
+MAX_ITEMS = 1024
+"""Entries of one map or list."""
+CHECK_SENDER = "check the sender against bridge/PROTOCOL.md"
+
+
+def pack(values: Mapping[str, Any]) -> bytes:
+    """Pack plain values canonically: keys sorted at every level, integers in their shortest form, floats as 64 bit.
+
+    Raises
+    ------
+    WireError
+        When a value is not plain (nil, bool, int, float, str, list, map).
+    """
+    try:
+        packed: bytes = msgpack.packb(_in_order(values), use_bin_type=True)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise WireError(
+            "header",
+            f"a header that cannot be packed ({error})",
+            expected="nil, bool, int, float, str, lists and maps of these",
+            todo="turn other values into text or numbers before sending",
+        ) from error
+    return packed
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """Return the first 16 hex digits of the SHA-256 of the canonically packed values."""
+    return hashlib.sha256(pack(values)).hexdigest()[:16]
+
+
+class Header:
+    """A received map whose keys are read with their type and range checked.
+
+    Parameters
+    ----------
+    values : Mapping
+        Plain values by key.
+    name : str
+        What error messages call this map.
+    """
+
+    __slots__ = ("name", "values")
+
+    def __init__(self, values: Mapping[str, Any], name: str) -> None:
+        self.values = values
+        self.name = name
+
+    @classmethod
+    def unpack(cls, data: memoryview) -> Header:
+        """Read a packed header. Raises `WireError` when it is too long, not a msgpack map, or not plain."""
+        if data.nbytes > MAX_HEADER_BYTES:
+            raise WireError(
+                "header-size",
+                f"a header of {data.nbytes} bytes",
+                expected=f"at most {MAX_HEADER_BYTES}",
+                todo="move long descriptions out of the stream",
+            )
+        try:
+            values = msgpack.unpackb(
+                data,
+                raw=False,
+                strict_map_key=True,
+                max_str_len=MAX_HEADER_BYTES,
+                max_bin_len=0,
+                max_array_len=MAX_ITEMS,
+                max_map_len=MAX_ITEMS,
+                max_ext_len=0,
+            )
+        except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+            raise WireError(
+                "header",
+                f"a header that is not msgpack ({reprlib.repr(str(error))})",
+                expected="one msgpack map with string keys and plain values",
+                todo=CHECK_SENDER,
+            ) from error
+        if not isinstance(values, dict) or not _is_plain(values, MAX_DEPTH):
+            raise WireError(
+                "header",
+                "a header that is not a map of plain values",
+                expected=f"one msgpack map with string keys, no bin or ext values, at most {MAX_DEPTH} levels",
+                todo=CHECK_SENDER,
+            )
+        return cls(values, "the header")
+
+    def integer(self, key: str, *, low: int = 0, high: int = MAX_INT, default: int | None = None) -> int:
+        """Return an integer in low..high; ``default``, if there is one, stands in for an absent key or nil."""
+        value = self._get(key, default)
+        # A bool is an int to isinstance, but not to other languages.
+        if type(value) is not int or not low <= value <= high:
+            raise self.refusal(key, f"an integer from {low} to {high}")
+        return value
+
+    def integer_or_none(self, key: str, *, low: int = 0, high: int = MAX_INT) -> int | None:
+        """Return an integer in low..high, or None when the key is absent or nil."""
+        return None if self.values.get(key) is None else self.integer(key, low=low, high=high)
+
+    def number(self, key: str) -> float:
+        """Return a finite int or float."""
+        value = self._get(key, None)
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise self.refusal(key, "a finite number")
+        return float(value)
+
+    def text(self, key: str, *, default: str | None = None) -> str:
+        """Return a string."""
+        value = self._get(key, default)
+        if not isinstance(value, str):
+            raise self.refusal(key, "a string")
+        return value
+
+    def choice(self, key: str, choices: Sequence[str], *, default: str | None = None) -> str:
+        """Return one of the given strings."""
+        value = self._get(key, default)
+        if not isinstance(value, str) or value not in choices:
+            raise self.refusal(key, f"one of {', '.join(choices)}")
+        return value
+
+    def boolean(self, key: str, *, default: bool) -> bool:
+        """Return a bool."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self.refusal(key, "true or false")
+        return value
+
+    def section(self, key: str) -> Header:
+        """Return the map under ``key``; empty when absent or nil."""
+        value = self._get(key, {})
+        if not isinstance(value, dict):
+            raise self.refusal(key, "a map")
+        return Header(value, f"{self.name}'s {key}")
+
+    def refusal(self, key: str, expected: str, *, kind: str = "key") -> WireError:
+        """Return the error for a value that is absent or wrong."""
+        came = f"{key} = {reprlib.repr(self.values[key])}" if key in self.values else f"no {key}"
+        return WireError(kind, f"{came} in {self.name}", expected=f"{key} to be {expected}", todo=CHECK_SENDER)
+
+    def _get(self, key: str, default: Any) -> Any:
+        value = self.values.get(key)
+        return default if value is None else value
+
+
+def _is_plain(value: object, depth: int) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+    if isinstance(value, list):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [_in_order(item) for item in value]
+    return value

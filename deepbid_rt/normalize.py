@@ -1,0 +1,70 @@
+"""Raw counts to network units and back, with an offset and a scale that never change within a series.
+
+Knows nothing of where the frames come from, nor of windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Normalizer:
+    """One linear map for a whole series: ``units = (counts - offset) / scale``."""
+
+    offset: float
+    """Counts that become 0."""
+    scale: float
+    """Counts per network unit, positive."""
+
+    def apply(self, counts: NDArray[Any]) -> NDArray[np.float32]:
+        """Map counts of any shape to float32 network units; NaN and infinity become 0."""
+        units: NDArray[np.float32] = np.subtract(counts, np.float32(self.offset), dtype=np.float32)
+        units *= np.float32(1 / self.scale)
+        if counts.dtype.kind == "f":
+            np.nan_to_num(units, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return units
+
+    def restore(self, units: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
+        """Map network units of any shape back to counts of `dtype`; integers are rounded and clipped, never wrapped."""
+        return to_dtype(units * np.float32(self.scale) + np.float32(self.offset), dtype)
+
+
+def to_dtype(counts: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
+    """Round and clip float32 counts of any shape into `dtype`; `counts` may be overwritten."""
+    target = np.dtype(dtype)
+    if target.kind == "f":
+        return counts.astype(target, copy=False)
+    limits = np.iinfo(target)
+    np.rint(counts, out=counts)
+    np.clip(counts, limits.min, limits.max, out=counts)
+    return counts.astype(target)
+
+
+def calibrate(frames: NDArray[Any]) -> Normalizer:
+    """Measure offset and scale on the first frames of a series.
+
+    Parameters
+    ----------
+    frames : ndarray
+        (T, ...) raw counts of consecutive frames of one plane and channel.
+
+    Returns
+    -------
+    Normalizer
+        Offset: the mean (DeepBID subtracts the mean of the whole stack; a stream has no whole stack). Scale: the
+        standard deviation of the noise, from differences of neighbouring frames, so that a network meets all rigs
+        at one noise level whatever their gain. 1 where nothing changes at all (one frame, a dark channel).
+    """
+    data = frames.astype(np.float64)
+    finite = np.isfinite(data)
+    if not finite.any():
+        return Normalizer(0.0, 1.0)
+    offset = float(data[finite].mean())
+    difference = np.diff(np.where(finite, data, offset), axis=0)[finite[1:] & finite[:-1]]  # a hole is not noise
+    noise = float(np.sqrt(np.mean(difference**2) / 2)) if difference.size else 0.0
+    return Normalizer(offset, noise if noise > 0 else 1.0)

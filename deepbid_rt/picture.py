@@ -1,0 +1,117 @@
+"""Panels side by side in one PNG, all with the same contrast, so that what looks better is better.
+
+Knows no movie and no metric; a panel is a 2D array with a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from deepbid_rt.errors import FileError, StreamError
+
+_GROUND, _INK, _FAINT = (18, 20, 24), (236, 238, 242), (150, 156, 166)
+_MARGIN, _GUTTER = 24, 14  # pixels around all panels and between two
+_LABEL, _TITLE, _NOTE = 20, 24, 14  # heights of letters
+
+
+def side_by_side(
+    panels: Sequence[tuple[str, NDArray[Any]]],
+    path: Path | str,
+    title: str | None = None,
+    *,
+    reference: int | None = 0,
+    percentiles: tuple[float, float] = (1.0, 99.8),
+    side: int = 512,
+) -> None:
+    """Write labelled grey panels into one PNG.
+
+    Parameters
+    ----------
+    panels : sequence of (str, ndarray)
+        Label and counts (Y, X), from left to right; small ones are enlarged by whole factors without smoothing.
+    path : Path or str
+        The PNG; overwritten when it exists.
+    title : str, optional
+        A line above the panels.
+    reference : int or None
+        The panel whose percentiles are black and white in every panel; None gives each panel limits of its own, and
+        the picture then says so.
+    percentiles : tuple of float
+        Per cent of the reference's pixels below black and below white.
+    side : int
+        Pixels that the larger side of a panel is enlarged to, or a little less.
+
+    Raises
+    ------
+    StreamError
+        When there is no panel, or one is not a 2D array of finite counts.
+    FileError
+        When the file cannot be written.
+    """
+    if not panels:
+        raise StreamError("a picture without panels", expected="at least one", todo="give the frames to show")
+    for label, pixels in panels:
+        if pixels.ndim != 2 or not pixels.size or not np.isfinite(pixels).all():
+            raise StreamError(
+                f"panel {label!r} of shape {pixels.shape}",
+                expected="finite counts (Y, X)",
+                todo="choose one channel of one frame, or the mean over frames",
+            )
+    shared = None if reference is None else _limits(panels[reference][1], percentiles)
+    tiles = []
+    notes = []
+    for label, pixels in panels:
+        black, white = shared or _limits(pixels, percentiles)
+        tiles.append((label, _grey(pixels, black, white, max(1, side // max(pixels.shape)))))
+        notes.append(f"{black:.4g} to {white:.4g} counts")
+    picture = _compose(tiles, title, notes if shared is None else [f"black to white: {notes[0]}, in every panel"])
+    try:
+        picture.save(Path(path), format="PNG", optimize=True)
+    except OSError as error:
+        raise FileError(
+            f"{path} cannot be written ({error.strerror or error})",
+            expected="a folder that can be written",
+            todo="check the path and its rights",
+        ) from error
+
+
+def _limits(pixels: NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
+    """Return the counts of black and white; white is above black also for a constant panel."""
+    black, white = np.percentile(pixels.astype(np.float64), percentiles)
+    return float(black), float(white) if white > black else float(black) + 1.0
+
+
+def _grey(pixels: NDArray[Any], black: float, white: float, factor: int) -> Image.Image:
+    scaled = np.clip((pixels.astype(np.float64) - black) / (white - black), 0, 1)
+    grey = np.rint(scaled * 255).astype(np.uint8)
+    return Image.fromarray(grey.repeat(factor, axis=0).repeat(factor, axis=1))
+
+
+def _compose(tiles: Sequence[tuple[str, Image.Image]], title: str | None, notes: Sequence[str]) -> Image.Image:
+    """Lay title, labels, panels and notes out on a dark ground; notes stand below panels, or one below all."""
+    label_font, title_font, note_font = (ImageFont.load_default(size) for size in (_LABEL, _TITLE, _NOTE))
+    widths = [max(tile.width, int(label_font.getlength(label))) for label, tile in tiles]
+    if len(notes) == len(tiles):
+        widths = [max(width, int(note_font.getlength(note))) for width, note in zip(widths, notes, strict=True)]
+    content = sum(widths) + _GUTTER * (len(tiles) - 1)
+    content = max(content, int(title_font.getlength(title or "")), int(note_font.getlength(notes[0])))
+    top = _MARGIN + (2 * _TITLE if title else 0)
+    below = top + _LABEL + 12 + max(tile.height for _, tile in tiles) + 12
+    picture = Image.new("RGB", (content + 2 * _MARGIN, below + _NOTE + _MARGIN), _GROUND)
+    draw = ImageDraw.Draw(picture)
+    if title:
+        draw.text((_MARGIN, _MARGIN), title, _INK, title_font, anchor="lt")
+    x = _MARGIN
+    for number, ((label, tile), width) in enumerate(zip(tiles, widths, strict=True)):
+        draw.text((x, top + _LABEL), label, _INK, label_font, anchor="ls")
+        picture.paste(tile, (x, top + _LABEL + 12))
+        if number < len(notes):
+            draw.text((x, below), notes[number], _FAINT, note_font, anchor="lt")
+        x += width + _GUTTER
+    return picture

@@ -1,0 +1,286 @@
+r"""The threads around the denoiser: one reads the source, one denoises, one for each sink.
+
+::
+
+    source -> [reading thread = caller of run()] -> raw sinks
+                    \-> mailbox (keeps the newest) -> [denoising thread] -> mailbox per sink -> [sink thread]
+
+    WAITING -> RUNNING <-> WAITING -> STOPPING -> DONE
+                   any --- a stage raises ---> FAILED
+
+Knows nothing of sockets, files or networks. No lock is held while another is taken.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.errors import DeepbidError, StageError
+from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
+from deepbid_rt.mailbox import Closed, Mailbox, Overflow
+from deepbid_rt.meter import Histogram
+from deepbid_rt.outlet import Branch, Outlet
+from deepbid_rt.ports import FrameSource
+
+POLL_S = 0.1
+"""How often the reading thread looks up from an idle source."""
+
+
+class State(Enum):
+    """What a pipeline is doing."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a session ends by itself."""
+
+    frames: int | None = None
+    """After this many frames; None for no limit."""
+    idle_s: float | None = None
+    """After this many seconds without a frame; None for no limit."""
+    series: int | None = None
+    """After this many series have ended; None for no limit."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A snapshot of a session."""
+
+    state: State
+    frames_in: int
+    frames_out: int
+    engine_lost: int
+    """Frames given up because the engine was too slow, or failed."""
+    sink_lost: dict[str, int]
+    """Frames each outlet could not take."""
+    gaps: int
+    """Frames announced missing by the source."""
+    waiting: int
+    """Frames waiting for the engine."""
+    latency: dict[str, Histogram] = field(repr=False)
+    """Durations by stage: transport, queue, engine, one per denoised outlet, and total."""
+
+
+class Pipeline:
+    """Runs one session: a source, a denoiser per series, and sinks.
+
+    Parameters
+    ----------
+    source : FrameSource
+        Opened and closed by `run`.
+    make_denoiser : callable
+        Called with each series' `StreamInfo`, in the denoising thread.
+    raw, denoised : sequence of Outlet
+        Sinks for raw and for denoised frames; closed by `run`.
+    limits : Limits
+        When to end.
+    lag_frames : int
+        Most frames waiting for the engine. When they are more, the older half is given up at once.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        make_denoiser: Callable[[StreamInfo], Denoiser],
+        *,
+        raw: Sequence[Outlet] = (),
+        denoised: Sequence[Outlet] = (),
+        limits: Limits = Limits(),
+        lag_frames: int = 256,
+    ) -> None:
+        self._source = source
+        self._make_denoiser = make_denoiser
+        self._limits = limits
+        self._inbox = Mailbox(lag_frames, Overflow.NEWEST, give_up=max(1, lag_frames // 2), owner="the engine")
+        self._raw = [Branch(outlet, self.delivered, self.fail) for outlet in raw]
+        self._denoised = [Branch(outlet, self.delivered, self.fail) for outlet in denoised]
+        self._stop_at_ns: int | None = None
+        self._failure: DeepbidError | None = None
+        self._failure_lock = threading.Lock()
+        self._state = State.WAITING
+        self._frames_in = self._frames_out = self._gaps = self._series_ended = 0
+        self._inside_lost = 0
+        self._latency = {name: Histogram() for name in ("transport", "queue", "engine", "total")}
+
+    def stop(self) -> None:
+        """Ask `run` to take in what has arrived, flush and return. Safe from any thread and from signal handlers."""
+        if self._stop_at_ns is None:
+            self._stop_at_ns = time.time_ns()
+
+    def status(self) -> Status:
+        """Return a snapshot; safe from any thread."""
+        return Status(
+            self._state,
+            self._frames_in,
+            self._frames_out,
+            self._inbox.lost + self._inside_lost,
+            {branch.outlet.name: branch.box.lost for branch in [*self._raw, *self._denoised]},
+            self._gaps,
+            self._inbox.frames,
+            self._latency | {branch.outlet.name: branch.taken for branch in self._denoised},
+        )
+
+    def run(self) -> Status:
+        """Run until the limits, `stop`, or a failure; flush, close everything and return the last status.
+
+        Raises
+        ------
+        RefusedError
+            What a stage refused (an unfit engine, a contradictory stream), after everything was closed.
+        StageError
+            When a stage raised anything else, which is its cause.
+        OverrunError
+            When a sink that must not lose frames was too slow.
+        """
+        denoising = threading.Thread(target=self._guarded, args=("the engine", self._denoise), name="denoise")
+        threads = [denoising, *(branch.thread for branch in [*self._raw, *self._denoised])]
+        try:
+            self._source.open()
+            for thread in threads:
+                thread.start()
+            self._guarded("the source", self._read)
+        finally:
+            if self._state is not State.FAILED:
+                self._state = State.STOPPING
+            # Upstream first: each thread ends when its mailbox is closed and drained.
+            for box in (self._inbox, *(branch.box for branch in self._raw)):
+                box.close()
+            if denoising.ident:
+                denoising.join()
+            for branch in self._denoised:
+                branch.box.close()
+            for branch in [*self._raw, *self._denoised]:
+                if branch.thread.ident:
+                    branch.thread.join()
+                self._guarded(branch.outlet.name, branch.outlet.sink.close)
+            self._source.close()
+        if self._failure is not None:
+            raise self._failure
+        self._state = State.DONE
+        return self.status()
+
+    def fail(self, stage: str, error: BaseException) -> None:
+        """Keep the first failure and stop; called by the thread of `stage`."""
+        with self._failure_lock:
+            if self._failure is None:
+                if isinstance(error, DeepbidError):
+                    self._failure = error
+                else:
+                    self._failure = StageError(
+                        f"{stage} raised {type(error).__name__} ({error})",
+                        expected="it to run through the session",
+                        todo="see the log; frames delivered before are complete",
+                    )
+                    self._failure.__cause__ = error
+            self._state = State.FAILED
+        self.stop()
+
+    def _guarded(self, stage: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            self.fail(stage, error)
+
+    # Reading thread.
+
+    def _read(self) -> None:
+        idle_since = time.monotonic()
+        open_series = False
+        while not self._finished(idle_since):
+            event = self._source.read(POLL_S if self._stop_at_ns is None else 0.0)
+            if event is None:
+                if self._stop_at_ns is not None:
+                    break
+                continue
+            if isinstance(event, Frame):
+                if self._stop_at_ns is not None and event.arrived_ns > self._stop_at_ns:
+                    break
+                idle_since = time.monotonic()
+                self._frames_in += 1
+                event = replace(event, pixels=event.pixels.copy())  # the source's array is valid until its next read
+            elif isinstance(event, Gap):
+                self._gaps += event.count
+            elif isinstance(event, StreamEnd):
+                self._series_ended += 1
+            if self._state is not State.FAILED:
+                self._state = State.WAITING if isinstance(event, StreamEnd) else State.RUNNING
+            open_series = not isinstance(event, StreamEnd)
+            for box in (*(branch.box for branch in self._raw), self._inbox):
+                box.put(event)
+        if open_series:
+            for box in (*(branch.box for branch in self._raw), self._inbox):
+                box.put(StreamEnd("done" if self._failure is None else "error"))
+
+    def _finished(self, idle_since: float) -> bool:
+        limits = self._limits
+        return (
+            self._failure is not None
+            or (limits.frames is not None and self._frames_in >= limits.frames)
+            or (limits.series is not None and self._series_ended >= limits.series)
+            or (limits.idle_s is not None and time.monotonic() - idle_since >= limits.idle_s)
+        )
+
+    # Denoising thread.
+
+    def _denoise(self) -> None:
+        denoiser: Denoiser | None = None
+        started: dict[int, int] = {}
+        try:
+            while True:
+                event = self._inbox.get()
+                if isinstance(event, StreamInfo):
+                    denoiser = self._make_denoiser(event)
+                    started.clear()
+                    self._hand_on(denoiser.info)
+                elif denoiser is None or event is None:
+                    continue
+                elif isinstance(event, Frame):
+                    started[event.index] = now = time.time_ns()
+                    self._latency["queue"].add(now - (event.arrived_ns or now))
+                    self._latency["transport"].add(event.arrived_ns - (event.t_ns or event.arrived_ns))
+                    self._emit(denoiser.push(event), started)
+                elif isinstance(event, Gap):
+                    self._emit(denoiser.skip(event.count), started)
+                    self._hand_on(event)
+                else:
+                    self._emit(denoiser.flush(), started)
+                    self._hand_on(event)
+                    denoiser = None
+        except Closed:
+            return
+        except BaseException:
+            self._inside_lost = denoiser.inside if denoiser else 0
+            self._inbox.abandon()
+            raise
+
+    def _emit(self, frames: list[Frame], started: dict[int, int]) -> None:
+        for frame in frames:
+            self._frames_out += 1
+            self._latency["engine"].add(time.time_ns() - started.pop(frame.index))
+            self._hand_on(frame)
+            if not self._denoised:
+                self._arrived(frame)
+
+    def _hand_on(self, event: Event) -> None:
+        for branch in self._denoised:
+            branch.box.put(event)
+
+    def delivered(self, branch: Branch, frame: Frame) -> None:
+        """Note that an outlet took `frame`; the first denoised outlet ends the frame's way."""
+        if self._denoised and branch is self._denoised[0]:
+            self._arrived(frame)
+
+    def _arrived(self, frame: Frame) -> None:
+        now = time.time_ns()
+        self._latency["total"].add(now - (frame.t_ns or frame.arrived_ns or now))

@@ -1,0 +1,80 @@
+"""Engines by name or file: the one place that knows which runtime opens which file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from deepbid_rt.errors import EngineError
+from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes.echo import EchoEngine
+from deepbid_rt.runtimes.openvino import OpenVinoEngine, Precision
+
+DEFAULT_ENGINE = "calcium-window"
+_SHIPPED = (
+    Path(__file__).parents[2] / "engines",  # a checkout
+    Path(__file__).parents[1] / "shipped_engines",  # an installed wheel
+)
+
+
+def find_engine(name: str) -> Path:
+    """Return the file of an engine.
+
+    Parameters
+    ----------
+    name : str
+        A path to an ``.onnx`` file, or the name of a shipped engine.
+
+    Raises
+    ------
+    EngineError
+        When there is neither; the message lists the shipped engines.
+    """
+    path = Path(name)
+    if path.suffix:
+        return path
+    for folder in _SHIPPED:
+        if (folder / name / "model.onnx").is_file():
+            return folder / name / "model.onnx"
+    shipped = sorted(p.parent.name for folder in _SHIPPED for p in folder.glob("*/model.onnx"))
+    raise EngineError(
+        f"no engine named {name!r}",
+        expected=f"a path to an .onnx file, or one of echo, {', '.join(shipped)}",
+        todo="check the name, or train an engine with deepbid-rt train",
+    )
+
+
+def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -> Engine:
+    """Open an engine by name or path.
+
+    Parameters
+    ----------
+    name : str
+        ``echo``, the name of a shipped engine, or the path of an engine file.
+    precision : {"auto", "bf16", "f32"}
+        Arithmetic of the network.
+    threads : int
+        CPU threads of one inference; 0 lets the runtime decide.
+
+    Raises
+    ------
+    EngineError
+        When the engine cannot be found or read.
+    """
+    if name == "echo":
+        return EchoEngine()
+    path = find_engine(name)
+    if path.suffix != ".onnx":
+        raise EngineError(
+            f"engine file {path} ends in {path.suffix!r}",
+            expected="an .onnx file (TensorRT plans are not supported by this version)",
+            todo="name the .onnx file",
+        )
+    return OpenVinoEngine(path, precision=precision, threads=threads)
+
+
+def engine_digest(name: str) -> str | None:
+    """Return the SHA-256 of an engine's file as hex; None for ``echo``, which has no file."""
+    if name == "echo":
+        return None
+    return hashlib.sha256(find_engine(name).read_bytes()).hexdigest()

@@ -1,0 +1,221 @@
+"""A simulated two-photon microscope: scans living tissue line by line and adds the noise of its detector.
+
+Every frame is a function of the settings and its number alone. Knows nothing of pacing, sockets or files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.brush import Image
+from deepbid_rt.errors import StreamError
+from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.scan import merge_scan, split_scan
+from deepbid_rt.stamp import stamp
+from deepbid_rt.tissue import SceneSettings, Tissue
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSettings:
+    """How the tissue is scanned and detected."""
+
+    size: tuple[int, int] = (128, 128)
+    """Lines and pixels of the field of view; collinear frames hold twice as many lines."""
+    rate_hz: float = 30.0
+    """Frames per second."""
+    scan: ScanGeometry = field(default_factory=lambda: ScanGeometry(layout="collinear"))
+    photons: float = 0.4
+    """Mean photons per pixel of one line, over space and time."""
+    gain: float = 100.0
+    """Counts per photon."""
+    excess: float = 0.2
+    """Variance of the detector's answer to one photon, in squared photons; 0 for a perfect counter."""
+    read_noise: float = 15.0
+    """Standard deviation of the Gaussian noise, counts."""
+    offset: float = 100.0
+    """Counts without light."""
+    x_correlation: float = 0.0
+    """Correlation of the noise of neighbouring pixels of a line, 0 to 0.5 (limited detector bandwidth)."""
+    vignette: float = 0.3
+    """Share of the light that is lost in the corners of the field of view."""
+    dtype: str = "<i2"
+    """Pixel type, one of `deepbid_rt.frame.DTYPES`; integers are rounded and cut to their range."""
+    seed: int = 0
+    """Draws the noise, and nothing else."""
+
+    def __post_init__(self) -> None:
+        if not (self.photons >= 0 and self.gain > 0 and self.read_noise >= 0 and self.excess >= 0):
+            raise StreamError(
+                f"photons {self.photons}, gain {self.gain}, read noise {self.read_noise}, excess {self.excess}",
+                expected="none of them negative and a gain above 0",
+                todo="check the scan settings",
+            )
+        if not 0 <= self.vignette < 1:
+            raise StreamError(
+                f"a vignette of {self.vignette}",
+                expected="at least 0 and less than 1, the share of light lost in the corners",
+                todo="check the scan settings",
+            )
+        if not 0 <= self.x_correlation <= 0.5:
+            raise StreamError(
+                f"a noise correlation of {self.x_correlation}",
+                expected="0 to 0.5, the most that neighbouring pixels of a two-pixel average can have",
+                todo="check the scan settings",
+            )
+
+
+class SyntheticSource:
+    """A `FrameSource` of simulated frames, as fast as they are asked for.
+
+    Parameters
+    ----------
+    scene : SceneSettings
+        Which tissue.
+    scan : ScanSettings
+        Which microscope.
+    n_frames : int or None
+        Length of the series; None for an endless one.
+    stamped : bool
+        Write each frame's number into its pixels, see `deepbid_rt.stamp`.
+    source : str
+        Name of the sender.
+    on_truth : callable, optional
+        Called with (index, truth) for every frame read.
+    """
+
+    def __init__(
+        self,
+        scene: SceneSettings,
+        scan: ScanSettings,
+        n_frames: int | None = None,
+        *,
+        stamped: bool = False,
+        source: str = "simulator",
+        on_truth: Callable[[int, Image], None] | None = None,
+    ) -> None:
+        lines, pixels = scan.size
+        self._collinear = scan.scan.layout == "collinear"
+        self.info = StreamInfo(
+            shape=(1, 2 * lines if self._collinear else lines, pixels),
+            dtype=np.dtype(scan.dtype),
+            rate_hz=scan.rate_hz,
+            scan=scan.scan,
+            source=source,
+            n_expected=n_frames,
+        )
+        self._scene, self._scan, self._n_frames = scene, scan, n_frames
+        self._upright = dataclasses.replace(scan.scan, mirrored=True)
+        self._stamped, self._on_truth = stamped, on_truth
+        self._next: int | None = None
+
+    @functools.cached_property
+    def tissue(self) -> Tissue:
+        """The tissue under the objective; drawn when first needed."""
+        return Tissue(self._scene, self._scan.size, self._scan.rate_hz)
+
+    def open(self) -> None:
+        """Draw the tissue and go to the first frame."""
+        _ = self.tissue
+        self._next = -1
+
+    def read(self, timeout_s: float) -> Event | None:
+        """Return the stream's description, then each frame, then its end, then None; never waits."""
+        if self._next is None:
+            return None
+        index, self._next = self._next, self._next + 1
+        if index < 0:
+            return self.info
+        if index == self._n_frames:
+            self._next = None
+            return StreamEnd("done")
+        pixels, truth = self.render(index)
+        if self._on_truth is not None:
+            self._on_truth(index, truth)
+        return Frame(index, pixels)
+
+    def close(self) -> None:
+        """Forget the place in the series; may be called twice."""
+        self._next = None
+
+    def render(self, index: int) -> tuple[NDArray[np.generic], Image]:
+        """Return one frame and what it would be without noise, whatever was rendered before.
+
+        Parameters
+        ----------
+        index : int
+            Number of the frame, from 0.
+
+        Returns
+        -------
+        pixels : ndarray, (1, Y, X), the stream's dtype
+            Raw counts, lines in the order and direction of the scan.
+        truth : ndarray, (1, N, X), float32
+            Noise-free counts, gain and offset included, in image order and moved as the frame was;
+            for collinear frames the mean of both lines.
+        """
+        rng = np.random.Generator(np.random.SFC64([self._scan.seed, self._scene.seed, 37, index]))
+        light = self._sample(index)
+        pixels = self._detect(light, rng)
+        clean = np.mean(split_scan(light, self._upright), axis=0) if self._collinear else light
+        truth = clean * np.float32(self._scan.gain) + np.float32(self._scan.offset)
+        if self._upright != self._scan.scan:
+            pixels = merge_scan(*split_scan(pixels, self._upright), self._scan.scan)
+        if self._stamped:
+            stamp(pixels[None], index)
+        return pixels[None], truth[None]
+
+    def _sample(self, index: int) -> Image:
+        """Photons expected in each pixel (Y, X): every line is taken from where the tissue is at its time."""
+        lines, pixels = self.info.shape[1:]
+        canvas, margin = self.tissue.render(index), self.tissue.margin
+        number = np.arange(lines)
+        dy, dx = self.tissue.motion.displacement(index, number / lines)
+        y, x = dy + margin + (number // 2 if self._collinear else number), dx + margin
+        top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
+        down, right = (y - top).astype(np.float32)[:, None], (x - left).astype(np.float32)[:, None]
+        rows = np.lib.stride_tricks.sliding_window_view(canvas, pixels + 1, axis=1)
+        upper, lower = rows[top, left], rows[top + 1, left]
+        upper += down * (lower - upper)
+        light = upper[:, :-1] + right * (upper[:, 1:] - upper[:, :-1])
+        light *= self._illumination
+        return np.asarray(light)
+
+    @functools.cached_property
+    def _illumination(self) -> Image:
+        """Photons expected in each pixel (Y, X) of tissue of brightness 1."""
+        lines, pixels = self.info.shape[1:]
+        y, x = np.linspace(-1, 1, lines)[:, None], np.linspace(-1, 1, pixels)[None, :]
+        falloff = np.exp(math.log1p(-self._scan.vignette) * (y * y + x * x) / 2)
+        return np.asarray(self._scan.photons * falloff / falloff.mean(), np.float32)
+
+    def _detect(self, light: Image, rng: np.random.Generator) -> NDArray[np.generic]:
+        """Turn expected photons (Y, X) into counts: Poisson photons, uneven answers to them, read noise."""
+        scan = self._scan
+        photons = rng.poisson(light).astype(np.float32)
+        spread = np.sqrt(photons * np.float32(scan.excess) + np.float32((scan.read_noise / scan.gain) ** 2))
+        noise = rng.standard_normal(light.shape, dtype=np.float32)
+        noise *= spread
+        noise += photons
+        if scan.x_correlation:
+            # A two-pixel average with weights a, b: a^2 + b^2 = 1 keeps the variance, a * b is the correlation.
+            noise -= light
+            angle = math.asin(min(2 * scan.x_correlation, 1.0)) / 2
+            before = noise[:, :-1] * np.float32(math.sin(angle))
+            noise[:, 1:] *= np.float32(math.cos(angle))
+            noise[:, 1:] += before
+            noise += light
+        noise *= np.float32(scan.gain)
+        noise += np.float32(scan.offset)
+        if self.info.dtype.kind == "f":
+            return noise.astype(self.info.dtype, copy=False)
+        limits = np.iinfo(self.info.dtype)
+        np.rint(noise, out=noise)
+        np.clip(noise, limits.min, limits.max, out=noise)
+        return noise.astype(self.info.dtype)

@@ -1,0 +1,187 @@
+"""A movie in a TIFF file, read lazily.
+
+Knows no stream, scan, thread or network: a movie is (T, C, Y, X) counts, whose pages stand frame by frame and, within a
+frame, channel by channel. Writing is `deepbid_rt.tiff_writer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from deepbid_rt.errors import DeepbidError, FileError, StreamError
+from deepbid_rt.frame import DTYPES
+
+_ORDER: Mapping[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
+
+
+class TiffMovie:
+    """A movie in one TIFF file of any size; pixels are read when asked for.
+
+    Every page's tags are looked at on opening (about 0.1 ms each), so that a file that does not fit is refused before
+    anything starts. Uncompressed pages are memory-mapped, others are decoded one by one.
+
+    Parameters
+    ----------
+    path : Path or str
+        A TIFF, BigTIFF, ImageJ or tifffile ("shaped") file, either byte order.
+    channels : int
+        Channels that follow each other as pages.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (T, C, Y, X).
+    dtype : numpy.dtype
+        Type of the pixels handed out, always little-endian.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, empty, not a TIFF, or damaged.
+    StreamError
+        When its pages are of a type or shape that a stream cannot carry, or differ from each other.
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+
+    def __init__(self, path: Path | str, channels: int = 1) -> None:
+        self.path = Path(path)
+        self._map: NDArray[np.uint8] | None = None
+        try:
+            self._tif = tifffile.TiffFile(self.path)
+            try:
+                self._index(channels)
+            except BaseException:
+                self.close()
+                raise
+        except DeepbidError:
+            raise
+        except Exception as error:  # tifffile lets through whatever damaged tags provoke
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise FileError(
+                f"{self.path} cannot be read as a TIFF ({reason})",
+                expected="an intact TIFF or BigTIFF file",
+                todo="check the path, and whether another program opens the file",
+            ) from error
+
+    def _index(self, channels: int) -> None:
+        """Look at every page; find the shape, and where each plane lies as long as all of them are contiguous."""
+        first = self._tif.pages.first
+        self.dtype = _stream_dtype(self.path, first)
+        size = self.path.stat().st_size
+        planes = 0
+        starts: list[int] = []
+        for number in range(len(self._tif.pages)):
+            page = self._tif.pages[number]
+            if (page.shape, page.dtype) != (first.shape, first.dtype):
+                raise StreamError(
+                    f"page {number} of {self.path} with {page.dtype} pixels of shape {page.shape}",
+                    expected=f"{first.dtype} pixels of shape {first.shape} as on page 0",
+                    todo="save the pages of each size and type as a file of their own",
+                )
+            if page.is_final:  # contiguous and stored as they are
+                here = self._planes_of(first) if number == 0 else [page.dataoffsets[0]]
+                ends = [start + page.nbytes for start in here]
+            else:
+                here = []
+                ends = [max(start + n for start, n in zip(page.dataoffsets, page.databytecounts, strict=True))]
+            if ends[-1] > size:
+                raise self._cut_off(planes + sum(end <= size for end in ends))
+            planes += len(ends)
+            starts += here
+        self._tif.filehandle.seek(self._tif.pages.next_page_offset or 0)
+        link = self._tif.filehandle.read(self._tif.tiff.offsetsize)  # from the last page to the next: none
+        if int.from_bytes(link, _ORDER[self._tif.byteorder]) >= size:
+            raise self._cut_off(planes)
+        if channels < 1 or planes % channels:
+            raise StreamError(
+                f"{self.path} of {planes} pages for {channels} channels",
+                expected="a whole number of frames",
+                todo="give the number of channels that were recorded",
+            )
+        lines, pixels = first.shape
+        self.shape = (planes // channels, channels, lines, pixels)
+        if len(starts) == planes:
+            self._starts = starts
+            self._map = np.memmap(self.path, np.uint8, mode="r")
+        else:
+            self._plane(0)  # a missing codec is found before anything starts
+
+    def _cut_off(self, whole: int) -> FileError:
+        return FileError(
+            f"{self.path} is cut off after {whole} whole pages",
+            expected="a complete file",
+            todo="copy it again, or save its whole pages as a new file",
+        )
+
+    def _planes_of(self, page: tifffile.TiffPage) -> list[int]:
+        """Return where the planes of page 0 begin: many when a single page stands for a whole stack."""
+        alone = (self._tif.is_imagej or self._tif.is_shaped) and not self._tif.is_ome and len(self._tif.pages) == 1
+        series = self._tif.series[0] if alone else None
+        if series is None or series.dataoffset is None or series.shape[-2:] != page.shape:
+            return [page.dataoffsets[0]]
+        return [series.dataoffset + page.nbytes * i for i in range(math.prod(series.shape[:-2]))]
+
+    def _plane(self, number: int) -> NDArray[Any]:
+        """Return plane ``number`` (Y, X), in the byte order of the file."""
+        if self._map is not None:
+            start, (lines, pixels) = self._starts[number], self.shape[2:]
+            raw = self._map[start : start + lines * pixels * self.dtype.itemsize]
+            return raw.view(self.dtype.newbyteorder(self._tif.byteorder)).reshape(lines, pixels)
+        try:
+            return np.asarray(self._tif.pages[number].asarray())
+        except Exception as error:  # every codec has errors of its own
+            raise FileError(
+                f"page {number} of {self.path} cannot be decoded ({error})",
+                expected="intact pages, uncompressed or of an installed codec",
+                todo="save the movie uncompressed, or install the Python package imagecodecs",
+            ) from error
+
+    def read(self, t0: int, t1: int) -> NDArray[Any]:
+        """Return frames ``t0`` to ``t1 - 1`` as a new array (t, C, Y, X).
+
+        Raises `FileError` when a page cannot be decoded.
+        """
+        frames, channels, lines, pixels = self.shape
+        if not 0 <= t0 <= t1 <= frames:
+            raise IndexError(f"frames {t0}..{t1} of {frames}")
+        out = np.empty((t1 - t0, channels, lines, pixels), self.dtype)
+        for number, plane in enumerate(out.reshape(-1, lines, pixels), start=t0 * channels):
+            plane[...] = self._plane(number)
+        return out
+
+    def frame(self, i: int) -> NDArray[Any]:
+        """Return frame ``i`` as a new array (C, Y, X). Raises `FileError` when a page cannot be decoded."""
+        frame: NDArray[Any] = self.read(i, i + 1)[0]
+        return frame
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._map = None
+        self._tif.close()
+
+    def __enter__(self) -> TiffMovie:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _stream_dtype(path: Path, page: tifffile.TiffPage) -> np.dtype[Any]:
+    """Return the little-endian type of a page's pixels. Raises `StreamError` when a stream cannot carry them."""
+    dtype = None if page.dtype is None else np.dtype(page.dtype).newbyteorder("<")
+    if dtype is None or dtype.str not in DTYPES or len(page.shape) != 2:
+        raise StreamError(
+            f"{path} with {page.dtype} pages of shape {page.shape}",
+            expected="grey pages (Y, X) of uint8, uint16, int16 or float32",
+            todo="convert the movie, to int16 where the counts allow it",
+        )
+    return dtype

@@ -1,0 +1,196 @@
+"""A movie that grows in a TIFF file so that a kill costs nothing that was written.
+
+Knows no stream and no naming: counts (C, Y, X) and the text of their pages. Reading is `deepbid_rt.tiff_movie`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import tifffile
+from numpy.typing import NDArray
+
+from deepbid_rt import __version__
+from deepbid_rt.errors import FileError, StageError
+
+SOFTWARE = f"deepbid-rt {__version__}"
+
+
+class _Draft(io.BufferedIOBase):
+    """What tifffile writes of one frame, held back until the file can take it without ever being half-linked.
+
+    tifffile points from the last page to the next before that one exists. `commit` appends the new pages first and
+    changes the pointers last.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0  # bytes of the file, all of them committed
+        self._tail = bytearray()
+        self._patches: list[tuple[int, bytes]] = []
+        self._at = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size + len(self._tail)}[whence]
+        self._at = start + offset
+        return self._at
+
+    def write(self, data: Any, /) -> int:
+        data = bytes(data)
+        if self._at < self.size:
+            self._patches.append((self._at, data))
+        else:
+            place = self._at - self.size
+            self._tail.extend(bytes(max(0, place - len(self._tail))))
+            self._tail[place : place + len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def commit(self, file: BinaryIO) -> None:
+        """Hand everything to the operating system. Raises `OSError` when the disk refuses; `size` then stays."""
+        file.seek(self.size)
+        file.write(self._tail)
+        file.flush()
+        for place, data in self._patches:
+            file.seek(place)
+            file.write(data)
+        file.flush()
+        self.size += len(self._tail)
+        self._tail.clear()
+        self._patches.clear()
+
+
+class TiffMovieWriter:
+    """A BigTIFF that grows frame by frame, one IFD per frame and channel.
+
+    Each frame is handed to the operating system before `append` returns, and a kill at any moment leaves an intact file
+    of whole frames. It is forced to the disk every ``sync_s`` seconds against a power cut. (A contiguous series would
+    be faster, but tifffile indexes it only when it is closed.)
+
+    Parameters
+    ----------
+    path : Path
+        A file that does not exist yet.
+    facts : mapping
+        More ``key = value`` lines for the first page's description.
+    software : str
+        Software tag.
+    sync_s : float
+        Seconds between two fsyncs.
+
+    Raises
+    ------
+    FileError
+        When the file exists or cannot be created.
+    """
+
+    def __init__(
+        self, path: Path, *, facts: Mapping[str, object] | None = None, software: str = SOFTWARE, sync_s: float = 3.0
+    ) -> None:
+        self.path = path
+        self.frames = 0
+        self._facts = dict(facts or {})
+        self._software, self._sync_s = software, sync_s
+        try:
+            self._file = path.open("x+b")
+        except FileExistsError as error:
+            raise FileError(
+                f"{path} exists already",
+                expected="a free name, as no recording is ever overwritten",
+                todo="move that file away or choose another name",
+            ) from error
+        except OSError as error:
+            raise FileError(
+                f"{path} cannot be created ({error.strerror})",
+                expected="a folder that can be written",
+                todo="check the path and its rights",
+            ) from error
+        self._draft = _Draft()
+        self._tiff = tifffile.TiffWriter(cast("IO[bytes]", self._draft), bigtiff=True)
+        self._synced = time.monotonic()
+
+    def append(self, pixels: NDArray[Any], number: int, t_s: float, **keys: object) -> bool:
+        """Write one frame (C, Y, X); return True when everything so far was forced to the disk.
+
+        Parameters
+        ----------
+        pixels : ndarray
+            (C, Y, X), one of the stream types.
+        number : int
+            The frame's number, for the pages' descriptions.
+        t_s : float
+            Seconds since the movie began, likewise.
+        **keys
+            More ``key = value`` lines.
+
+        Raises
+        ------
+        StageError
+            When the disk refuses; the file then ends with the frame before.
+        """
+        lines = {"frameNumbers": number, "frameTimestamps_sec": f"{t_s:.9f}", **keys}
+        try:
+            for channel, plane in enumerate(pixels):
+                keys = {**lines, "channel": channel, **(self._facts if self.frames == channel == 0 else {})}
+                text = "\n".join(f"{key} = {value}" for key, value in keys.items())
+                self._tiff.write(
+                    plane,
+                    photometric="minisblack",
+                    contiguous=False,
+                    metadata=None,
+                    description=text.encode("ascii", "backslashreplace"),
+                    software=self._software,
+                )
+            self._draft.commit(self._file)
+            if synced := time.monotonic() - self._synced >= self._sync_s:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+        except OSError as error:
+            self._abandon()
+            raise StageError(
+                f"frame {number} could not be written to {self.path} ({error.strerror or error})",
+                expected="a disk that takes every frame",
+                todo=f"free space and record again; the {self.frames} frames before it are whole in that file",
+            ) from error
+        self.frames += 1
+        return synced
+
+    def _abandon(self) -> None:
+        """Close after a refused write and cut the broken frame off; either may be refused as well."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            os.truncate(self.path, self._draft.size)
+
+    def close(self) -> None:
+        """Force everything to the disk and close; a file without any frame is removed. May be called twice.
+
+        Raises `StageError` when the disk refuses.
+        """
+        if self._file.closed:
+            return
+        try:
+            self._tiff.close()
+            self._draft.commit(self._file)
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._abandon()
+            raise StageError(
+                f"{self.path} could not be closed ({error.strerror or error})",
+                expected="a disk that takes every frame",
+                todo=f"check the disk; {self.frames} frames were handed to it",
+            ) from error
+        self._file.close()
+        if self.frames == 0:
+            self.path.unlink()

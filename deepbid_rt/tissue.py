@@ -1,0 +1,160 @@
+"""A living piece of brain: a drawn anatomy whose cells fire, whose blood flows and which moves.
+
+Activity is a function of the frame number and the seed alone, so that any frame can be had without the ones before.
+Knows nothing of how the picture is scanned, nor of noise.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from deepbid_rt import anatomy, brush
+from deepbid_rt.anatomy import LANES, Anatomy, Kind, Vessel
+from deepbid_rt.brush import Image
+from deepbid_rt.errors import StreamError
+from deepbid_rt.motion import Motion
+
+_BLOCK_S = 16.0
+"""Spikes are drawn in blocks this long; a transient has died away after one block."""
+_FLOW_PX = 4096
+"""Length after which the pattern of blood cells repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSettings:
+    """Which tissue lies under the objective."""
+
+    kind: Kind | None = None
+    """``dense``: many somata; ``sparse``: few somata with dendrites; ``vessels``: many vessels; None: by the seed."""
+    seed: int = 0
+    """Draws anatomy, activity, blood and motion."""
+    soma_radius_px: float | None = None
+    """Typical radius of a soma, pixels; None: 2.5 to 11 by the seed."""
+    motion_px: float = 1.0
+    """Root mean square displacement along each axis, pixels; 0 for still tissue."""
+    activity: float = 1.0
+    """Factor on the rate of firing; 0 for silent tissue."""
+    blood: bool = True
+    """Whether blood cells move inside the vessels."""
+
+    def __post_init__(self) -> None:
+        radius_px = 1.0 if self.soma_radius_px is None else self.soma_radius_px
+        if not (self.motion_px >= 0 and self.activity >= 0 and radius_px >= 1 and self.seed >= 0):
+            raise StreamError(
+                f"a scene of seed {self.seed}, motion {self.motion_px} px, activity {self.activity} and "
+                f"soma radius {self.soma_radius_px}",
+                expected="none of them negative and a radius of at least 1 px",
+                todo="check the scene settings",
+            )
+
+
+class Tissue:
+    """Renders a scene at any frame.
+
+    Parameters
+    ----------
+    settings : SceneSettings
+        Which tissue.
+    shape : (int, int)
+        Lines and pixels of the field of view.
+    rate_hz : float
+        Frames per second.
+    """
+
+    def __init__(self, settings: SceneSettings, shape: tuple[int, int], rate_hz: float) -> None:
+        self.motion = Motion(settings.motion_px, rate_hz, settings.seed)
+        self.margin = math.ceil(self.motion.limit_px) + 1
+        """Lines and pixels of canvas beyond each edge of the field of view."""
+        canvas = (shape[0] + 2 * self.margin, shape[1] + 2 * self.margin)
+        self.anatomy: Anatomy = anatomy.draw(settings.kind, canvas, settings.soma_radius_px, settings.seed)
+        self._seed, self._rate_hz, self._blood = settings.seed, rate_hz, settings.blood
+        rng = np.random.default_rng([settings.seed, 23])
+        units, modes = self.anatomy.units, len(self.anatomy.neuropil)
+        firing = settings.activity * np.minimum(0.12 * rng.lognormal(0.0, 1.0, units), 1.0)
+        firing *= rng.random(units) < 0.7
+        self._events_hz = np.concatenate([firing, np.full(modes, 1.5 * settings.activity)])
+        self._gain = np.concatenate([rng.uniform(0.3, 1.2, units), rng.uniform(0.05, 0.15, modes)])
+        self._block = max(2, math.ceil(_BLOCK_S * rate_hz))
+        t_s = np.arange(self._block)[:, None] / rate_hz
+        rise, decay = rng.uniform(0.03, 0.12, units + modes), rng.uniform(0.25, 1.2, units + modes)
+        # GCaMP's answer to a spike: a fast rise, an exponential decay, a peak of 1.
+        peak_s = rise * np.log1p(decay / rise)
+        peak = -np.expm1(-peak_s / rise) * np.exp(-peak_s / decay)
+        kernel = -np.expm1(-(t_s + 1 / rate_hz) / rise) * np.exp(-t_s / decay) / peak
+        self._kernel = fft.rfft(kernel, 2 * self._block, axis=0)
+        self._area = kernel.sum(axis=0)
+        self._traces = functools.lru_cache(maxsize=2)(self._draw_traces)
+        self._cells = self._draw_cells(rng)
+        self._speed_px_s = rng.lognormal(5.0, 0.8, len(self.anatomy.vessels)) * rng.choice((-1, 1), len(self._cells))
+        self._pulse_hz = float(rng.uniform(5.0, 10.0))
+        self._unit_brightness = 1.0 / self._mean_brightness()
+
+    def activity(self, index: int) -> NDArray[np.float32]:
+        """Rise above rest of every cell, then of every pattern of background, during frame `index`; (units + K,)."""
+        return np.asarray(self._traces(index // self._block)[index % self._block])
+
+    def render(self, index: int) -> Image:
+        """Return the canvas (H, W) during frame `index`, float32; its mean over space and time is 1.
+
+        Blood flows while the frame is scanned: each row shows its vessels at the time when it is scanned.
+        """
+        parts, active = self.anatomy, self.activity(index)
+        rest = parts.rest
+        modes = parts.neuropil.reshape(len(parts.neuropil), -1)
+        canvas = (active[parts.units :] @ modes).reshape(rest.shape)
+        canvas += rest
+        for footprint in parts.footprints:
+            level = active[footprint.unit]
+            if level > 0.01:
+                height, width = footprint.image.shape
+                canvas[footprint.y : footprint.y + height, footprint.x : footprint.x + width] += level * footprint.image
+        for number, vessel in enumerate(parts.vessels):
+            canvas[vessel.rows, vessel.columns] += parts.plasma * vessel.lumen * self._passing(number, vessel, index)
+        canvas *= np.float32(self._unit_brightness)
+        return canvas
+
+    def _draw_traces(self, block: int) -> NDArray[np.float32]:
+        """Activity (frames, units + K) in one block: spikes of this block and the one before, through the kernel."""
+        spikes = np.concatenate([self._spikes(block - 1), self._spikes(block)])
+        traces = fft.irfft(fft.rfft(spikes, axis=0) * self._kernel, 2 * self._block, axis=0)
+        return np.asarray(traces[self._block :] * self._gain, np.float32)
+
+    def _spikes(self, block: int) -> NDArray[np.float64]:
+        """Spikes (frames, units + K) in one block: events at random times, each a burst of one or more."""
+        rng = np.random.default_rng([self._seed, 29, block + 1])
+        size = (self._block, self._events_hz.size)
+        return rng.poisson(self._events_hz / self._rate_hz, size) * (1.0 + rng.poisson(1.5, size))
+
+    def _draw_cells(self, rng: np.random.Generator) -> Image:
+        """Blood cells in each vessel (vessels, LANES, _FLOW_PX): 1 where plasma passes, less where a cell does."""
+        shape = (LANES, _FLOW_PX)
+        chains = [np.tanh(2 * (brush.field(rng, shape, 1.5) + 0.3)) for _ in self.anatomy.vessels]
+        return np.stack([0.6 + 0.4 * chain for chain in chains]) if chains else np.zeros((0, *shape), np.float32)
+
+    def _passing(self, number: int, vessel: Vessel, index: int) -> Image:
+        """Tell what passes each pixel of a vessel (pixels,): 1 for plasma, less for a blood cell."""
+        if not self._blood:
+            return np.ones(vessel.rows.size, np.float32)
+        t_s = (index + vessel.rows / self.anatomy.rest.shape[0]) / self._rate_hz
+        beat = np.sin(2 * math.pi * self._pulse_hz * t_s) / (2 * math.pi * self._pulse_hz)
+        moved_px = self._speed_px_s[number] * (t_s + 0.4 * beat)
+        place = vessel.along_px - moved_px
+        below = np.floor(place)
+        here, cells = below.astype(np.int64) % _FLOW_PX, self._cells[number]
+        first, second = cells[vessel.lane, here], cells[vessel.lane, (here + 1) % _FLOW_PX]
+        return np.asarray(first + (place - below) * (second - first), np.float32)
+
+    def _mean_brightness(self) -> float:
+        """Mean of the canvas over space and time, before scaling."""
+        parts = self.anatomy
+        mean_active = self._events_hz / self._rate_hz * 2.5 * self._area * self._gain
+        total = float(parts.rest.sum()) + float(mean_active[parts.units :] @ parts.neuropil.sum(axis=(1, 2)))
+        total += sum(float(mean_active[f.unit] * f.image.sum()) for f in parts.footprints)
+        total += sum(float(parts.plasma * v.lumen.sum() * self._cells[n].mean()) for n, v in enumerate(parts.vessels))
+        return total / parts.rest.size

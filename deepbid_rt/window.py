@@ -1,0 +1,56 @@
+"""The last T frames as one contiguous array.
+
+Every frame is stored twice in a ring of 2T, T apart, so that the last T always lie side by side and no inference
+ever waits for a copy. Single-threaded: the thread that pushes is the thread that reads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Window:
+    """Ring of the last `length` frames of one view.
+
+    Parameters
+    ----------
+    length : int
+        Frames in the window (T).
+    shape : tuple of int
+        (Y, X) of one frame.
+    """
+
+    def __init__(self, length: int, shape: tuple[int, int]) -> None:
+        self.length = length
+        self._ring = np.zeros((2 * length, *shape), np.float32)
+        self._start = 0
+        self._filled = 0
+
+    @property
+    def filled(self) -> int:
+        """Frames pushed since the start or the last `clear`, at most `length`."""
+        return self._filled
+
+    def push(self, frame: NDArray[np.float32]) -> None:
+        """Append one frame (Y, X); the oldest leaves."""
+        self._ring[self._start] = frame
+        self._ring[self._start + self.length] = frame
+        self._start = (self._start + 1) % self.length
+        self._filled = min(self._filled + 1, self.length)
+
+    def view(self) -> NDArray[np.float32]:
+        """Return the window (T, Y, X), oldest frame first, contiguous, valid until the next `push`.
+
+        Places before the first frame hold copies of the first frame: a network then meets a still scene, not a
+        black one (a window padded with zeros loses most of the gain, see docs/window-engine.md).
+        """
+        window = self._ring[self._start : self._start + self.length]
+        missing = self.length - self._filled
+        if 0 < missing < self.length:
+            window[:missing] = window[missing]
+        return window
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._filled = 0

@@ -1,0 +1,223 @@
+"""DBRT/1, the wire: messages to bytes and bytes to messages, as `bridge/PROTOCOL.md` lays down.
+
+Pure: knows no socket, thread or ring. `decode` trusts nothing; whatever the bytes, only `WireError` leaves it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepbid_rt.errors import StreamError, WireError
+from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, StreamEnd, StreamInfo
+from deepbid_rt.header import CHECK_SENDER, Header, digest, pack
+from deepbid_rt.message import AnyMessage, BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
+from deepbid_rt.start_body import SERIES, read_body, read_dtype, read_shape, write_body
+
+VERSION = 1
+KINDS = ("start", "frame", "end", "beat", "note")
+REASONS = ("done", "abort", "error", "timeout", "replaced")
+Part = bytes | bytearray | memoryview
+
+_TOPIC = re.compile(rb"([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})/([a-z]{1,16})/")
+
+
+def decode(parts: Sequence[Part], *, default_layout: Layout | None = None, arrived_ns: int = 0) -> AnyMessage:
+    """Read one message. Nothing is allocated for pixels: a frame's pixels (C, Y, X) are a view of ``parts[2]``.
+
+    Parameters
+    ----------
+    parts : sequence of buffers
+        Topic, header and payload; further parts are ignored.
+    default_layout : Layout or None
+        How lines lie where the start body does not say; with None such a message is refused (kind ``layout``).
+    arrived_ns : int
+        Becomes `Frame.arrived_ns`.
+
+    Raises
+    ------
+    WireError
+        Whenever the bytes are not a DBRT/1 message.
+    """
+    if len(parts) < 3:
+        raise WireError(
+            "parts", f"a message of {len(parts)} parts", expected="topic, header, payload", todo=CHECK_SENDER
+        )
+    topic, packed, payload = (memoryview(part) for part in parts[:3])
+    match = _TOPIC.fullmatch(topic)
+    if match is None:
+        came = f"the topic {bytes(topic[:80])!r}"
+        raise WireError("topic", came, expected="<role>/<source>/<kind>/ in ASCII", todo=CHECK_SENDER)
+    role, source, kind = (group.decode("ascii") for group in match.groups())
+    header = Header.unpack(packed)
+    if header.values.get("v") != VERSION or type(header.values["v"]) is not int:
+        raise header.refusal("v", f"{VERSION}, the version this program speaks", kind="version")
+    if kind not in KINDS or header.values.get("k") != kind:
+        raise header.refusal("k", f"one of {', '.join(KINDS)}, as in the topic ({kind})", kind="kind")
+    header.name = f"a {kind} message"
+    sid, hh = header.text("sid"), header.text("hh")
+    if not SERIES.fullmatch(sid):
+        raise header.refusal("sid", "8 to 64 letters, digits and hyphens")
+    if kind != "frame" and payload.nbytes:
+        raise _byte_count(f"a payload of {payload.nbytes} bytes in a {kind} message", 0)
+    common = (role, source, sid, header.integer("seq"), header.integer("ts"), hh)
+    match kind:
+        case "start":
+            return StartMessage(*common, read_body(header, source, default_layout))
+        case "frame":
+            return FrameMessage(*common, _read_frame(header, payload, role, arrived_ns))
+        case "end":
+            return EndMessage(*common, _read_end(header), header.integer_or_none("last_fn"))
+        case "beat":
+            end = _read_end(header, "done") if header.choice("state", ("running", "idle")) == "idle" else None
+            info = read_body(header, source, default_layout)
+            return BeatMessage(*common, info, header.integer("last_seq"), header.integer_or_none("last_fn"), end)
+        case _:
+            return NoteMessage(*common, header.text("text", default=""))
+
+
+def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int) -> Frame:
+    index, shape, dtype = header.integer("fn"), read_shape(header), read_dtype(header)
+    if header.values.get("comp") is not None:
+        raise header.refusal("comp", "nil: this version sends plain pixels", kind="comp")
+    count = math.prod(shape) * dtype.itemsize
+    if payload.nbytes != count:
+        raise _byte_count(f"a payload of {payload.nbytes} bytes for frame {index}, {shape} {dtype.str}", count)
+    crc = header.integer_or_none("crc", high=2**32 - 1)
+    if crc is not None and crc != zlib.crc32(payload):
+        raise header.refusal("crc", f"{zlib.crc32(payload)}, that of the payload", kind="crc")
+    for key in ("t_acq", "t_rx"):
+        if header.values.get(key) is not None:
+            header.number(key)
+    sent_ns = header.integer("ts") if role == "raw" else 0
+    pixels = np.frombuffer(payload, dtype).reshape(shape)
+    pixels.flags.writeable = False
+    return Frame(
+        index=index,
+        pixels=pixels,
+        t_ns=header.integer("t_src", default=sent_ns),
+        arrived_ns=arrived_ns,
+        plane=header.integer("plane", high=4095, default=0),
+        flags=FrameFlag(header.integer("flags", high=2**32 - 1, default=0)),
+    )
+
+
+def _read_end(header: Header, default: str | None = None) -> StreamEnd:
+    return StreamEnd(header.choice("reason", REASONS, default=default))
+
+
+def _byte_count(came: str, count: int) -> WireError:
+    return WireError("byte-count", came, expected=f"exactly {count} bytes", todo=CHECK_SENDER)
+
+
+class Encoder:
+    """Writes one series, counting its messages. Not thread-safe: the caller takes turns.
+
+    Parameters
+    ----------
+    info : StreamInfo
+        The series; every frame must match it.
+    role : str
+        First word of the topic: ``raw`` from a microscope, ``den`` for denoised frames.
+    clock_ns : callable
+        Nanoseconds since the Unix epoch.
+
+    Every method that announces, ends or remarks raises `WireError` when its message would be refused by `decode`:
+    names that do not fit a topic, facts that do not fit a header.
+    """
+
+    def __init__(self, info: StreamInfo, role: str = "raw", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self.info = info
+        self.role = role
+        self._clock_ns = clock_ns
+        self._body = write_body(info)
+        self._hh = digest(self._body)
+        self._seq = 0
+        self._frames = 0
+        self._last_fn: int | None = None
+        self._ended: StreamEnd | None = None
+        self._lost_before = FrameFlag.NONE
+
+    @property
+    def ended(self) -> bool:
+        """True after `end`."""
+        return self._ended is not None
+
+    def start(self) -> list[Part]:
+        """Announce the series."""
+        return self._count("start", self._body)
+
+    def frame(self, frame: Frame) -> list[Part]:
+        """Send a frame; the payload is a view of its pixels. Raises `StreamError` when it does not fit the series."""
+        info, pixels = self.info, frame.pixels
+        if pixels.shape != info.shape or pixels.dtype != info.dtype:
+            raise StreamError(
+                f"frame {frame.index} of shape {pixels.shape} and type {pixels.dtype.str}",
+                expected=f"{info.shape} and {info.dtype.str} as announced for series {info.series}",
+                todo="begin a new series when the frame changes",
+            )
+        fields: dict[str, Any] = {
+            "fn": frame.index,
+            "shape": info.shape,
+            "dtype": info.dtype.str,
+            "plane": frame.plane,
+            "flags": int(frame.flags | self._lost_before),
+            "t_acq": None,
+            "t_rx": frame.arrived_ns or None,
+        }
+        if self.role != "raw" and frame.t_ns:
+            fields["t_src"] = frame.t_ns
+        self._pass(frame)
+        return self._count("frame", fields, np.ascontiguousarray(pixels).data.cast("B"))
+
+    def drop(self, frame: Frame) -> None:
+        """Use up a frame's numbers without sending it: receivers see a loss on the wire."""
+        self._pass(frame)
+        self._seq += 1
+
+    def skip(self, gap: Gap) -> None:
+        """Note frames that never came: receivers see a loss at the source."""
+        self._last_fn = gap.first + gap.count - 1
+        self._lost_before = FrameFlag.SOURCE_LOST_BEFORE
+
+    def end(self, end: StreamEnd) -> list[Part]:
+        """Finish the series."""
+        parts = self._count("end", {"reason": end.reason, "n_sent": self._frames, "last_fn": self._last_fn})
+        self._ended = end
+        return parts
+
+    def beat(self) -> list[Part]:
+        """Repeat the start body. Beats are not counted."""
+        last_seq = max(self._seq - 1, 0)
+        fields = {**self._body, "last_seq": last_seq, "last_fn": self._last_fn, "state": "running"}
+        if self._ended is not None:
+            fields |= {"state": "idle", "reason": self._ended.reason}
+        return self._pack("beat", fields, last_seq)
+
+    def note(self, text: str) -> list[Part]:
+        """Send a remark."""
+        return self._count("note", {"text": text})
+
+    def _pass(self, frame: Frame) -> None:
+        self._frames += 1
+        self._last_fn = frame.index
+        self._lost_before = FrameFlag.NONE
+
+    def _count(self, kind: str, fields: Mapping[str, Any], payload: Part = b"") -> list[Part]:
+        parts = self._pack(kind, fields, self._seq, payload)
+        if kind != "frame":
+            # What every receiver would refuse must not leave; frames were checked against the series.
+            decode(parts)
+        self._seq += 1
+        return parts
+
+    def _pack(self, kind: str, fields: Mapping[str, Any], seq: int, payload: Part = b"") -> list[Part]:
+        common = {"v": VERSION, "k": kind, "sid": self.info.series, "seq": seq, "ts": self._clock_ns(), "hh": self._hh}
+        topic = f"{self.role}/{self.info.source}/{kind}/".encode("ascii", "replace")
+        return [topic, pack({**fields, **common}), payload]

@@ -1,0 +1,103 @@
+"""Train the shipped default engine from nothing but this project's own simulator.
+
+    python tools/train_default_engine.py
+
+draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the engine's
+``recipe.toml``, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
+line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.train.export import card_toml, export
+from deepbid_rt.train.loop import TrainProgress, train
+from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.recipe import Recipe, load_recipe
+
+ENGINE = Path(__file__).parents[1] / "engines" / "calcium-window"
+FIRST_SEED = 10_000
+"""Scenes of training start here; demo, tests and benchmarks use smaller seeds, which the engine never saw."""
+
+
+def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeometry]:
+    """Scan one movie; everything about it is drawn from its number."""
+    rng = np.random.default_rng([FIRST_SEED, number])
+    scan = ScanGeometry("collinear") if number % 4 else ScanGeometry("ordinary")
+    settings = ScanSettings(
+        size=(size, size),
+        scan=scan,
+        photons=float(np.exp(rng.uniform(np.log(0.15), np.log(8.0)))),
+        gain=float(np.exp(rng.uniform(np.log(10.0), np.log(200.0)))),
+        excess=float(rng.uniform(0.0, 0.5)),
+        read_noise=float(rng.uniform(0.0, 20.0)),
+        offset=float(rng.uniform(-100.0, 300.0)),
+        x_correlation=float(rng.choice([0.0, rng.uniform(0.0, 0.4)])),
+        vignette=float(rng.uniform(0.0, 0.6)),
+        seed=FIRST_SEED + number,
+    )
+    scene = SceneSettings(
+        seed=FIRST_SEED + number,
+        motion_px=float(rng.choice([0.0, rng.uniform(0.2, 2.5)])),
+        activity=float(rng.uniform(0.3, 2.0)),
+    )
+    source = SyntheticSource(scene, settings, frames)
+    return ArrayMovie(np.stack([source.render(index)[0] for index in range(frames)])), scan
+
+
+def main() -> None:
+    """Parse the command line, train, export, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", type=Path, default=ENGINE / "recipe.toml")
+    parser.add_argument("--run", type=Path, default=Path("runs") / "calcium-window", help="folder of the run")
+    parser.add_argument("--out", type=Path, default=ENGINE, help="folder of model.onnx and card.toml")
+    parser.add_argument("--movies", type=int, default=32)
+    parser.add_argument("--frames", type=int, default=120, help="frames of each movie")
+    parser.add_argument("--size", type=int, default=192, help="lines and pixels of each movie")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--width", type=int, help="instead of the recipe's")
+    options = parser.parse_args()
+
+    recipe = load_recipe(options.recipe)
+    changes = {key: value for key in ("steps", "width") if (value := getattr(options, key)) is not None}
+    if options.steps is not None:
+        changes["warm_up_steps"] = min(recipe.warm_up_steps, options.steps)
+    recipe = Recipe.from_dict(recipe.to_dict() | changes)
+    begun = time.perf_counter()
+    movies, scans = zip(*(draw_movie(n, options.size, options.frames) for n in range(options.movies)), strict=True)
+    print(f"drew {len(movies)} movies in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+
+    begun = time.perf_counter()
+
+    def report(progress: TrainProgress) -> None:
+        if progress.step % 100 == 0 or progress.step == progress.steps:
+            print(f"{time.perf_counter() - begun:7.0f} s  {progress}", file=sys.stderr, flush=True)
+
+    summary = train(movies, scans, recipe, options.run, progress=report)
+    options.out.mkdir(parents=True, exist_ok=True)
+    card = export(options.run, options.out / "model.onnx", options.out.name)
+    (options.out / "card.toml").write_text(card_toml(card), encoding="utf-8")
+    print(
+        json.dumps(
+            {
+                "engine": str(options.out / "model.onnx"),
+                "steps": summary.step,
+                "held_out": card.training["held_out"],
+                "seconds": round(time.perf_counter() - begun, 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
