@@ -58,6 +58,7 @@ class ModelCard:
     version: int = CARD_VERSION
 
     def __post_init__(self) -> None:
+        off_grid = self.grid > 0 and (self.window % self.grid or self.hop % self.grid)
         problems = [
             (self.version != CARD_VERSION, f"version {self.version}", f"version {CARD_VERSION}"),
             (self.kind not in get_args(Kind), f"kind {self.kind!r}", f"one of {', '.join(get_args(Kind))}"),
@@ -79,7 +80,7 @@ class ModelCard:
                 "1 <= hop <= window - look-ahead",
             ),
             (
-                self.kind == "window" and (self.window % max(self.grid, 1) or self.hop % max(self.grid, 1) or self.look_ahead < 8),
+                self.kind == "window" and (off_grid or self.look_ahead < 8),
                 f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead} on grid {self.grid}",
                 "window and hop to be multiples of the grid and a look-ahead of at least 8 frames",
             ),

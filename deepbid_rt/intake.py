@@ -68,8 +68,7 @@ class Intake:
         self._last_sid = ""
         self._restarts = 0
         self._heard_s = self._frame_s = 0.0
-        self._received = 0
-        self._unannounced = 0
+        self._received = self._unannounced = 0
         self._lost: dict[GapCause, int] = {"source": 0, "transport": 0}
         self._bad: dict[str, int] = {}
 
@@ -176,7 +175,8 @@ class Intake:
             return
         if series.goes_back(message.seq, frame.index):
             series = self._begin(message, series.info, message.seq, None, now_s)
-        self._follow(series, message.seq, frame.index - 1)
+        series.follow(message.seq)
+        self._report_missing(series, frame.index - 1)
         series.next_fn = frame.index + 1
         if self._fits(series, frame):
             self._ring.put(frame)
@@ -184,9 +184,10 @@ class Intake:
             self._frame_s = now_s
 
     def _take_beat(self, message: BeatMessage, now_s: float) -> None:
-        series, last_fn = self._running(message), message.last_fn
-        if series is not None:
-            self._follow(series, message.last_seq, last_fn)
+        last_fn = message.last_fn
+        if series := self._running(message):
+            series.miss_before(message.last_seq + 1)
+            self._report_missing(series, last_fn)
             if message.end is not None:
                 self._end(message.end)
         elif message.end is None and (self._series is not None or message.sid != self._last_sid):
@@ -194,15 +195,14 @@ class Intake:
             self._begin(message, message.info, message.last_seq + 1, next_fn, now_s)
 
     def _take_end(self, message: EndMessage) -> None:
-        series = self._running(message)
-        if series is not None:
-            self._follow(series, message.seq, message.last_fn)
+        if series := self._running(message):
+            series.follow(message.seq)
+            self._report_missing(series, message.last_fn)
             self._end(message.end)
 
     def _take_note(self, message: NoteMessage) -> None:
-        log.info("note from %s/%s: %s", message.role, message.source, message.text)
-        series = self._running(message)
-        if series is not None:
+        log.info("note from %s: %s", message.source, message.text)
+        if series := self._running(message):
             series.follow(message.seq)
 
     def _running(self, message: Message) -> Series | None:
@@ -227,9 +227,8 @@ class Intake:
         self._series = None
         self._ring.put(end)
 
-    def _follow(self, series: Series, seq: int, last_fn: int | None) -> None:
-        """Count a message up to which, ``last_fn`` included, all frames should have come, and report the others."""
-        series.follow(seq)
+    def _report_missing(self, series: Series, last_fn: int | None) -> None:
+        """Report the frames up to number ``last_fn`` that did not come."""
         if last_fn is not None:
             for gap in series.gaps_before(last_fn + 1):
                 self._lost[gap.cause] += gap.count

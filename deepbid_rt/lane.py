@@ -37,6 +37,9 @@ class Lane:
 
     Notes
     -----
+    A network answers with a mean that may be off by a fraction of the noise on a rig it was not trained on. The first
+    inference measures this for each channel, and every answer of the series is corrected by that one number.
+
     Multiples of 8 everywhere because the papers' network commutes with shifts by 8 only; other origins make the
     output flicker (measured in docs/window-engine.md).
     """
@@ -52,6 +55,9 @@ class Lane:
         if self._card.normalization.rule == "fixed":
             fixed = self._card.normalization
             self._normalizers = [Normalizer(fixed.offset, fixed.scale)] * channels
+        self._bias: NDArray[np.float64] | None = None  # (C,) network units
+        if self._card.normalization.rule == "fixed":
+            self._bias = np.zeros(channels)
         self._uncalibrated: list[tuple[int, NDArray[Any]]] = []
         self.restart()
 
@@ -135,9 +141,13 @@ class Lane:
         rows, columns = self._size
         counts = np.empty((len(due), len(self._windows), len(self._windows[0]), rows, columns), np.float32)
         places = [t - first for t in due]
+        bias = np.zeros(len(self._windows)) if self._bias is None else self._bias
         for c, (windows, normalizer) in enumerate(zip(self._windows, self._normalizers or (), strict=True)):
             for v, window in enumerate(windows):
-                answer = self._engine.infer(window.view())[places, :rows, :columns]
+                given = window.view()
+                answer = self._engine.infer(given)[places, :rows, :columns]
+                if self._bias is None:
+                    bias[c] += np.mean(answer - given[places, :rows, :columns], dtype=np.float64) / len(windows)
                 if not np.isfinite(answer.sum(dtype=np.float64)):  # one pass; float32 would overflow on float movies
                     raise StageError(
                         f"engine {self._card.name!r} answered values that are not finite, in the window before frame "
@@ -146,6 +156,10 @@ class Lane:
                         todo="run it with --precision f32, or train it anew",
                     )
                 counts[:, c, v] = normalizer.restore(answer, np.float32)
+        if self._bias is None:
+            self._bias = bias
+        for c, normalizer in enumerate(self._normalizers or ()):
+            counts[:, c] -= np.float32(bias[c] * normalizer.scale)
         return list(zip(due, counts, strict=True))
 
 

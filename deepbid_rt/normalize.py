@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+_LEAST_NOISE = float(np.finfo(np.float32).tiny)  # less has no inverse in float32
+
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
@@ -67,4 +69,4 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
     offset = float(data[finite].mean())
     difference = np.diff(np.where(finite, data, offset), axis=0)[finite[1:] & finite[:-1]]  # a hole is not noise
     noise = float(np.sqrt(np.mean(difference**2) / 2)) if difference.size else 0.0
-    return Normalizer(offset, noise if noise > 0 else 1.0)
+    return Normalizer(offset, noise if noise > _LEAST_NOISE else 1.0)

@@ -49,6 +49,12 @@ class Branch:
         self.thread = threading.Thread(target=self._run, name=f"sink {outlet.name}")
         self._delivered = delivered
         self._failed = failed
+        self._broken = 0
+
+    @property
+    def lost(self) -> int:
+        """Frames that the sink did not take: given up, refused, or the one at which it raised."""
+        return self.box.lost + self._broken
 
     def _run(self) -> None:
         try:
@@ -65,7 +71,11 @@ class Branch:
             event = self.box.get()
             if isinstance(event, Frame):
                 begun_ns = time.time_ns()
-                sink.put(event)
+                try:
+                    sink.put(event)
+                except BaseException:
+                    self._broken = 1
+                    raise
                 self.taken.add(time.time_ns() - begun_ns)
                 self._delivered(self, event)
             elif isinstance(event, StreamInfo):

@@ -13,8 +13,10 @@ Knows nothing of sockets, files or networks. No lock is held while another is ta
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -110,7 +112,9 @@ class Pipeline:
         self._failure_lock = threading.Lock()
         self._state = State.WAITING
         self._frames_in = self._frames_out = self._gaps = self._series_ended = 0
+        self._open_series = False
         self._inside_lost = 0
+        self._held_gaps: deque[Gap] = deque()
         self._latency = {name: Histogram() for name in ("transport", "queue", "engine", "total")}
 
     def stop(self) -> None:
@@ -125,7 +129,7 @@ class Pipeline:
             self._frames_in,
             self._frames_out,
             self._inbox.lost + self._inside_lost,
-            {branch.outlet.name: branch.box.lost for branch in [*self._raw, *self._denoised]},
+            {branch.outlet.name: branch.lost for branch in [*self._raw, *self._denoised]},
             self._gaps,
             self._inbox.frames,
             self._latency | {branch.outlet.name: branch.taken for branch in self._denoised},
@@ -145,14 +149,15 @@ class Pipeline:
         """
         denoising = threading.Thread(target=self._guarded, args=("the engine", self._denoise), name="denoise")
         threads = [denoising, *(branch.thread for branch in [*self._raw, *self._denoised])]
+        self._guarded("the source", self._source.open)
         try:
-            self._source.open()
-            for thread in threads:
-                thread.start()
-            self._guarded("the source", self._read)
+            if self._failure is None:
+                for thread in threads:
+                    thread.start()
+                self._guarded("the source", self._read)
+                self._guarded("the source", self._end_series)
         finally:
-            if self._state is not State.FAILED:
-                self._state = State.STOPPING
+            self._state = State.STOPPING if self._failure is None else State.FAILED
             # Upstream first: each thread ends when its mailbox is closed and drained.
             for box in (self._inbox, *(branch.box for branch in self._raw)):
                 box.close()
@@ -164,8 +169,9 @@ class Pipeline:
                 if branch.thread.ident:
                     branch.thread.join()
                 self._guarded(branch.outlet.name, branch.outlet.sink.close)
-            self._source.close()
+            self._guarded("the source", self._source.close)
         if self._failure is not None:
+            self._state = State.FAILED
             raise self._failure
         self._state = State.DONE
         return self.status()
@@ -196,7 +202,6 @@ class Pipeline:
 
     def _read(self) -> None:
         idle_since = time.monotonic()
-        open_series = False
         while not self._finished(idle_since):
             event = self._source.read(POLL_S if self._stop_at_ns is None else 0.0)
             if event is None:
@@ -204,8 +209,8 @@ class Pipeline:
                     break
                 continue
             if isinstance(event, Frame):
-                if self._stop_at_ns is not None and event.arrived_ns > self._stop_at_ns:
-                    break
+                if self._stop_at_ns is not None and not 0 < event.arrived_ns <= self._stop_at_ns:
+                    break  # it came after stop(), or lies in a file that would go on to its end
                 idle_since = time.monotonic()
                 self._frames_in += 1
                 event = replace(event, pixels=event.pixels.copy())  # the source's array is valid until its next read
@@ -213,14 +218,20 @@ class Pipeline:
                 self._gaps += event.count
             elif isinstance(event, StreamEnd):
                 self._series_ended += 1
+            if isinstance(event, StreamInfo | StreamEnd):
+                self._open_series = isinstance(event, StreamInfo)
             if self._state is not State.FAILED:
-                self._state = State.WAITING if isinstance(event, StreamEnd) else State.RUNNING
-            open_series = not isinstance(event, StreamEnd)
-            for box in (*(branch.box for branch in self._raw), self._inbox):
-                box.put(event)
-        if open_series:
-            for box in (*(branch.box for branch in self._raw), self._inbox):
-                box.put(StreamEnd("done" if self._failure is None else "error"))
+                self._state = State.RUNNING if self._open_series else State.WAITING
+            self._hand_in(event)
+
+    def _end_series(self) -> None:
+        if self._open_series:
+            self._hand_in(StreamEnd("done" if self._failure is None else "error"))
+
+    def _hand_in(self, event: Event) -> None:
+        # The engine's mailbox first: it takes every frame, and a raw sink that raises here costs no denoised frame.
+        for box in (self._inbox, *(branch.box for branch in self._raw)):
+            box.put(event)
 
     def _finished(self, idle_since: float) -> bool:
         limits = self._limits
@@ -236,9 +247,11 @@ class Pipeline:
     def _denoise(self) -> None:
         denoiser: Denoiser | None = None
         started: dict[int, int] = {}
+        taken = 0
         try:
             while True:
                 event = self._inbox.get()
+                taken += isinstance(event, Frame)
                 if isinstance(event, StreamInfo):
                     denoiser = self._make_denoiser(event)
                     started.clear()
@@ -251,26 +264,36 @@ class Pipeline:
                     self._latency["transport"].add(event.arrived_ns - (event.t_ns or event.arrived_ns))
                     self._emit(denoiser.push(event), started)
                 elif isinstance(event, Gap):
+                    self._held_gaps.append(event)
                     self._emit(denoiser.skip(event.count), started)
-                    self._hand_on(event)
+                    if not denoiser.inside:
+                        self._pass_gaps()
                 else:
                     self._emit(denoiser.flush(), started)
+                    self._pass_gaps()
                     self._hand_on(event)
                     denoiser = None
         except Closed:
             return
         except BaseException:
-            self._inside_lost = denoiser.inside if denoiser else 0
             self._inbox.abandon()
             raise
+        finally:
+            self._inside_lost = taken - self._frames_out
 
     def _emit(self, frames: list[Frame], started: dict[int, int]) -> None:
         for frame in frames:
+            self._pass_gaps(before=frame.index)
             self._frames_out += 1
             self._latency["engine"].add(time.time_ns() - started.pop(frame.index))
             self._hand_on(frame)
             if not self._denoised:
                 self._arrived(frame)
+
+    def _pass_gaps(self, before: float = math.inf) -> None:
+        """Hand on the gaps that come before frame number `before`; a bridged gap waits for the frames before it."""
+        while self._held_gaps and self._held_gaps[0].first < before:
+            self._hand_on(self._held_gaps.popleft())
 
     def _hand_on(self, event: Event) -> None:
         for branch in self._denoised:

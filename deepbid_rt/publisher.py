@@ -40,7 +40,7 @@ class Faults:
     drop: float = 0.0
     """Probability that a frame is lost on the wire."""
     jitter_ms: float = 0.0
-    """Each frame is late by a random time up to this; lateness does not add up."""
+    """Each frame is late by a random time up to this; lateness does not add up, and frames stay in order."""
     restart: int | None = None
     """Frames after which the series ends and a new one begins, with a new id and numbers from 0."""
     seed: int = 0
@@ -114,9 +114,7 @@ class Publisher:
         self._stop = stop or threading.Event()
         self._clock, self._wall_ns = clock, wall_ns
         self._sleep = sleep or self._stop.wait
-        # Two generators, so that asking for jitter does not change which frames are lost.
-        self._drop_rng = np.random.default_rng([self._faults.seed, 1])
-        self._late_rng = np.random.default_rng([self._faults.seed, 2])
+        self._rng = np.random.default_rng(self._faults.seed)
         self._info: StreamInfo | None = None
         self._pacer: Pacer | None = None
         self._series: list[str] = []
@@ -191,15 +189,16 @@ class Publisher:
             self._start(dataclasses.replace(self._info, series=uuid.uuid4().hex))
             self._shift = -frame.index
         index = self._renumber(frame.index, 1)
-        late_s = self._late_rng.uniform(0.0, self._faults.jitter_ms) / 1e3
-        self._last_s = self._pacer.wait(late_s)
+        # Both are drawn for every frame, so that asking for jitter does not change which frames are lost.
+        late, luck = self._rng.random(2)
+        self._last_s = self._pacer.wait(late * self._faults.jitter_ms / 1e3)
         if self._stop.is_set():
             return
         if self._sent + self._dropped == 0:
             self._first_s = self._last_s
         self._in_series += 1
         frame = dataclasses.replace(frame, index=index, t_ns=self._wall_ns())
-        if self._drop_rng.random() < self._faults.drop:
+        if luck < self._faults.drop:
             self._dropped += 1
             if isinstance(self._sink, LossySink):
                 self._sink.drop(frame)

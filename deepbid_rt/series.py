@@ -36,10 +36,16 @@ class Series:
         return seq < self.next_seq or (self.next_fn is not None and fn < self.next_fn)
 
     def follow(self, seq: int) -> None:
-        """Count a message, and those missing before it. One from the past (a late beat) changes nothing."""
+        """Count a message that came, and those missing before it. One from the past changes nothing."""
         if seq >= self.next_seq:
-            self.missed += seq - self.next_seq
+            self.miss_before(seq)
             self.next_seq = seq + 1
+
+    def miss_before(self, seq: int) -> None:
+        """Count every message before number ``seq`` that did not come; a late beat's from the past changes nothing."""
+        if seq > self.next_seq:
+            self.missed += seq - self.next_seq
+            self.next_seq = seq
 
     def gaps_before(self, fn: int) -> list[Gap]:
         """Return the frames missing before number ``fn``: as many as messages were missed are the wire's."""

@@ -152,15 +152,15 @@ class Sidecar:
         return self._directory / f"{name}.jsonl"
 
     def _create(self, path: Path) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("xb").close()
-        except FileExistsError as error:
+        if path.exists():
             raise FileError(
                 f"{path} exists already",
                 expected="a free name, as no recording is ever overwritten",
                 todo="choose another folder",
-            ) from error
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("xb").close()
         except OSError as error:
             raise FileError(
                 f"{path} cannot be created ({error.strerror})",

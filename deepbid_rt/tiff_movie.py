@@ -7,9 +7,8 @@ frame, channel by channel. Writing is `deepbid_rt.tiff_writer`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -17,8 +16,6 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import DeepbidError, FileError, StreamError
 from deepbid_rt.frame import DTYPES
-
-_ORDER: Mapping[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 
 class TiffMovie:
@@ -98,8 +95,7 @@ class TiffMovie:
             planes += len(ends)
             starts += here
         self._tif.filehandle.seek(self._tif.pages.next_page_offset or 0)
-        link = self._tif.filehandle.read(self._tif.tiff.offsetsize)  # from the last page to the next: none
-        if int.from_bytes(link, _ORDER[self._tif.byteorder]) >= size:
+        if any(self._tif.filehandle.read(self._tif.tiff.offsetsize)):  # the last page points to one that is not there
             raise self._cut_off(planes)
         if channels < 1 or planes % channels:
             raise StreamError(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from deepbid_rt import anatomy, brush
 from deepbid_rt.anatomy import LANES, Anatomy, Kind, Vessel
@@ -21,7 +20,9 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.motion import Motion
 
 _BLOCK_S = 16.0
-"""Spikes are drawn in blocks this long; a transient has died away after one block."""
+"""Events are drawn in blocks this long; a transient has died away after one block."""
+_BURST = 1.5
+"""Mean number of spikes in an event beyond the first."""
 _FLOW_PX = 4096
 """Length after which the pattern of blood cells repeats."""
 
@@ -54,6 +55,15 @@ class SceneSettings:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Bursts of spikes in one block of time, one entry for each."""
+
+    unit: NDArray[np.intp]
+    t_s: NDArray[np.float64]
+    spikes: NDArray[np.int64]
+
+
 class Tissue:
     """Renders a scene at any frame.
 
@@ -80,16 +90,11 @@ class Tissue:
         firing *= rng.random(units) < 0.7
         self._events_hz = np.concatenate([firing, np.full(modes, 1.5 * settings.activity)])
         self._gain = np.concatenate([rng.uniform(0.3, 1.2, units), rng.uniform(0.05, 0.15, modes)])
-        self._block = max(2, math.ceil(_BLOCK_S * rate_hz))
-        t_s = np.arange(self._block)[:, None] / rate_hz
-        rise, decay = rng.uniform(0.03, 0.12, units + modes), rng.uniform(0.25, 1.2, units + modes)
+        self._rise_s = rng.uniform(0.03, 0.12, units + modes)
+        self._decay_s = rng.uniform(0.25, 1.2, units + modes)
         # GCaMP's answer to a spike: a fast rise, an exponential decay, a peak of 1.
-        peak_s = rise * np.log1p(decay / rise)
-        peak = -np.expm1(-peak_s / rise) * np.exp(-peak_s / decay)
-        kernel = -np.expm1(-(t_s + 1 / rate_hz) / rise) * np.exp(-t_s / decay) / peak
-        self._kernel = fft.rfft(kernel, 2 * self._block, axis=0)
-        self._area = kernel.sum(axis=0)
-        self._traces = functools.lru_cache(maxsize=2)(self._draw_traces)
+        self._gain /= self._transient(self._rise_s * np.log1p(self._decay_s / self._rise_s), np.arange(units + modes))
+        self._events = functools.lru_cache(maxsize=4)(self._draw_events)
         self._cells = self._draw_cells(rng)
         self._speed_px_s = rng.lognormal(5.0, 0.8, len(self.anatomy.vessels)) * rng.choice((-1, 1), len(self._cells))
         self._pulse_hz = float(rng.uniform(5.0, 10.0))
@@ -97,7 +102,13 @@ class Tissue:
 
     def activity(self, index: int) -> NDArray[np.float32]:
         """Rise above rest of every cell, then of every pattern of background, during frame `index`; (units + K,)."""
-        return np.asarray(self._traces(index // self._block)[index % self._block])
+        t_s = index / self._rate_hz
+        block = int(t_s // _BLOCK_S)
+        before, now = self._events(block - 1), self._events(block)
+        unit = np.concatenate([before.unit, now.unit])
+        age_s = t_s - np.concatenate([before.t_s, now.t_s])
+        light = np.concatenate([before.spikes, now.spikes]) * self._gain[unit] * self._transient(age_s, unit)
+        return np.bincount(unit, light, self._gain.size).astype(np.float32)
 
     def render(self, index: int) -> Image:
         """Return the canvas (H, W) during frame `index`, float32; its mean over space and time is 1.
@@ -119,17 +130,16 @@ class Tissue:
         canvas *= np.float32(self._unit_brightness)
         return canvas
 
-    def _draw_traces(self, block: int) -> NDArray[np.float32]:
-        """Activity (frames, units + K) in one block: spikes of this block and the one before, through the kernel."""
-        spikes = np.concatenate([self._spikes(block - 1), self._spikes(block)])
-        traces = fft.irfft(fft.rfft(spikes, axis=0) * self._kernel, 2 * self._block, axis=0)
-        return np.asarray(traces[self._block :] * self._gain, np.float32)
+    def _transient(self, age_s: NDArray[np.float64], unit: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Light of one spike of `unit` at `age_s` after it; 0 before it."""
+        age_s = np.maximum(age_s, 0.0)
+        return np.asarray(-np.expm1(-age_s / self._rise_s[unit]) * np.exp(-age_s / self._decay_s[unit]))
 
-    def _spikes(self, block: int) -> NDArray[np.float64]:
-        """Spikes (frames, units + K) in one block: events at random times, each a burst of one or more."""
+    def _draw_events(self, block: int) -> _Events:
         rng = np.random.default_rng([self._seed, 29, block + 1])
-        size = (self._block, self._events_hz.size)
-        return rng.poisson(self._events_hz / self._rate_hz, size) * (1.0 + rng.poisson(1.5, size))
+        unit = np.repeat(np.arange(self._events_hz.size), rng.poisson(self._events_hz * _BLOCK_S))
+        t_s = (block + rng.random(unit.size)) * _BLOCK_S
+        return _Events(unit, t_s, 1 + rng.poisson(_BURST, unit.size))
 
     def _draw_cells(self, rng: np.random.Generator) -> Image:
         """Blood cells in each vessel (vessels, LANES, _FLOW_PX): 1 where plasma passes, less where a cell does."""
@@ -153,7 +163,8 @@ class Tissue:
     def _mean_brightness(self) -> float:
         """Mean of the canvas over space and time, before scaling."""
         parts = self.anatomy
-        mean_active = self._events_hz / self._rate_hz * 2.5 * self._area * self._gain
+        area_s = self._decay_s**2 / (self._rise_s + self._decay_s)
+        mean_active = self._events_hz * (1 + _BURST) * area_s * self._gain
         total = float(parts.rest.sum()) + float(mean_active[parts.units :] @ parts.neuropil.sum(axis=(1, 2)))
         total += sum(float(mean_active[f.unit] * f.image.sum()) for f in parts.footprints)
         total += sum(float(parts.plasma * v.lumen.sum() * self._cells[n].mean()) for n, v in enumerate(parts.vessels))

@@ -23,6 +23,7 @@ def set_up_logging(verbose: bool) -> None:
     handler = RichHandler(console=stderr, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
     logging.getLogger("deepbid_rt").setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it warns of, we refuse in a sentence of our own
 
 
 def print_error(error: Exception) -> None:

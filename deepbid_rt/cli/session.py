@@ -102,7 +102,11 @@ def run_session(plan: Plan) -> Outcome:
     status = pipeline.status()
     summary = _summary(plan, status, recorders)
     if sidecar:
-        sidecar.close(**summary, normalization=[d.normalizers for d in denoisers], error=str(error) if error else None)
+        facts = {"normalization": [d.normalizers for d in denoisers], "error": str(error) if error else None}
+        try:
+            sidecar.close(**summary, **facts)
+        except DeepbidError as failure:
+            error = error or failure
     if error:
         summary["error"] = str(error)
     return Outcome(status, summary, error)

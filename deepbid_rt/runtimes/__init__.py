@@ -13,7 +13,7 @@ from deepbid_rt.runtimes.openvino import OpenVinoEngine, Precision
 DEFAULT_ENGINE = "calcium-window"
 _SHIPPED = (
     Path(__file__).parents[2] / "engines",  # a checkout
-    Path(__file__).parents[1] / "shipped_engines",  # an installed wheel
+    Path(__file__).parents[1] / "engines",  # an installed wheel
 )
 
 
@@ -39,7 +39,7 @@ def find_engine(name: str) -> Path:
     shipped = sorted(p.parent.name for folder in _SHIPPED for p in folder.glob("*/model.onnx"))
     raise EngineError(
         f"no engine named {name!r}",
-        expected=f"a path to an .onnx file, or one of echo, {', '.join(shipped)}",
+        expected=f"a path to an .onnx file, or one of {', '.join(['echo', *shipped])}",
         todo="check the name, or train an engine with deepbid-rt train",
     )
 
@@ -74,7 +74,21 @@ def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -
 
 
 def engine_digest(name: str) -> str | None:
-    """Return the SHA-256 of an engine's file as hex; None for ``echo``, which has no file."""
+    """Return the SHA-256 of an engine's file as hex; None for ``echo``, which has no file.
+
+    Raises
+    ------
+    EngineError
+        When the engine cannot be found or read.
+    """
     if name == "echo":
         return None
-    return hashlib.sha256(find_engine(name).read_bytes()).hexdigest()
+    path = find_engine(name)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise EngineError(
+            f"engine file {path} cannot be read ({error.strerror})",
+            expected="an .onnx file written by deepbid-rt export",
+            todo="check the path, or name a shipped engine",
+        ) from error

@@ -1,0 +1,1 @@
+"""Training: recipe, movies, pairs, loop and export. The only part of the package, with nets, that needs torch."""

@@ -1,0 +1,133 @@
+"""A training run on disk: everything needed to go on with it, or to export it.
+
+A run's folder holds ``last.pt`` (where to go on), ``best.pt`` (lowest held-out loss), ``recipe.toml`` and
+``log.jsonl``. Files are replaced as a whole, so a kill at any moment leaves the previous one.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.train.recipe import Recipe
+
+CHECKPOINT_VERSION = 1
+LAST, BEST = "last.pt", "best.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of a run after ``step`` steps."""
+
+    recipe: Recipe
+    recordings: tuple[str, ...]
+    """`Recording.description` of each recording."""
+    step: int
+    weights: Mapping[str, Tensor]
+    average: Mapping[str, Tensor]
+    """Running mean of the weights; equal to them where the recipe keeps none. Judged and exported."""
+    optimizer: Mapping[str, Any]
+    held_out: float
+    """Held-out loss of `average` in noise variances; infinite before it was first measured."""
+    best_held_out: float
+    """Lowest held-out loss so far."""
+    best_step: int
+    """Step it was reached at."""
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises
+    ------
+    FileError
+        When the file cannot be written.
+    """
+    data = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    data |= {"version": CHECKPOINT_VERSION, "recipe": checkpoint.recipe.to_dict()}
+    data |= {"recordings": list(checkpoint.recordings)}
+    data |= {name: dict(data[name]) for name in ("weights", "average", "optimizer")}
+    part = path.with_name(path.name + ".part")
+    try:
+        torch.save(data, part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        part.unlink(missing_ok=True)
+        raise FileError(
+            f"the checkpoint {path} cannot be written ({error})",
+            expected="a folder with room for it",
+            todo="make room or choose another folder; the previous checkpoint is unharmed",
+        ) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint to the CPU.
+
+    Raises
+    ------
+    FileError
+        When the file is absent or not a checkpoint.
+    EngineError
+        When it is of another version or its recipe is not valid here.
+    """
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise FileError(
+            f"the checkpoint {path} cannot be read ({f'{type(error).__name__}: {error}'.splitlines()[0]})",
+            expected="a file written by deepbid-rt train",
+            todo="check the path, or train again into an empty folder",
+        ) from error
+    if not isinstance(data, dict) or data.get("version") != CHECKPOINT_VERSION:
+        came = data.get("version") if isinstance(data, dict) else type(data).__name__
+        raise EngineError(
+            f"the checkpoint {path} of version {came}",
+            expected=f"version {CHECKPOINT_VERSION}",
+            todo="use the deepbid-rt that wrote it, or train again",
+        )
+    del data["version"]
+    return Checkpoint(
+        **data | {"recipe": Recipe.from_dict(data["recipe"]), "recordings": tuple(data["recordings"])},
+    )
+
+
+def load_for_resume(run_dir: Path, recipe: Recipe, recordings: tuple[str, ...]) -> Checkpoint | None:
+    """Return the run's last checkpoint, or None when the folder holds none.
+
+    Raises
+    ------
+    EngineError
+        When it was made with another recipe or from other recordings.
+    """
+    path = run_dir / LAST
+    if not path.exists():
+        return None
+    found = load_checkpoint(path)
+    if found.recipe.digest != recipe.digest:
+        raise EngineError(
+            f"the run in {run_dir} was begun with recipe {found.recipe.digest[:12]} (now {recipe.digest[:12]})",
+            expected="the same recipe when a run goes on",
+            todo="restore recipe.toml, or train into an empty folder with the old run as starting point",
+        )
+    if found.recordings != recordings:
+        raise EngineError(
+            f"the run in {run_dir} was begun with the recordings {'; '.join(found.recordings)}",
+            expected=f"the same as now: {'; '.join(recordings)}",
+            todo="give the same recordings, or train into an empty folder with the old run as starting point",
+        )
+    return found
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small UTF-8 text file, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(part, path)  # noqa: PTH105  # same as Path.replace; spelled out beside its reason: atomic on both systems

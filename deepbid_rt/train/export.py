@@ -1,0 +1,198 @@
+"""From a training run to an engine file: ONNX with the model card inside, checked against torch before it is kept.
+
+Knows nothing of recordings or of how the live path feeds the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
+from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.frame import Layout
+from deepbid_rt.nets.unet3d import GRID, UNet3D
+from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
+
+INPUT, OUTPUT = "window", "denoised"
+OPSET = 18
+PARITY_TOLERANCE = 1e-3
+"""Largest difference between torch and ONNX that is accepted, in standard deviations of the output."""
+_PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (T, Y, X); two, so that a size frozen into the graph shows
+
+
+def export(source: Path, out_path: Path, name: str) -> ModelCard:
+    """Write a run's best network as an engine file.
+
+    Parameters
+    ----------
+    source : Path
+        A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file.
+    out_path : Path
+        The ONNX file to write; its folder must exist. Written whole or not at all.
+    name : str
+        The engine's name on its card.
+
+    Returns
+    -------
+    ModelCard
+        The card that stands in the file's metadata under `METADATA_KEY`.
+
+    Raises
+    ------
+    FileError
+        When the checkpoint cannot be read or the file not be written.
+    EngineError
+        When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`.
+    """
+    if source.is_dir():
+        source = source / (BEST if (source / BEST).exists() else LAST)
+    checkpoint = load_checkpoint(source)
+    net = UNet3D(checkpoint.recipe.width)
+    net.load_state_dict(checkpoint.average)
+    net.eval()
+    card = make_card(checkpoint, name)
+    part = out_path.with_name(out_path.name + ".part")
+    try:
+        write_onnx(net, card, part)
+        check_parity(net, part)
+        part.replace(out_path)
+    except OSError as error:
+        raise FileError(
+            f"the engine file {out_path} cannot be written ({error})",
+            expected="an existing folder with room for it",
+            todo="choose another path",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return card
+
+
+def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
+    """Return the card of the engine that a checkpoint becomes.
+
+    Raises
+    ------
+    EngineError
+        When the recipe's window, hop and look-ahead do not make a valid card.
+    """
+    recipe = checkpoint.recipe
+    layouts: tuple[Layout, ...] = ("collinear", "ordinary")
+    trained = {word for recording in checkpoint.recordings for word in recording.split()}
+    return ModelCard(
+        name=name,
+        kind="window",
+        scan=tuple(layout for layout in layouts if layout in trained),
+        window=recipe.window,
+        hop=recipe.hop,
+        look_ahead=recipe.look_ahead,
+        grid=GRID,
+        normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
+        training={
+            "mode": recipe.mode,
+            "width": recipe.width,
+            "recipe": recipe.digest,
+            "step": checkpoint.step,
+            "steps": recipe.steps,
+            "held_out": round(checkpoint.held_out, 6) if np.isfinite(checkpoint.held_out) else "not measured",
+            "recordings": list(checkpoint.recordings),
+        },
+    )
+
+
+def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:
+    """Write a network (N, 1, T, Y, X) -> same, any T, Y, X in multiples of `GRID`, as one file with its card."""
+    sample = torch.zeros(1, 1, 2 * GRID, 3 * GRID, 4 * GRID)
+    size = {axis: GRID * torch.export.Dim(axis_name) for axis, axis_name in ((2, "t"), (3, "y"), (4, "x"))}
+    with _quiet():
+        program = torch.onnx.export(
+            net,
+            (sample,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=(size,),
+            verbose=False,
+        )
+    if program is None:
+        raise EngineError(
+            "no ONNX program from torch", expected="one", todo="use the torch version pinned by the train extra"
+        )
+    model = program.model_proto
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")  # stack traces and paths of the exporting machine
+        part.ClearField("doc_string")
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def check_parity(net: nn.Module, path: Path) -> None:
+    """Run the same noise through torch and through the file.
+
+    Raises
+    ------
+    EngineError
+        When the file cannot be run, or differs by more than `PARITY_TOLERANCE` standard deviations of the output.
+    """
+    try:
+        compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        raise EngineError(
+            f"an exported file that OpenVINO cannot run ({str(error).strip().splitlines()[-1]})",
+            expected="a network that every runtime takes",
+            todo="use the versions pinned by the train extra",
+        ) from error
+    rng = np.random.default_rng(0)
+    for shape in _PARITY_SHAPES:
+        window = rng.normal(size=(1, 1, *shape)).astype(np.float32)
+        with torch.no_grad():
+            expected: NDArray[np.float32] = net(torch.from_numpy(window)).numpy()
+        got = compiled(window)[0]
+        difference = float(np.abs(got - expected).max() / max(float(expected.std()), 1e-6))
+        if not difference <= PARITY_TOLERANCE:  # also true for NaN
+            raise EngineError(
+                f"ONNX and torch differ by {difference:.2g} standard deviations on windows of {shape}",
+                expected=f"at most {PARITY_TOLERANCE:g}",
+                todo="use the versions pinned by the train extra; no file was written",
+            )
+
+
+def card_toml(card: ModelCard) -> str:
+    """Return a card as the text of ``card.toml``; `ModelCard.from_dict` reads the parsed file back."""
+    # Strings, numbers and lists of them are written alike in JSON and in TOML.
+    return _toml(card.to_dict(), ())
+
+
+def _toml(table: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    head = f"\n[{'.'.join(path)}]\n" if path else ""
+    plain = "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items() if not isinstance(v, Mapping))
+    return head + plain + "".join(_toml(v, (*path, k)) for k, v in table.items() if isinstance(v, Mapping))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's warnings about packages that are not used here off the user's screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

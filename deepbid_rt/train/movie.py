@@ -1,0 +1,107 @@
+"""What training asks of a recording's pixels: a shape and a way to read a block of them, in memory or in a file.
+
+Knows nothing of file formats, scan directions or normalisation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.errors import StreamError
+from deepbid_rt.movie import Movie
+
+
+class Typed(Movie, Protocol):
+    """A movie that knows its pixel type; `deepbid_rt.tiff_movie.TiffMovie` is one."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type."""
+        ...
+
+
+class BlockReader(Protocol):
+    """Pixels of one recording, read in blocks so that it may be larger than memory."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, C, Y, X): frames, channels, lines as scanned, pixels."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type."""
+        ...
+
+    def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c in raw counts."""
+        ...
+
+
+class ArrayMovie:
+    """A movie in memory or in a numpy memory map.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        (T, Y, X) or (T, C, Y, X) in raw counts; not copied.
+
+    Raises
+    ------
+    StreamError
+        When the array has another number of axes or no pixels.
+    """
+
+    def __init__(self, pixels: NDArray[Any]) -> None:
+        if pixels.ndim not in (3, 4) or pixels.size == 0:
+            raise StreamError(
+                f"an array of shape {pixels.shape}",
+                expected="frames as (T, Y, X) or (T, C, Y, X)",
+                todo="reshape the movie",
+            )
+        self._pixels = pixels if pixels.ndim == 4 else pixels[:, None]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, C, Y, X)."""
+        frames, channels, lines, pixels = self._pixels.shape
+        return frames, channels, lines, pixels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type."""
+        return self._pixels.dtype
+
+    def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c; a view."""
+        return self._pixels[t0:t1, c, y0:y1, x0:x1]
+
+
+class FileMovie:
+    """A movie in a file that stays there; only the frames of the block are read.
+
+    Parameters
+    ----------
+    movie : Typed
+        An open file; closed by its owner.
+    """
+
+    def __init__(self, movie: Typed) -> None:
+        self._movie = movie
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, C, Y, X)."""
+        return self._movie.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type."""
+        return self._movie.dtype
+
+    def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
+        return self._movie.read(t0, t1)[:, c, y0:y1, x0:x1]

@@ -1,0 +1,209 @@
+"""The recipe: everything that decides what a training run does, in one frozen object and one TOML file.
+
+It knows nothing of files other than its own, of recordings or of torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from deepbid_rt.errors import EngineError, FileError
+
+Mode = Literal["mp", "mp-collinear", "mp-rows", "mp-rows-stacked", "tp"]
+Decay = Literal["cosine", "none"]
+
+GRID = 8
+"""Frames, lines and pixels of a patch are multiples of this, as are window and hop of the exported engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How an engine is trained. Checked on construction, then frozen.
+
+    The defaults are the preset ``fast``: minutes to an hour on two cores. See `preset` for the papers' own values.
+    """
+
+    mode: Mode = "mp"
+    """Where input and target come from: ``mp-collinear`` (forward and backward line of the same place), ``mp-rows``
+    (even and odd lines of the same frames), ``mp-rows-stacked`` (the papers' version of it, two frames stacked),
+    ``tp`` (even and odd frames), ``mp`` (``mp-collinear`` or ``mp-rows`` by each recording's own layout)."""
+    width: int = 16
+    """Channels after the network's first level; 16 is the papers' 1,020,337 parameters."""
+    patch: tuple[int, int, int] = (32, 96, 96)
+    """(T, Y, X) that the network sees: frames, lines of one view, pixels; multiples of `GRID`."""
+    batch: int = 1
+    """Patches per step."""
+    steps: int = 6000
+    """Optimiser steps of the whole run."""
+    learning_rate: float = 6e-4
+    """Adam's step size at its highest."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's decay rates, the papers' values."""
+    warm_up_steps: int = 100
+    """Steps over which the learning rate rises linearly from zero."""
+    decay: Decay = "cosine"
+    """``cosine``: after the warm-up the learning rate falls to zero at the last step; ``none``: it stays."""
+    clip_norm: float = 1.0
+    """Gradients longer than this (2-norm over all parameters) are shortened to it; 0 leaves them alone."""
+    l1: float = 0.5
+    """Weight of the mean absolute error in raw counts; see `deepbid_rt.train.objective.loss`."""
+    mse: float = 0.5
+    """Weight of the mean squared error in raw counts squared."""
+    ema_decay: float = 0.0
+    """Decay per step of the running mean of the weights that is judged and exported; 0 turns it off."""
+    seed: int = 0
+    """Decides the first weights, every pair of every step, and the held-out pairs."""
+    held_out: float = 0.15
+    """Fraction of each recording's frames, at its end, that is only ever used to judge."""
+    held_out_pairs: int = 2
+    """Fixed pairs per recording that the held-out loss is measured on."""
+    validate_every: int = 250
+    """Steps between two measurements of the held-out loss."""
+    checkpoint_every: int = 100
+    """Steps between two checkpoints, the most that a kill can cost."""
+    calibration_frames: int = 32
+    """Frames at each recording's start that its offset and noise scale are measured on."""
+    window: int = 32
+    """Frames of one inference of the exported engine."""
+    hop: int = 8
+    """Frames answered by one inference of the exported engine."""
+    look_ahead: int = 8
+    """Frames after the answered ones that the exported engine sees."""
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            _check_type(f.name, getattr(self, f.name), f.default)
+        _check_values(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, TOML and checkpoints; `from_dict` is the exact inverse."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Read a recipe from plain data. Raises `EngineError` naming the first unknown key or wrong value."""
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in data:
+            if key not in known:
+                raise _wrong(f"an unknown key {key!r}", f"some of {', '.join(known)}")
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
+        return cls(**fields)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, 64 hexadecimal digits; equal recipes have equal digests."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """Return the text of a TOML file that `load_recipe` reads back to an equal recipe."""
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.to_dict().items())
+
+
+def preset(name: Literal["fast", "paper"], **changes: Any) -> Recipe:
+    """Return a named recipe.
+
+    Parameters
+    ----------
+    name : {"fast", "paper"}
+        ``fast``: the defaults, one warm-up and one cosine decay at a high learning rate. ``paper``: DeepBID's recipe
+        (Adam 5e-5, 100,000 steps, patches of 100 x 150 x 150 rounded to multiples of 8, no clipping, no decay).
+    **changes
+        Fields to set otherwise.
+
+    Raises
+    ------
+    EngineError
+        When a changed field is unknown or has a wrong value.
+    """
+    paper: dict[str, Any] = {
+        "patch": [104, 152, 152],
+        "steps": 100_000,
+        "learning_rate": 5e-5,
+        "warm_up_steps": 0,
+        "decay": "none",
+        "clip_norm": 0.0,
+        "validate_every": 5000,
+        "checkpoint_every": 500,
+    }
+    return Recipe.from_dict((paper if name == "paper" else {}) | changes)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file of the fields of `Recipe`; absent fields keep their defaults.
+
+    Raises
+    ------
+    FileError
+        When the file cannot be read or is not TOML.
+    EngineError
+        When a key is unknown or a value wrong.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"the recipe {path} cannot be read ({error})",
+            expected="a TOML file of recipe fields",
+            todo="correct the file or its path",
+        ) from error
+    return Recipe.from_dict(data)
+
+
+def _wrong(came: str, expected: str) -> EngineError:
+    return EngineError(f"the recipe has {came}", expected=expected, todo="correct the recipe")
+
+
+def _check_type(key: str, value: object, default: object) -> None:
+    if isinstance(default, tuple):
+        fits = isinstance(value, tuple) and len(value) == len(default)
+        if fits and isinstance(value, tuple):
+            for item, like in zip(value, default, strict=True):
+                _check_type(key, item, like)
+        kind = f"{len(default)} numbers"
+    elif isinstance(default, float):
+        fits, kind = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+    elif isinstance(default, int):
+        fits, kind = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    else:
+        fits, kind = isinstance(value, str), "a word in quotes"
+    if not fits:
+        raise _wrong(f"{key} = {value!r}", kind)
+
+
+def _check_values(r: Recipe) -> None:
+    rules = [
+        ("mode", r.mode in get_args(Mode), f"one of {', '.join(get_args(Mode))}"),
+        ("decay", r.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
+        ("patch", all(n >= GRID and n % GRID == 0 for n in r.patch), f"positive multiples of {GRID}"),
+        ("betas", all(0 <= b < 1 for b in r.betas), "two numbers from 0 to below 1"),
+        ("learning_rate", 0 < r.learning_rate < 1, "more than 0 and less than 1"),
+        ("held_out", 0 < r.held_out <= 0.5, "more than 0 and at most 0.5"),
+        ("ema_decay", 0 <= r.ema_decay < 1, "from 0 to below 1"),
+        ("clip_norm", r.clip_norm >= 0, "0 or more"),
+        ("seed", r.seed >= 0, "0 or more"),
+        ("l1", r.l1 >= 0, "0 or more"),
+        ("mse", r.mse >= 0 and r.l1 + r.mse > 0, "0 or more, and not 0 together with l1"),
+        ("warm_up_steps", 0 <= r.warm_up_steps <= r.steps, f"from 0 to the {r.steps} steps"),
+        ("window", r.window >= GRID and r.window % GRID == 0, f"a positive multiple of {GRID}"),
+        ("hop", r.hop >= GRID and r.hop % GRID == 0, f"a positive multiple of {GRID}"),
+        (
+            "look_ahead",
+            GRID <= r.look_ahead <= r.window - r.hop,
+            f"from {GRID} to window - hop = {r.window - r.hop}",
+        ),
+        *((key, getattr(r, key) >= 1, "at least 1") for key in _AT_LEAST_1),
+        ("calibration_frames", r.calibration_frames >= 2, "at least 2"),
+    ]
+    for key, right, expected in rules:
+        if not right:
+            raise _wrong(f"{key} = {getattr(r, key)!r}", expected)
+
+
+_AT_LEAST_1 = ("width", "batch", "steps", "held_out_pairs", "validate_every", "checkpoint_every")

@@ -1,0 +1,122 @@
+"""Frames from the network. Knows threads and sockets; what messages mean is `Intake`'s."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import zmq
+
+from deepbid_rt.frame import Event, Layout
+from deepbid_rt.intake import Intake, SourceStatus
+from deepbid_rt.ring import SlotRing
+from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, set_common, unusable
+
+
+class ZmqSource:
+    """Subscribes to one stream; implements `FrameSource`.
+
+    A thread of its own takes every message off the network, has it checked, and copies its pixels once, into the
+    ring. It never waits for the reader: a reader that is too slow loses the oldest frames and is told which.
+
+    Parameters
+    ----------
+    endpoint : str
+        ``tcp://HOST:PORT`` of the publisher, which may start later.
+    default_layout : Layout or None
+        How lines lie where the stream does not say; with None such a stream is refused.
+    topic : bytes
+        Prefix of the topics to follow; one sender should match.
+    ring_frames, ring_bytes : int
+        Most frames, and memory, that may wait for the reader. One frame may take an eighth of the memory.
+    stall_s, lost_s : float
+        See `Intake`.
+    clock : callable
+        Monotonic seconds.
+
+    Raises
+    ------
+    EndpointError
+        When the endpoint is not an address.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        default_layout: Layout | None = None,
+        topic: bytes = b"raw/",
+        ring_frames: int = 256,
+        ring_bytes: int = 2**30,
+        stall_s: float = 0.5,
+        lost_s: float = 3.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        host_of(endpoint, connect=True)
+        self._endpoint = endpoint
+        self._topic = topic
+        self._clock = clock
+        self._ring = SlotRing(ring_frames, max_bytes=ring_bytes)
+        self._intake = Intake(self._ring, default_layout=default_layout, stall_s=stall_s, lost_s=lost_s)
+        self._closing = threading.Event()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._thread: threading.Thread | None = None
+
+    def open(self) -> None:
+        """Connect and start receiving. Raises `EndpointError` when the address cannot be used."""
+        self._closing.clear()
+        self._context = zmq.Context()
+        socket = self._context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MESSAGES)
+        socket.setsockopt(zmq.MAXMSGSIZE, self._ring.max_frame_bytes)
+        set_common(socket, self._endpoint)
+        socket.setsockopt(zmq.SUBSCRIBE, self._topic)
+        try:
+            socket.connect(self._endpoint)
+        except zmq.ZMQError as error:
+            socket.close()
+            self.close()
+            raise unusable(self._endpoint, error) from error
+        # From here on the socket belongs to the thread alone.
+        self._thread = threading.Thread(target=self._receive, args=(socket,), name="receive", daemon=True)
+        self._thread.start()
+
+    def read(self, timeout_s: float) -> Event | None:
+        """Return the next event, or None when none came in time; a frame's pixels stay valid until the next call.
+
+        Raises
+        ------
+        StreamError
+            Once, in place of a frame that does not match how its series began, or of a start that cannot be taken.
+        Exception
+            Whatever stopped the receiving thread, once everything received before was read.
+        """
+        return self._ring.get(timeout_s)
+
+    def status(self) -> SourceStatus:
+        """Return state and counts; from any thread, before `open` and after `close` too."""
+        return self._intake.status(self._clock())
+
+    def close(self) -> None:
+        """Stop receiving and release the network; may be called twice. What is in the ring can still be read."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._context is not None:
+            self._context.term()
+            self._context = None
+
+    def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        try:
+            while not self._closing.is_set():
+                if socket.poll(POLL_MS):
+                    parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                    self._intake.take([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
+        # Anything: the reader must learn that no more will come, and why.
+        except Exception as error:
+            self._ring.fail(error)
+        finally:
+            socket.close()

@@ -1,0 +1,120 @@
+"""What all tests share: nobody may leave threads, processes or sockets behind."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import zmq
+
+from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
+from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes.echo import EchoEngine
+from tests.fakes import WINDOW_CARD, echo_card, stamped_frames, stream
+
+GRACE_S = 2.0
+"""Time that something already ending is given to end."""
+
+_opened: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def _remember(cls: type) -> None:
+    begin = cls.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        _opened.add(self)
+
+    cls.__init__ = init  # type: ignore[misc]
+
+
+_remember(zmq.Context)
+_remember(zmq.Socket)
+
+
+@pytest.fixture(autouse=True)
+def no_leaks() -> Iterator[None]:
+    """Fail a test after which a thread, a child process, a ZeroMQ socket or a ZeroMQ context is still there."""
+    threads = set(threading.enumerate())
+    me = psutil.Process()
+    children = {child.pid for child in me.children(recursive=True)}
+    opened = {id(thing) for thing in _opened}
+    yield
+    left: list[str] = []
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(GRACE_S)
+        if thread.is_alive():
+            left.append(f"thread {thread.name!r}")
+    started = [child for child in me.children(recursive=True) if child.pid not in children]
+    if started:
+        # Python's own helper of multiprocessing lives as long as the interpreter.
+        started = [child for child in started if "resource_tracker" not in " ".join(_command(child))]
+        left += [f"process {child.pid} {_command(child)}" for child in psutil.wait_procs(started, GRACE_S)[1]]
+    for thing in list(_opened):
+        if id(thing) not in opened and not thing.closed:
+            left.append(f"open {type(thing).__name__}")
+            thing.destroy(linger=0) if isinstance(thing, zmq.Context) else thing.close(linger=0)
+    assert not left, f"left behind: {', '.join(left)}"
+
+
+def _command(child: psutil.Process) -> list[str]:
+    try:
+        return child.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.fixture
+def stamped_movie() -> Callable[..., tuple[StreamInfo, list[Frame]]]:
+    """Make a movie whose frames carry their numbers in their first pixel: ``stamped_movie(count, shape, dtype)``."""
+
+    def make(
+        count: int = 30,
+        shape: tuple[int, int, int] = (1, 4, 6),
+        dtype: Any = np.int16,
+        scan: ScanGeometry | None = None,
+        planes: int = 1,
+        first: int = 0,
+    ) -> tuple[StreamInfo, list[Frame]]:
+        info = stream(shape, dtype, scan, planes)
+        return info, stamped_frames(info, count, first)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine file with the papers' network at width 2, untrained."""
+    torch = pytest.importorskip("torch", reason="the train extra is not installed")
+    from deepbid_rt.nets.unet3d import UNet3D
+    from deepbid_rt.train.export import write_onnx
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
+    write_onnx(UNet3D(width=2).eval(), WINDOW_CARD, path)
+    return path
+
+
+@pytest.fixture(params=["echo", "echo-window", "openvino-f32", "openvino-auto"])
+def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Every engine there is, with windows of at most 40 frames."""
+    name: str = request.param
+    engine: Engine
+    if name == "echo":
+        engine = EchoEngine()
+    elif name == "echo-window":
+        engine = EchoEngine(echo_card(16, 8, 8, 8))
+    else:
+        from deepbid_rt.runtimes.openvino import OpenVinoEngine
+
+        engine = OpenVinoEngine(
+            request.getfixturevalue("tiny_onnx"), precision="f32" if name.endswith("f32") else "auto", threads=2
+        )
+    yield engine
+    engine.close()

@@ -1,0 +1,122 @@
+"""What every engine promises. A new engine joins by a line in the `any_engine` fixture of ``tests/conftest.py``."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.card import ModelCard
+from deepbid_rt.denoiser import Denoiser
+from tests.fakes import stamped_frames, stream
+
+
+def shape_of(engine, rows=2, columns=3):
+    card = engine.card
+    return card.window, rows * max(card.grid, 8), columns * max(card.grid, 8)
+
+
+def noise(shape, seed=0):
+    return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
+
+
+def test_it_says_what_it_is(any_engine):
+    assert isinstance(any_engine.card, ModelCard)
+    assert any_engine.description
+
+
+def test_an_answer_has_the_shape_of_its_window_and_is_finite_float32(any_engine):
+    shape = shape_of(any_engine)
+    any_engine.warm_up(shape)
+    answer = any_engine.infer(noise(shape))
+    assert answer.shape == shape
+    assert answer.dtype == np.float32
+    assert np.isfinite(answer).all()
+
+
+def test_it_keeps_nothing_from_one_window_to_the_next(any_engine):
+    shape = shape_of(any_engine)
+    any_engine.warm_up(shape)
+    first = any_engine.infer(noise(shape)).copy()
+    other = any_engine.infer(noise(shape, seed=1)).copy()
+    again = any_engine.infer(noise(shape)).copy()
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_it_leaves_its_window_alone(any_engine):
+    shape = shape_of(any_engine)
+    any_engine.warm_up(shape)
+    window = noise(shape)
+    any_engine.infer(window)
+    assert np.array_equal(window, noise(shape))
+
+
+def test_it_reads_the_window_in_place(any_engine):
+    """Windows are views into a ring that is written on; the answer must follow the memory, not an earlier copy."""
+    shape = shape_of(any_engine)
+    any_engine.warm_up(shape)
+    ring = np.zeros((2 * shape[0] + 3, *shape[1:]), np.float32)
+    window = ring[3 : 3 + shape[0]]
+    for seed in range(3):
+        window[:] = noise(shape, seed)
+        got = any_engine.infer(window).copy()
+        assert np.array_equal(got, any_engine.infer(noise(shape, seed)))
+
+
+def test_it_can_be_warmed_up_for_one_size_after_another(any_engine):
+    answers = []
+    for rows in (1, 2, 1):
+        shape = shape_of(any_engine, rows)
+        any_engine.warm_up(shape)
+        any_engine.warm_up(shape)
+        answers.append(any_engine.infer(noise(shape)).copy())
+    assert np.array_equal(answers[0], answers[2])
+
+
+def test_it_may_be_closed_twice_and_without_use(any_engine):
+    any_engine.close()
+    any_engine.close()
+
+
+def test_shifting_a_window_along_the_grid_shifts_its_answer(any_engine):
+    """The promise behind `ModelCard.grid`, where neither window sees its border (44 lines for the papers' network)."""
+    grid, rows, border = any_engine.card.grid, 128, 48
+    shape = any_engine.card.window, rows, 8
+    any_engine.warm_up(shape)
+    tall = noise((shape[0], rows + grid, shape[2]))
+    upper = any_engine.infer(np.ascontiguousarray(tall[:, :rows])).copy()
+    lower = any_engine.infer(np.ascontiguousarray(tall[:, grid:])).copy()
+    inner = slice(border, rows - border)
+    difference = np.abs(np.roll(upper, -grid, axis=1)[:, inner] - lower[:, inner]).max()
+    assert difference <= 0.01 * upper[:, inner].std()
+
+
+def test_every_frame_comes_out_once_in_order_after_the_stated_delay(any_engine):
+    info = stream((1, 12, 20), np.uint16)
+    denoiser = Denoiser(any_engine, info)
+    frames = stamped_frames(info, 60)
+    delays, numbers = [], []
+    for frame in frames:
+        for out in denoiser.push(frame):
+            delays.append(frame.index - out.index)
+            numbers.append(out.index)
+        assert len(numbers) + denoiser.inside == frame.index + 1
+    numbers += [out.index for out in denoiser.flush()]
+    assert numbers == list(range(60))
+    assert max(delays) == denoiser.delay
+
+
+def test_the_same_movie_gives_the_same_pixels_again(any_engine):
+    info = stream((2, 9, 11))
+    movies = []
+    for _ in range(2):
+        denoiser = Denoiser(any_engine, info)
+        outs = [out for frame in stamped_frames(info, 30) for out in denoiser.push(frame)] + denoiser.flush()
+        movies.append(np.stack([out.pixels for out in outs]))
+    assert np.array_equal(*movies)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 17)])
+def test_any_frame_size_goes_through(any_engine, size):
+    info = stream((1, *size), np.uint8)
+    denoiser = Denoiser(any_engine, info)
+    outs = [out for frame in stamped_frames(info, 18) for out in denoiser.push(frame)] + denoiser.flush()
+    assert [out.pixels.shape for out in outs] == [info.shape] * 18

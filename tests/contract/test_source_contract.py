@@ -1,0 +1,152 @@
+"""What every source promises. A new source joins by a line in `SOURCES`."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from deepbid_rt.errors import RefusedError
+from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.ports import FrameSource
+from deepbid_rt.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.tiff_source import TiffSource
+from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.zmq_io import ZmqSink, ZmqSource
+from tests.fakes import ListSource, stamped_frames, stream
+
+COUNT = 23
+WAIT_S = 10.0
+INFO = stream((1, 16, 16), scan=ScanGeometry("collinear"))
+
+
+@dataclass
+class Given:
+    source: FrameSource
+    begin: Callable[[], None] = lambda: None
+    """Make the frames come; called once after `open`."""
+    unfit: Callable[[], FrameSource] | None = None
+    """A source that cannot be opened."""
+
+
+def from_list(_: Path, __: ExitStack) -> Given:
+    return Given(ListSource([INFO, *stamped_frames(INFO, COUNT), StreamEnd("done")]))
+
+
+def simulated(_: Path, __: ExitStack) -> Given:
+    scan = ScanSettings(size=(16, 16), scan=ScanGeometry("collinear"))
+    return Given(SyntheticSource(SceneSettings(seed=1), scan, COUNT))
+
+
+def tiff(folder: Path, _: ExitStack) -> Given:
+    movie = np.stack([frame.pixels[0] for frame in stamped_frames(INFO, COUNT)])
+    tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
+
+    def source(name: str) -> FrameSource:
+        return TiffSource(folder / name, scan=INFO.scan, rate_hz=30.0)
+
+    return Given(source("movie.tif"), unfit=lambda: source("none.tif"))
+
+
+def network(_: Path, stack: ExitStack) -> Given:
+    sink = ZmqSink("tcp://127.0.0.1:0", role="raw")
+    stack.callback(sink.close)
+
+    def begin() -> None:
+        assert sink.wait_for_subscriber(WAIT_S)
+        sink.start(INFO)
+        for frame in stamped_frames(INFO, COUNT):
+            sink.put(frame)
+        sink.end(StreamEnd("done"))
+
+    return Given(ZmqSource(sink.endpoint), begin, unfit=lambda: ZmqSource("tcp://127.0.0.1:99999"))
+
+
+SOURCES = {"list": from_list, "synthetic": simulated, "tiff": tiff, "zmq": network}
+
+
+@pytest.fixture(params=SOURCES)
+def given(request, tmp_path):
+    with ExitStack() as stack:
+        made = SOURCES[request.param](tmp_path, stack)
+        stack.callback(made.source.close)
+        yield made
+
+
+def read_all(source):
+    """Everything up to the end of the series, with copies of the pixels, as the contract demands."""
+    events = []
+    while not (events and isinstance(events[-1], StreamEnd)):
+        event = source.read(WAIT_S)
+        assert event is not None, f"silence after {events[-1:]}"
+        events.append(event if not isinstance(event, Frame) else (event, event.pixels.copy()))
+    return events
+
+
+@pytest.fixture
+def events(given):
+    given.source.open()
+    given.begin()
+    return read_all(given.source)
+
+
+def test_a_series_is_a_start_frames_and_gaps_and_an_end(events):
+    assert isinstance(events[0], StreamInfo)
+    assert isinstance(events[-1], StreamEnd)
+    assert all(isinstance(event, tuple | Gap) for event in events[1:-1])
+
+
+def test_every_frame_is_as_the_start_says(events):
+    info = events[0]
+    frames = [event for event in events if isinstance(event, tuple)]
+    assert len(frames) == COUNT
+    for frame, pixels in frames:
+        assert pixels.shape == info.shape
+        assert pixels.dtype == info.dtype
+        assert 0 <= frame.plane < info.planes
+    assert len({pixels.tobytes() for _, pixels in frames}) == COUNT
+
+
+def test_numbers_rise_by_one_or_a_gap_says_so(events):
+    expected = None
+    for event in events[1:-1]:
+        number = event.first if isinstance(event, Gap) else event[0].index
+        assert expected in (None, number)
+        expected = number + (event.count if isinstance(event, Gap) else 1)
+
+
+def test_after_the_end_there_is_silence(events, given):
+    assert given.source.read(0.0) is None
+    assert given.source.read(0.0) is None
+
+
+def test_it_may_be_closed_twice_and_unopened(given):
+    given.source.close()
+    given.source.close()
+
+
+def test_it_may_be_closed_in_the_middle(given):
+    given.source.open()
+    given.begin()
+    assert isinstance(given.source.read(WAIT_S), StreamInfo)
+    assert isinstance(given.source.read(WAIT_S), Frame)
+    given.source.close()
+    given.source.close()
+
+
+def test_what_cannot_be_opened_is_refused(given):
+    if given.unfit is None:
+        pytest.skip("this source needs nothing from outside that could be missing")
+
+    def open_it():
+        source = given.unfit()
+        try:
+            source.open()
+        finally:
+            source.close()
+
+    with pytest.raises(RefusedError):
+        open_it()

@@ -1,0 +1,148 @@
+"""Simulator, replay, serve and recorder joined over TCP loopback, in processes of their own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+import tifffile
+import zmq
+
+from deepbid_rt.frame import Frame, StreamInfo
+from deepbid_rt.sidecar import read_sidecar
+from deepbid_rt.stamp import read_stamp
+from deepbid_rt.wire import Encoder
+from deepbid_rt.zmq_io import ZmqSink
+from tests.e2e.commands import Finished, page_count, run, started
+
+SERVE_KEYS = {"frames_in", "frames_out", "lost", "latency_ms", "recordings", "engine", "sha256"}
+LOST_KEYS = {"source", "transport", "ring", "engine", "recorder"}
+
+
+def serve(publisher: tuple[str | Path, ...], *options: str | Path) -> tuple[Finished, Finished]:
+    """Serve what a publishing command sends; return how both ended."""
+    with started(*publisher, "--bind", "tcp://127.0.0.1:*", "--wait", "--json") as sender:
+        endpoint = sender.line()
+        served = run("serve", "--source", endpoint, "--json", *options)
+        return sender.finish(), served
+
+
+def recording(folder: Path, stream: str) -> np.ndarray:
+    (path,) = folder.glob(f"*_{stream}*.tif")
+    with tifffile.TiffFile(path) as tif:
+        return np.stack([page.asarray() for page in tif.pages])
+
+
+def test_simulated_frames_are_recorded_to_the_last_bit(tmp_path: Path) -> None:
+    raw, truth, folder = tmp_path / "raw.tif", tmp_path / "truth.tif", tmp_path / "session"
+    simulate = ("simulate", "--frames", "40", "--size", "32", "--rate", "200", "--stamped")
+    sent, served = serve(
+        (*simulate, "--raw", raw, "--truth", truth),
+        *("--engine", "echo", "--merge", "interleave", "--record", folder, "--record-raw", "--frames", "40"),
+    )
+    assert (sent.code, served.code) == (0, 0), served.stderr
+    assert set(served.result) == SERVE_KEYS
+    assert set(served.result["lost"]) == LOST_KEYS
+    assert served.result["frames_in"] == served.result["frames_out"] == 40
+    assert not any(served.result["lost"].values())
+    assert {Path(p).name.rpartition("_")[2] for p in served.result["recordings"]} == {"raw.tif", "denoised.tif"}
+    expected = tifffile.imread(raw)
+    np.testing.assert_array_equal(recording(folder, "raw"), expected)
+    np.testing.assert_array_equal(recording(folder, "denoised"), expected)
+    assert [read_stamp(frame[None]) for frame in expected] == list(range(40))
+    assert tifffile.imread(truth).shape == (40, 32, 32)
+    (log,) = folder.glob("*.jsonl")
+    kinds = [line["kind"] for line in read_sidecar(log)]
+    assert kinds[0] == "start"
+    assert kinds[-1] == "summary"
+    assert {"engine", "file", "recorded"} <= set(kinds)
+
+
+def test_frames_lost_on_the_wire_are_counted_and_named(tmp_path: Path) -> None:
+    sent, served = serve(
+        ("simulate", "--frames", "120", "--size", "16", "--rate", "300", "--drop", "0.1"),
+        *("--engine", "echo", "--record", tmp_path, "--idle-timeout", "2"),
+    )
+    dropped = sent.result["dropped"]
+    assert dropped > 0
+    # A loss at the very end of a series leaves no later frame to show it; the end message does.
+    assert served.result["frames_in"] == 120 - dropped
+    assert served.result["lost"] == {"source": 0, "transport": dropped, "ring": 0, "engine": 0, "recorder": 0}
+    (log,) = tmp_path.glob("*.jsonl")
+    gaps = [line for line in read_sidecar(log) if line["kind"] == "gap"]
+    assert sum(gap["count"] for gap in gaps) == dropped
+    assert {gap["cause"] for gap in gaps} == {"transport"}
+    assert len(recording(tmp_path, "denoised")) == 120 - dropped
+
+
+def test_a_restart_of_the_source_makes_a_second_recording(tmp_path: Path) -> None:
+    sent, served = serve(
+        ("simulate", "--frames", "60", "--size", "16", "--rate", "200", "--restart", "25"),
+        *("--engine", "echo", "--record", tmp_path, "--idle-timeout", "2"),
+    )
+    assert len(sent.result["series"]) == 3
+    lengths = sorted(page_count(path) for path in served.result["recordings"])
+    assert lengths == [10, 25, 25]
+
+
+def test_live_equals_offline(tmp_path: Path) -> None:
+    raw, folder, offline = tmp_path / "raw.tif", tmp_path / "session", tmp_path / "offline.tif"
+    made, _ = serve(("simulate", "--frames", "45", "--size", "32", "--raw", raw), "--engine", "echo", "--frames", "45")
+    assert made.code == 0, made.stderr
+    _, served = serve(("replay", raw, "--scan", "collinear"), "--record", folder, "--idle-timeout", "3")
+    assert served.result["frames_out"] == 45, served.stderr
+    denoised = run("denoise", raw, offline, "--scan", "collinear", "--json")
+    assert denoised.code == 0, denoised.stderr
+    assert denoised.result["engine"] == served.result["engine"] == "calcium-window"
+    live = recording(folder, "denoised")
+    assert live.dtype == np.int16
+    np.testing.assert_array_equal(live, tifffile.imread(offline))
+    assert not np.array_equal(live, tifffile.imread(raw)[:, ::2])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process alone on Windows")
+def test_ctrl_c_flushes_and_sums_up(tmp_path: Path) -> None:
+    info = StreamInfo((1, 16, 16), np.dtype("<i2"), 30.0)
+    sink = ZmqSink("tcp://127.0.0.1:*", role="raw")
+    try:
+        options = ("--engine", "echo", "--record", tmp_path, "--json")
+        with started("serve", "--source", sink.endpoint, *options) as command:
+            assert sink.wait_for_subscriber(60.0)
+            sink.start(info)
+            for index in range(20):
+                sink.put(Frame(index, np.full(info.shape, index, np.int16)))
+            while not list(tmp_path.glob("*_denoised.tif")):
+                assert command.process.poll() is None, command.process.stderr.read()
+            command.process.send_signal(signal.SIGINT)
+            served = command.finish()
+    finally:
+        sink.close()
+    assert served.code == 0, served.stderr
+    assert served.result["frames_in"] == served.result["frames_out"] == len(recording(tmp_path, "denoised"))
+
+
+def test_a_frame_that_changes_shape_ends_the_session_and_keeps_what_came(tmp_path: Path) -> None:
+    info = StreamInfo((1, 16, 16), np.dtype("<i2"), 30.0)
+    encoder = Encoder(info)
+    messages = [encoder.start()]
+    messages += [encoder.frame(Frame(index, np.full(info.shape, index, np.int16))) for index in range(6)]
+    topic, header, payload = messages[-1]
+    smaller = msgpack.unpackb(header) | {"shape": [1, 8, 16]}
+    messages[-1] = [topic, msgpack.packb(smaller), bytes(payload)[: 8 * 16 * 2]]
+    with zmq.Context() as context, context.socket(zmq.XPUB) as socket:
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        options = ("--engine", "echo", "--record", tmp_path, "--json")
+        with started("serve", "--source", f"tcp://127.0.0.1:{port}", *options) as command:
+            assert socket.poll(60_000), "nobody subscribed"
+            for message in messages:
+                socket.send_multipart(message)
+            served = command.finish()
+    assert served.code == 2
+    assert "frame 5" in served.stderr
+    assert "(1, 8, 16)" in served.stderr
+    assert len(recording(tmp_path, "denoised")) == 5
+    assert served.result["recordings"] == [str(p) for p in tmp_path.glob("*_denoised.tif")]

@@ -1,0 +1,113 @@
+"""The offline commands, run as processes: denoise, evaluate, train, export, demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from deepbid_rt.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.tissue import SceneSettings
+from tests.e2e.commands import page_count, run
+
+EVALUATE_KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
+DEMO_KEYS = {
+    *("frames_in", "frames_out", "frames_lost", "fps", "delay_frames", "latency_ms", "correlation_xyt", "snr_db"),
+    *("engine", "recording", "picture"),
+}
+
+
+@pytest.fixture(scope="module")
+def movie(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Write a small collinear movie and its truth."""
+    folder = tmp_path_factory.mktemp("movie")
+    source = SyntheticSource(SceneSettings(seed=2), ScanSettings(size=(48, 48), seed=2), 64)
+    raw, truth = zip(*(source.render(index) for index in range(64)), strict=True)
+    tifffile.imwrite(folder / "raw.tif", np.stack(raw)[:, 0])
+    tifffile.imwrite(folder / "truth.tif", np.stack(truth)[:, 0])
+    return folder / "raw.tif", folder / "truth.tif"
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<i2", "<f4", ">u2"])
+def test_denoise_keeps_type_count_and_size(tmp_path: Path, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.poisson(20.0, (19, 21, 30)).astype(dtype)
+    tifffile.imwrite(tmp_path / "in.tif", pixels)
+    finished = run("denoise", tmp_path / "in.tif", tmp_path / "out.tif", "--json")
+    assert finished.code == 0, finished.stderr
+    out = tifffile.imread(tmp_path / "out.tif")
+    assert out.shape == pixels.shape
+    assert out.dtype == pixels.dtype.newbyteorder("=")
+    assert out.astype(float).std() < 0.7 * pixels.std()
+    assert abs(out.mean() - pixels.mean()) < 0.05 * pixels.mean()
+
+
+def test_denoise_collinear_halves_the_lines_and_evaluate_sees_the_gain(
+    movie: tuple[Path, Path], tmp_path: Path
+) -> None:
+    raw, truth = movie
+    out = tmp_path / "out.tif"
+    finished = run("denoise", raw, out, "--scan", "collinear", "--json")
+    assert finished.code == 0, finished.stderr
+    assert finished.result["frames_out"] == 64
+    assert tifffile.imread(out).shape == (64, 48, 48)
+    judged = run("evaluate", out, "--truth", truth, "--raw", raw, "--json")
+    assert judged.code == 0, judged.stderr
+    assert set(judged.result) == EVALUATE_KEYS | {"raw"}
+    assert set(judged.result["raw"]) == EVALUATE_KEYS
+    assert judged.result["correlation_xyt"] > judged.result["raw"]["correlation_xyt"] + 0.2
+    assert judged.result["snr_db"] > judged.result["raw"]["snr_db"] + 8
+    alone = run("evaluate", out, "--truth", truth, "--json")
+    assert set(alone.result) == EVALUATE_KEYS
+
+
+def test_train_export_denoise(movie: tuple[Path, Path], tmp_path: Path) -> None:
+    raw, _ = movie
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        "width = 2\npatch = [16, 24, 24]\nsteps = 30\nwarm_up_steps = 3\nvalidate_every = 15\n"
+        "held_out_pairs = 1\nwindow = 24\ncalibration_frames = 16\n"
+    )
+    run_dir, engine = tmp_path / "run", tmp_path / "mine.onnx"
+    train = (
+        "train",
+        raw,
+        "--scan",
+        "collinear",
+        "--mode",
+        "mp-collinear",
+        "--recipe",
+        recipe,
+        "--out",
+        run_dir,
+        "--json",
+    )
+    trained = run(*train)
+    assert trained.code == 0, trained.stderr
+    assert trained.result["step"] == 30
+    assert trained.result["interrupted"] is False
+    exported = run("export", run_dir, "-o", engine, "--json")
+    assert exported.code == 0, exported.stderr
+    assert exported.result["card"]["window"] == 24
+    finished = run("denoise", raw, tmp_path / "out.tif", "--scan", "collinear", "--engine", engine, "--json")
+    assert finished.code == 0, finished.stderr
+    assert finished.result["engine"] == "mine"
+    ordinary = run("denoise", raw, tmp_path / "out2.tif", "--scan", "ordinary", "--engine", engine)
+    assert ordinary.code == 2
+    assert "was trained for collinear scans" in ordinary.stderr
+
+
+def test_demo_with_the_default_engine(tmp_path: Path) -> None:
+    finished = run("demo", "--seconds", "4", "--size", "48", "--rate", "15", "--out", tmp_path, "--json")
+    assert finished.code == 0, finished.stderr
+    result = finished.result
+    assert set(result) >= DEMO_KEYS
+    assert result["frames_in"] == result["frames_out"] == 60
+    assert result["frames_lost"] == 0
+    assert result["correlation_xyt"]["denoised"] > result["correlation_xyt"]["raw"]
+    assert Path(result["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert page_count(result["recording"]) == 60
+    assert json.dumps(result) == finished.stdout.strip().splitlines()[-1]

@@ -1,0 +1,103 @@
+"""What the command line refuses: one clear sentence, exit code 2, and nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from deepbid_rt.runtimes import DEFAULT_ENGINE, find_engine
+from deepbid_rt.zmq_io import ZmqSink
+from tests.e2e.commands import run
+
+
+@pytest.fixture
+def movie(tmp_path: Path) -> Path:
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, np.zeros((20, 16, 16), np.int16))
+    return path
+
+
+def refused(*args: str | Path) -> str:
+    finished = run(*args)
+    assert finished.code == 2, finished.stderr
+    lines = [line for line in finished.stderr.splitlines() if line.startswith("deepbid-rt: ")]
+    assert len(lines) == 1, finished.stderr
+    assert "Traceback" not in finished.stderr
+    return lines[0].removeprefix("deepbid-rt: ")
+
+
+def test_engine_that_does_not_exist(movie: Path, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.onnx"
+    assert refused("denoise", movie, tmp_path / "out.tif", "--engine", missing) == (
+        f"no engine file at {missing}; expected an .onnx file written by deepbid-rt export; "
+        "check the path, or name a shipped engine."
+    )
+    assert "no engine named 'nonsense'" in refused("serve", "--source", "tcp://127.0.0.1:9", "--engine", "nonsense")
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "empty"])
+def test_damaged_engine(movie: Path, tmp_path: Path, damage: str) -> None:
+    whole = find_engine(DEFAULT_ENGINE).read_bytes()
+    engine = tmp_path / "damaged.onnx"
+    engine.write_bytes({"cut": whole[: len(whole) // 2], "noise": bytes(range(256)) * 40, "empty": b""}[damage])
+    assert str(engine) in refused("denoise", movie, tmp_path / "out.tif", "--engine", engine)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_recording_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    message = refused("serve", "--source", "tcp://127.0.0.1:9", "--engine", "echo", "--record", blocked / "folder")
+    assert str(blocked / "folder") in message
+
+
+def test_port_in_use(movie: Path) -> None:
+    sink = ZmqSink("tcp://127.0.0.1:*", role="raw")
+    try:
+        serve = ("serve", "--source", "tcp://127.0.0.1:9", "--engine", "echo", "--publish", sink.endpoint)
+        assert sink.endpoint in refused(*serve)
+        assert sink.endpoint in refused("replay", movie, "--bind", sink.endpoint)
+        assert sink.endpoint in refused("simulate", "--size", "16", "--frames", "1", "--bind", sink.endpoint)
+    finally:
+        sink.close()
+
+
+def test_publishing_beyond_this_computer_needs_consent(movie: Path) -> None:
+    assert "insecure" in refused("replay", movie, "--bind", "tcp://0.0.0.0:*")
+
+
+def test_addresses_that_are_none() -> None:
+    assert "nonsense" in refused("serve", "--source", "nonsense", "--engine", "echo")
+
+
+def test_inputs_that_are_no_movies(tmp_path: Path) -> None:
+    text = tmp_path / "text.tif"
+    text.write_text("not a movie")
+    assert str(text) in refused("denoise", text, tmp_path / "out.tif", "--engine", "echo")
+    assert str(tmp_path / "none.tif") in refused("replay", tmp_path / "none.tif")
+    assert str(text) in refused("evaluate", text, "--truth", text)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_output_is_never_overwritten(movie: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    out.write_bytes(b"precious")
+    assert "exists already" in refused("denoise", movie, out, "--engine", "echo")
+    assert out.read_bytes() == b"precious"
+
+
+def test_unknown_options_are_refused(movie: Path) -> None:
+    finished = run("serve", "--source", "tcp://127.0.0.1:9", "--nonsense", "1")
+    assert finished.code == 2
+    assert "--nonsense" in finished.stderr
+
+
+def test_contradictory_scan(movie: Path, tmp_path: Path) -> None:
+    message = refused(
+        "denoise", movie, tmp_path / "o.tif", "--scan", "collinear", "--unidirectional", "--engine", "echo"
+    )
+    assert "a collinear scan that is not bidirectional" in message

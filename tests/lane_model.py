@@ -1,0 +1,53 @@
+"""What a lane must answer, worked out from the rules alone: slowly, and from a plain list of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.card import ModelCard
+
+Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+class LaneModel:
+    """One plane without a gap it could not bridge: frames by tick, from which every answer follows."""
+
+    def __init__(self, card: ModelCard, answer: Answer) -> None:
+        self.card = card
+        self.answer = answer
+        self.frames: dict[int, NDArray[np.float32]] = {}
+        self.answered: set[int] = set()
+
+    def frame_at(self, tick: int) -> NDArray[np.float32]:
+        """The frame of `tick`, or the one before it that came; before the first, the first."""
+        before = [t for t in self.frames if t <= tick]
+        return self.frames[max(before) if before else min(self.frames)]
+
+    def due_at(self, tick: int) -> int:
+        """The tick after which `tick` is answered: the first end of the grid with enough look-ahead."""
+        end = tick + self.card.look_ahead
+        while (end + 1) % self.card.hop:
+            end += 1
+        return end
+
+    def answer_of(self, tick: int) -> NDArray[np.float32]:
+        end = self.due_at(tick)
+        ticks = range(end - self.card.window + 1, end + 1)
+        return self.answer(np.stack([self.frame_at(t) for t in ticks]))[ticks.index(tick)]
+
+    def push(self, tick: int, frame: NDArray[np.float32]) -> list[tuple[int, NDArray[np.float32]]]:
+        # What became due in a gap before this frame was answered without it.
+        ready = self._take(tick - 1)
+        self.frames[tick] = frame
+        return ready + self._take(tick)
+
+    def flush(self) -> list[tuple[int, NDArray[np.float32]]]:
+        return self._take(None)
+
+    def _take(self, now: int | None) -> list[tuple[int, NDArray[np.float32]]]:
+        ticks = [t for t in sorted(self.frames) if t not in self.answered and (now is None or self.due_at(t) <= now)]
+        self.answered.update(ticks)
+        return [(t, self.answer_of(t)) for t in ticks]

@@ -1,0 +1,127 @@
+"""Who may import whom: the contract of pyproject.toml, and what an import pulls in when it is really done."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {
+    "PIL",
+    "matplotlib",
+    "msgpack",
+    "onnx",
+    "openvino",
+    "rich",
+    "scipy",
+    "skimage",
+    "tifffile",
+    "torch",
+    "typer",
+    "zmq",
+}
+
+
+def python(program, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def loaded_by(module):
+    done = python(
+        "import importlib, json, sys; importlib.import_module(sys.argv[1]); "
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))",
+        module,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def test_the_import_contract_is_kept():
+    done = python("from importlinter.cli import lint_imports_command as run; run(['--no-cache'])")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+
+
+def test_the_contract_knows_every_heavy_dependency():
+    """A dependency that pyproject.toml does not confine to a place could creep in anywhere."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    confined = {name for c in project["tool"]["importlinter"]["contracts"] for name in c.get("forbidden_modules", ())}
+    names = {"pyzmq": "zmq", "scikit-image": "skimage"}
+    declared = {
+        names.get(name, name)
+        for line in project["project"]["dependencies"] + project["project"]["optional-dependencies"]["train"]
+        for name in re.findall(r"^[A-Za-z0-9-]+", line)
+    }
+    assert declared - confined == {"numpy", "onnxscript"}
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("deepbid_rt", set()),
+        ("deepbid_rt.scan", set()),
+        ("deepbid_rt.wire", {"msgpack"}),
+        ("deepbid_rt.denoiser", set()),
+        ("deepbid_rt.pipeline", set()),
+        ("deepbid_rt.publisher", set()),
+        ("deepbid_rt.synthetic", {"scipy"}),
+        ("deepbid_rt.recorder", {"tifffile"}),
+        ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
+        ("deepbid_rt.runtimes.echo", {"openvino"}),
+    ],
+)
+def test_an_import_pulls_in_nothing_heavier_than_it_needs(module, allowed):
+    assert loaded_by(module) & HEAVY <= allowed
+
+
+def test_the_command_line_needs_no_torch():
+    """The demo runs where the train extra is not installed."""
+    assert not loaded_by("deepbid_rt.cli") & {"torch", "onnx"}
+    blocked = "import sys; sys.modules.update(torch=None, onnx=None); import deepbid_rt.cli"
+    done = python(blocked)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bridge").glob("*.py")), ids=lambda path: path.name)
+def test_what_runs_beside_the_microscope_stays_light(path):
+    allowed = {"numpy", "zmq", "msgpack", "deepbid_rt", *sys.stdlib_module_names}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            assert name.partition(".")[0] in allowed
+            assert not name.startswith("deepbid_rt.") or name in ("deepbid_rt.frame", "deepbid_rt.wire")
+
+
+def test_no_module_outgrows_its_noun():
+    """CONTRIBUTING: 250 lines at most."""
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in (ROOT / "deepbid_rt").rglob("*.py")
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > 250
+    }
+    assert not long
+
+
+def test_an_installed_wheel_finds_the_engines_it_carries():
+    """The folder that the wheel puts the engines into is the one that `find_engine` looks into."""
+    from deepbid_rt import runtimes
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    targets = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert ROOT / targets["engines"] in runtimes._SHIPPED

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deepbid_rt.errors import StreamError
+from deepbid_rt.movie import as_movie, counts, lines_averaged, paired
+
+
+def test_an_array_is_a_movie() -> None:
+    pixels = np.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    movie = as_movie(pixels)
+    assert movie.shape == (2, 3, 4, 5)
+    np.testing.assert_array_equal(movie.read(1, 2), pixels[1:2])
+    assert as_movie(movie) is movie
+    assert counts(movie, 1).dtype == np.float64
+    np.testing.assert_array_equal(counts(movie, 1), pixels[1])
+
+
+def test_refuses_arrays_without_all_axes() -> None:
+    with pytest.raises(StreamError) as info:
+        as_movie(np.zeros((3, 4, 5)))
+    assert str(info.value) == (
+        "an array of shape (3, 4, 5); expected axes (T, C, Y, X); add the axes that are missing."
+    )
+
+
+def test_line_pairs_are_averaged_without_overflow() -> None:
+    raw = np.array([[250, 240], [255, 251], [0, 1], [1, 1]], np.uint8)[None, None]
+    truth = as_movie(np.zeros((1, 1, 2, 2)))
+    halved = lines_averaged(as_movie(raw), truth)
+    assert halved.shape == (1, 1, 2, 2)
+    np.testing.assert_array_equal(halved.read(0, 1)[0, 0], [[252.5, 245.5], [0.5, 1.0]])
+    assert lines_averaged(truth, truth) is truth
+
+
+def test_refuses_shapes_that_differ() -> None:
+    with pytest.raises(StreamError) as info:
+        paired(np.zeros((3, 1, 4, 5)), np.zeros((2, 1, 4, 5)))
+    assert str(info.value) == (
+        "a movie of shape (T, C, Y, X) = (3, 1, 4, 5) to compare with one of (2, 1, 4, 5); expected the same frames, "
+        "channels, lines and pixels; give the movies of one recording, and check the number of channels."
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_refuses_pixels_that_are_not_finite(bad: float) -> None:
+    pixels = np.zeros((3, 1, 4, 5), np.float32)
+    pixels[2, 0, 1, 1] = bad
+    with pytest.raises(StreamError, match="frame 2 with pixels that are not finite"):
+        counts(as_movie(pixels), 2)

@@ -1,0 +1,89 @@
+"""Tissue: calcium that rises fast and decays, flowing blood, brightness of mean 1, any frame in any order."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.anatomy import KINDS, Kind
+from deepbid_rt.errors import StreamError
+from deepbid_rt.tissue import SceneSettings, Tissue
+
+SIZE = (64, 72)
+
+
+def test_any_frame_can_be_had_alone_across_blocks() -> None:
+    settings = SceneSettings(kind="dense", seed=5)
+    one_by_one = Tissue(settings, SIZE, 4.0)
+    frames = [one_by_one.render(index) for index in range(140)]
+    for index in (139, 0, 64, 63, 128):
+        np.testing.assert_array_equal(Tissue(settings, SIZE, 4.0).render(index), frames[index])
+
+
+def test_transients_rise_fast_and_decay_slowly() -> None:
+    tissue = Tissue(SceneSettings(kind="dense", seed=2, motion_px=0), SIZE, 30.0)
+    traces = np.stack([tissue.activity(index) for index in range(900)])[:, : tissue.anatomy.units]
+    assert traces.min() > -1e-4
+    steps = np.diff(traces, axis=0)
+    assert steps.max() > 3 * -steps.min()
+    active = traces.max(axis=0) > 0.3
+    assert 0.2 < active.mean() < 1.0
+
+
+def test_one_spike_adds_a_third_to_one_and_a_bit_of_the_light_at_rest() -> None:
+    tissue = Tissue(SceneSettings(kind="dense", seed=2), SIZE, 30.0)
+    ages_s = np.linspace(0, 3, 3000)
+    for unit in range(tissue.anatomy.units):
+        peak = (tissue._gain[unit] * tissue._transient(ages_s, np.array(unit))).max()
+        assert 0.29 < peak < 1.21
+
+
+def test_activity_goes_on_from_block_to_block() -> None:
+    tissue = Tissue(SceneSettings(kind="dense", seed=2), SIZE, 30.0)
+    border = 480
+    decay = np.stack([tissue.activity(index) for index in range(border - 2, border + 3)])
+    assert (np.diff(decay, axis=0) > -0.3 * decay[:-1] - 1e-4).all()
+
+
+def test_activity_never_repeats() -> None:
+    tissue = Tissue(SceneSettings(kind="dense", seed=2), SIZE, 4.0)
+    blocks = np.stack([[tissue.activity(64 * block + index) for index in range(64)] for block in range(4)])
+    assert np.corrcoef(blocks.reshape(4, -1))[np.triu_indices(4, 1)].max() < 0.5
+
+
+def test_silent_bloodless_tissue_never_changes() -> None:
+    tissue = Tissue(SceneSettings(kind="vessels", seed=6, activity=0.0, blood=False), SIZE, 30.0)
+    np.testing.assert_array_equal(tissue.render(0), tissue.render(777))
+
+
+def test_blood_moves_only_inside_vessels() -> None:
+    tissue = Tissue(SceneSettings(kind="vessels", seed=0, activity=0.0), SIZE, 30.0)
+    assert tissue.anatomy.plasma > 1
+    change = np.abs(tissue.render(3) - tissue.render(4))
+    inside = np.zeros(change.shape, bool)
+    for vessel in tissue.anatomy.vessels:
+        inside[vessel.rows, vessel.columns] = True
+    assert change[inside].mean() > 0.05
+    assert not change[~inside].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_brightness_has_mean_1(kind: Kind) -> None:
+    means = [
+        np.mean([Tissue(SceneSettings(kind=kind, seed=seed), SIZE, 5.0).render(i).mean() for i in range(0, 300, 60)])
+        for seed in range(5)
+    ]
+    assert np.mean(means) == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_margin_holds_the_motion() -> None:
+    tissue = Tissue(SceneSettings(seed=1, motion_px=2.5), SIZE, 30.0)
+    assert tissue.margin >= tissue.motion.limit_px + 1
+    assert tissue.render(0).shape == (SIZE[0] + 2 * tissue.margin, SIZE[1] + 2 * tissue.margin)
+
+
+def test_a_scene_that_cannot_be_is_refused() -> None:
+    with pytest.raises(StreamError) as caught:
+        SceneSettings(motion_px=-1)
+    assert str(caught.value) == (
+        "a scene of seed 0, motion -1 px, activity 1.0 and soma radius None; expected none of them negative and a "
+        "radius of at least 1 px; check the scene settings."
+    )

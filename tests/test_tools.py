@@ -1,0 +1,34 @@
+"""Every tool, run at a tiny size; its last line on stdout is one JSON object."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+TINY = {
+    "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
+    "make_golden.py": ("--out", "{tmp}"),
+    "train_default_engine.py": (
+        *("--run", "{tmp}/run", "--out", "{tmp}/engine", "--movies", "2"),
+        *("--frames", "112", "--size", "96", "--steps", "2", "--width", "2"),
+    ),
+}
+
+
+def test_every_tool_is_run() -> None:
+    assert {path.name for path in (ROOT / "tools").glob("*.py")} == set(TINY)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_tool(name: str, tmp_path: Path) -> None:
+    arguments = [argument.format(tmp=tmp_path) for argument in TINY[name]]
+    command = [sys.executable, ROOT / "tools" / name, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert isinstance(json.loads(finished.stdout.strip().splitlines()[-1]), dict)

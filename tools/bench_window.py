@@ -1,0 +1,120 @@
+"""Measure what the rules of the window engine are worth: start of a series, look-ahead, and the grid of 8.
+
+    python tools/bench_window.py [--engine NAME] [--size 96]
+
+On a simulated movie: the error of the first frames for three ways to fill the window before them, the error of a block
+of frames against its look-ahead, and the change of the output when windows begin elsewhere. Errors are root mean
+square, in standard deviations of the noise of one view. The last line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.normalize import calibrate
+from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine
+from deepbid_rt.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.tissue import SceneSettings
+
+Stack = NDArray[np.float32]
+
+
+def movie(size: int, frames: int, seed: int) -> tuple[Stack, Stack]:
+    """Simulate one view of a movie and its truth, (T, Y, X) in network units."""
+    source = SyntheticSource(SceneSettings(seed=seed), ScanSettings(size=(size, size), seed=seed), frames)
+    raw, truth = (np.stack(part)[:, 0] for part in zip(*(source.render(t) for t in range(frames)), strict=True))
+    forward = raw[:, 0::2]
+    normalizer = calibrate(forward[:16])
+    return normalizer.apply(forward), normalizer.apply(truth)
+
+
+def starts(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
+    """Error of the first block, by what stands in the window before the first frame."""
+    card = engine.card
+    known = card.hop + card.look_ahead
+    missing = card.window - known
+    fills: dict[str, Callable[[Stack], Stack]] = {
+        "first frame repeated": lambda x: np.pad(x, ((missing, 0), (0, 0), (0, 0)), mode="edge"),
+        "reflected": lambda x: np.pad(x, ((missing, 0), (0, 0), (0, 0)), mode="symmetric"),
+        "zeros": lambda x: np.pad(x, ((missing, 0), (0, 0), (0, 0))),
+        "true frames": lambda x: x,
+    }
+    errors = {}
+    for name, fill in fills.items():
+        squares = []
+        for begin in range(missing, len(noisy) - known, card.hop):
+            first = 0 if name == "true frames" else missing
+            window = fill(noisy[begin - missing + first : begin + known])
+            block = engine.infer(np.ascontiguousarray(window))[missing : missing + card.hop]
+            squares.append(np.mean((block - truth[begin : begin + card.hop]) ** 2))
+        errors[name] = float(np.sqrt(np.mean(squares)))
+    return errors
+
+
+def look_aheads(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
+    """Error of a block of 8 frames, by how many frames come after it in the window."""
+    length, errors = engine.card.window, {}
+    for ahead in range(0, length - 8, 8):
+        squares = []
+        for begin in range(0, len(noisy) - length, 8):
+            place = length - ahead - 8
+            block = engine.infer(noisy[begin : begin + length])[place : place + 8]
+            squares.append(np.mean((block - truth[begin + place : begin + place + 8]) ** 2))
+        errors[str(ahead)] = float(np.sqrt(np.mean(squares)))
+    return errors
+
+
+def shifts(engine: Engine, noisy: Stack) -> dict[str, float]:
+    """Change of the middle of the output when the window begins some frames later."""
+    length = engine.card.window
+    middle = slice(length // 2 - 4, length // 2 + 4)
+    changes = {}
+    for shift in (1, 2, 4, 8):
+        squares = []
+        for begin in range(0, len(noisy) - length - 8, 8):
+            here = engine.infer(noisy[begin : begin + length])[middle].copy()
+            there = engine.infer(noisy[begin + shift : begin + shift + length])
+            later = there[middle.start - shift : middle.stop - shift]
+            squares.append(np.mean((here - later) ** 2))
+        changes[str(shift)] = float(np.sqrt(np.mean(squares)))
+    return changes
+
+
+def main() -> None:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default=DEFAULT_ENGINE)
+    parser.add_argument("--size", type=int, default=96, help="lines and pixels, a multiple of the engine's grid")
+    parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    options = parser.parse_args()
+    engine = load_engine(options.engine, precision="f32")
+    engine.warm_up((engine.card.window, options.size, options.size))
+    rows = []
+    for seed in options.seeds:
+        noisy, truth = movie(options.size, options.frames, seed)
+        rows.append(
+            {
+                "start": starts(engine, noisy, truth),
+                "look_ahead": look_aheads(engine, noisy, truth),
+                "origin_shift": shifts(engine, noisy),
+            }
+        )
+    means = {
+        table: {key: round(float(np.mean([row[table][key] for row in rows])), 4) for key in rows[0][table]}
+        for table in rows[0]
+    }
+    for table, values in means.items():
+        print(table, *(f"  {key:>22} {value:.3f}" for key, value in values.items()), sep="\n", file=sys.stderr)
+    print(json.dumps({"engine": engine.card.name, "size": options.size, "seeds": options.seeds, **means}))
+
+
+if __name__ == "__main__":
+    main()
