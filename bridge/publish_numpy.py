@@ -16,7 +16,7 @@ import zmq
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.wire import Encoder
+from deepbid_rt.wire.codec import Encoder
 
 
 def frames(movie: str | None, count: int) -> Iterator[NDArray[Any]]:

@@ -85,11 +85,17 @@ class Lane:
         return self._calibrate()
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside, as if the last one went on for ever, and restart."""
-        answers = self._calibrate() if self._uncalibrated else []
+        """Answer every frame inside, as if the last one went on for ever, and restart.
+
+        Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
+        """
+        early = bool(self._uncalibrated)
+        answers = self._calibrate() if early else []
         while self._real:
             self._fill(answers)
         self.restart()
+        if early:
+            self._normalizers = self._bias = None
         return answers
 
     def restart(self) -> None:

@@ -13,65 +13,23 @@ Knows nothing of sockets, files or networks. No lock is held while another is ta
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 
 from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising import Denoising
 from deepbid_rt.errors import DeepbidError, StageError
 from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.mailbox import Closed, Mailbox, Overflow
+from deepbid_rt.mailbox import Mailbox, Overflow
 from deepbid_rt.meter import Histogram
 from deepbid_rt.outlet import Branch, Outlet
 from deepbid_rt.ports import FrameSource
+from deepbid_rt.status import Limits, State, Status
 
 POLL_S = 0.1
 """How often the reading thread looks up from an idle source."""
-
-
-class State(Enum):
-    """What a pipeline is doing."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    DONE = "done"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a session ends by itself."""
-
-    frames: int | None = None
-    """After this many frames; None for no limit."""
-    idle_s: float | None = None
-    """After this many seconds without a frame; None for no limit."""
-    series: int | None = None
-    """After this many series have ended; None for no limit."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """A snapshot of a session."""
-
-    state: State
-    frames_in: int
-    frames_out: int
-    engine_lost: int
-    """Frames given up because the engine was too slow, or failed."""
-    sink_lost: dict[str, int]
-    """Frames each outlet could not take."""
-    gaps: int
-    """Frames announced missing by the source."""
-    waiting: int
-    """Frames waiting for the engine."""
-    latency: dict[str, Histogram] = field(repr=False)
-    """Durations by stage: transport, queue, engine, one per denoised outlet, and total."""
 
 
 class Pipeline:
@@ -85,8 +43,8 @@ class Pipeline:
         Called with each series' `StreamInfo`, in the denoising thread.
     raw, denoised : sequence of Outlet
         Sinks for raw and for denoised frames; closed by `run`.
-    limits : Limits
-        When to end.
+    limits : Limits, optional
+        When to end; when left out, the session runs until it is stopped.
     lag_frames : int
         Most frames waiting for the engine. When they are more, the older half is given up at once.
     """
@@ -98,12 +56,11 @@ class Pipeline:
         *,
         raw: Sequence[Outlet] = (),
         denoised: Sequence[Outlet] = (),
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         lag_frames: int = 256,
     ) -> None:
         self._source = source
-        self._make_denoiser = make_denoiser
-        self._limits = limits
+        self._limits = limits or Limits()
         self._inbox = Mailbox(lag_frames, Overflow.NEWEST, give_up=max(1, lag_frames // 2), owner="the engine")
         self._raw = [Branch(outlet, self.delivered, self.fail) for outlet in raw]
         self._denoised = [Branch(outlet, self.delivered, self.fail) for outlet in denoised]
@@ -111,11 +68,10 @@ class Pipeline:
         self._failure: DeepbidError | None = None
         self._failure_lock = threading.Lock()
         self._state = State.WAITING
-        self._frames_in = self._frames_out = self._gaps = self._series_ended = 0
+        self._frames_in = self._gaps = self._series_ended = 0
         self._open_series = False
-        self._inside_lost = 0
-        self._held_gaps: deque[Gap] = deque()
-        self._latency = {name: Histogram() for name in ("transport", "queue", "engine", "total")}
+        self._denoising = Denoising(self._inbox, make_denoiser, self._hand_on)
+        self._total = Histogram()
 
     def stop(self) -> None:
         """Ask `run` to take in what has arrived, flush and return. Safe from any thread and from signal handlers."""
@@ -127,12 +83,14 @@ class Pipeline:
         return Status(
             self._state,
             self._frames_in,
-            self._frames_out,
-            self._inbox.lost + self._inside_lost,
+            self._denoising.frames_out,
+            self._inbox.lost + self._denoising.lost,
             {branch.outlet.name: branch.lost for branch in [*self._raw, *self._denoised]},
             self._gaps,
             self._inbox.frames,
-            self._latency | {branch.outlet.name: branch.taken for branch in self._denoised},
+            self._denoising.latency
+            | {branch.outlet.name: branch.taken for branch in self._denoised}
+            | {"total": self._total},
         )
 
     def run(self) -> Status:
@@ -147,7 +105,7 @@ class Pipeline:
         OverrunError
             When a sink that must not lose frames was too slow.
         """
-        denoising = threading.Thread(target=self._guarded, args=("the engine", self._denoise), name="denoise")
+        denoising = threading.Thread(target=self._guarded, args=("the engine", self._denoising.run), name="denoise")
         threads = [denoising, *(branch.thread for branch in [*self._raw, *self._denoised])]
         self._guarded("the source", self._source.open)
         try:
@@ -242,62 +200,11 @@ class Pipeline:
             or (limits.idle_s is not None and time.monotonic() - idle_since >= limits.idle_s)
         )
 
-    # Denoising thread.
-
-    def _denoise(self) -> None:
-        denoiser: Denoiser | None = None
-        started: dict[int, int] = {}
-        taken = 0
-        try:
-            while True:
-                event = self._inbox.get()
-                taken += isinstance(event, Frame)
-                if isinstance(event, StreamInfo):
-                    denoiser = self._make_denoiser(event)
-                    started.clear()
-                    self._hand_on(denoiser.info)
-                elif denoiser is None or event is None:
-                    continue
-                elif isinstance(event, Frame):
-                    started[event.index] = now = time.time_ns()
-                    self._latency["queue"].add(now - (event.arrived_ns or now))
-                    self._latency["transport"].add(event.arrived_ns - (event.t_ns or event.arrived_ns))
-                    self._emit(denoiser.push(event), started)
-                elif isinstance(event, Gap):
-                    self._held_gaps.append(event)
-                    self._emit(denoiser.skip(event.count), started)
-                    if not denoiser.inside:
-                        self._pass_gaps()
-                else:
-                    self._emit(denoiser.flush(), started)
-                    self._pass_gaps()
-                    self._hand_on(event)
-                    denoiser = None
-        except Closed:
-            return
-        except BaseException:
-            self._inbox.abandon()
-            raise
-        finally:
-            self._inside_lost = taken - self._frames_out
-
-    def _emit(self, frames: list[Frame], started: dict[int, int]) -> None:
-        for frame in frames:
-            self._pass_gaps(before=frame.index)
-            self._frames_out += 1
-            self._latency["engine"].add(time.time_ns() - started.pop(frame.index))
-            self._hand_on(frame)
-            if not self._denoised:
-                self._arrived(frame)
-
-    def _pass_gaps(self, before: float = math.inf) -> None:
-        """Hand on the gaps that come before frame number `before`; a bridged gap waits for the frames before it."""
-        while self._held_gaps and self._held_gaps[0].first < before:
-            self._hand_on(self._held_gaps.popleft())
-
     def _hand_on(self, event: Event) -> None:
         for branch in self._denoised:
             branch.box.put(event)
+        if isinstance(event, Frame) and not self._denoised:
+            self._arrived(event)
 
     def delivered(self, branch: Branch, frame: Frame) -> None:
         """Note that an outlet took `frame`; the first denoised outlet ends the frame's way."""
@@ -306,4 +213,4 @@ class Pipeline:
 
     def _arrived(self, frame: Frame) -> None:
         now = time.time_ns()
-        self._latency["total"].add(now - (frame.t_ns or frame.arrived_ns or now))
+        self._total.add(now - (frame.t_ns or frame.arrived_ns or now))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepbid_rt.anatomy import KINDS, Kind, draw
+from deepbid_rt.simulator.anatomy import KINDS, Kind, draw
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt import brush
+from deepbid_rt.simulator import brush
 
 
 @settings(max_examples=15, deadline=None)

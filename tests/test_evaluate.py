@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from deepbid_rt import evaluate as module
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluate import SNR_LIMIT_DB, agreement, evaluate, noise_summary
-from deepbid_rt.tiff_movie import TiffMovie
-from deepbid_rt.tiff_writer import TiffMovieWriter
+from deepbid_rt.evaluation import evaluate as module
+from deepbid_rt.evaluation.evaluate import SNR_LIMIT_DB, agreement, evaluate, noise_summary
+from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_writer import TiffMovieWriter
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}

@@ -74,12 +74,12 @@ def test_the_contract_knows_every_heavy_dependency():
     [
         ("deepbid_rt", set()),
         ("deepbid_rt.scan", set()),
-        ("deepbid_rt.wire", {"msgpack"}),
+        ("deepbid_rt.wire.codec", {"msgpack"}),
         ("deepbid_rt.denoiser", set()),
         ("deepbid_rt.pipeline", set()),
         ("deepbid_rt.publisher", set()),
-        ("deepbid_rt.synthetic", {"scipy"}),
-        ("deepbid_rt.recorder", {"tifffile"}),
+        ("deepbid_rt.simulator.synthetic", {"scipy"}),
+        ("deepbid_rt.recording.recorder", {"tifffile"}),
         ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
         ("deepbid_rt.runtimes.echo", {"openvino"}),
     ],
@@ -105,7 +105,7 @@ def test_what_runs_beside_the_microscope_stays_light(path):
             names = [node.module or ""]
         for name in names:
             assert name.partition(".")[0] in allowed
-            assert not name.startswith("deepbid_rt.") or name in ("deepbid_rt.frame", "deepbid_rt.wire")
+            assert not name.startswith("deepbid_rt.") or name in ("deepbid_rt.frame", "deepbid_rt.wire.codec")
 
 
 def test_no_module_outgrows_its_noun():

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.header import digest
-from deepbid_rt.intake import Intake
 from deepbid_rt.ring import SlotRing
-from deepbid_rt.series import Series
-from deepbid_rt.wire import Encoder, Part
+from deepbid_rt.wire.codec import Encoder, Part
+from deepbid_rt.wire.header import digest
+from deepbid_rt.wire.intake import Intake
+from deepbid_rt.wire.series import Series
 
 
 class Receiver:

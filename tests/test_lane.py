@@ -171,16 +171,20 @@ def test_restarting_forgets_frames_that_wait_for_calibration():
     assert lane.normalizers == (calibrate(np.stack([views_of(tick) for tick in range(10, 14)])),)
 
 
-def test_a_flush_calibrates_with_what_there_is():
+def test_a_flush_calibrates_with_what_there_is_and_later_frames_calibrate_anew():
     lane, _ = make_lane(calibrating(16), answer=lambda window: window)
     frames = [views_of(n) for n in range(5)]
     for tick, frame in enumerate(frames):
         lane.push(tick, frame)
     answers = lane.flush()
-    assert lane.normalizers == (calibrate(np.stack(frames)),)
     assert [tick for tick, _ in answers] == [0, 1, 2, 3, 4]
     for tick, got in answers:
         assert np.allclose(got, frames[tick], atol=0.01)
+    assert lane.normalizers is None
+    later = [views_of(n) for n in range(20, 36)]
+    for tick, frame in enumerate(later, start=20):
+        lane.push(tick, frame)
+    assert lane.normalizers == (calibrate(np.stack(later)),)
 
 
 def test_the_frames_pushed_are_not_kept():

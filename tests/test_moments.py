@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt.moments import Moments
+from deepbid_rt.evaluation.moments import Moments
 
 
 @settings(deadline=None)

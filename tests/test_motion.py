@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt.motion import Motion
+from deepbid_rt.simulator.motion import Motion
 
 PHASE = np.arange(16) / 16
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.movie import as_movie, counts, lines_averaged, paired
+from deepbid_rt.evaluation.movie import as_movie, counts, lines_averaged, paired
 
 
 def test_an_array_is_a_movie() -> None:

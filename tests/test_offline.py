@@ -8,7 +8,8 @@ from deepbid_rt.frame import Gap, ScanGeometry, StreamEnd
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.offline import denoise
 from deepbid_rt.outlet import Outlet
-from deepbid_rt.pipeline import Limits, Pipeline
+from deepbid_rt.pipeline import Pipeline
+from deepbid_rt.status import Limits
 from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, stamped_frames, stream
 
 CARD = echo_card(16, 8, 8, grid=8, normalization=Normalization(frames=16))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deepbid_rt.errors import FileError, StreamError
-from deepbid_rt.picture import side_by_side
+from deepbid_rt.evaluation.picture import side_by_side
 
 RAMP = np.linspace(100, 900, 32 * 32).reshape(32, 32)
 PANELS = [("raw", RAMP), ("twice as bright", 2 * RAMP), ("truth", RAMP.astype(np.int16))]

@@ -12,9 +12,9 @@ import tifffile
 
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.recorder import Recorder
-from deepbid_rt.sidecar import Sidecar, read_sidecar
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
+from deepbid_rt.recording.tiff_movie import TiffMovie
 
 ROOT = Path(__file__).resolve().parents[1]
 RAW = StreamInfo((2, 6, 8), np.dtype("<i2"), 30.0, ScanGeometry("collinear"), series="s1", planes=2)
@@ -138,8 +138,8 @@ import os, signal, sys
 from pathlib import Path
 import numpy as np
 from deepbid_rt.frame import Frame, Gap, StreamInfo
-from deepbid_rt.recorder import Recorder
-from deepbid_rt.sidecar import Sidecar
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.sidecar import Sidecar
 recorder = Recorder(Path(sys.argv[1]), "denoised", Sidecar(sys.argv[1]))
 recorder.start(StreamInfo((1, 64, 64), np.dtype("<i2"), 30.0, series="s1"))
 for index in range(60):
@@ -170,8 +170,8 @@ import resource, signal, sys
 import numpy as np
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Frame, StreamInfo
-from deepbid_rt.recorder import Recorder
-from deepbid_rt.sidecar import Sidecar
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.sidecar import Sidecar
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 recorder = Recorder(sys.argv[1], "raw", Sidecar(sys.argv[1]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.train.movie import ArrayMovie, FileMovie
 from deepbid_rt.train.recipe import Mode, Recipe
 from deepbid_rt.train.recording import Recording, draw, held_out_batches, open_recording

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt import sidecar as module
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import FrameFlag, ScanGeometry, StreamInfo
-from deepbid_rt.sidecar import Sidecar, read_sidecar, series_name
+from deepbid_rt.recording import sidecar as module
+from deepbid_rt.recording.sidecar import Sidecar, read_sidecar, series_name
 
 ROOT = Path(__file__).resolve().parents[1]
 INFO = StreamInfo(
@@ -139,7 +139,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.sidecar import Sidecar
+from deepbid_rt.recording.sidecar import Sidecar
 sidecar = Sidecar(sys.argv[1])
 sidecar.begin(StreamInfo((1, 6, 8), np.dtype("<i2"), 30.0, series="s1"))
 for n in range(20):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import DTYPES
-from deepbid_rt.stamp import read_stamp, stamp
+from deepbid_rt.simulator.stamp import read_stamp, stamp
 
 
 @given(index=st.integers(0, 2**24 - 1), dtype=st.sampled_from(DTYPES), width=st.integers(16, 40))

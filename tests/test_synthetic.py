@@ -9,9 +9,9 @@ import pytest
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import DTYPES, Frame, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.scan import split_scan
-from deepbid_rt.stamp import read_stamp
-from deepbid_rt.synthetic import ScanSettings, SyntheticSource
-from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.simulator.stamp import read_stamp
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
 
 SCENE = SceneSettings(kind="dense", seed=7, motion_px=1.5)
 STILL = SceneSettings(kind="dense", seed=7, motion_px=0, activity=0, blood=False)

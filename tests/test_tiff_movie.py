@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.errors import DeepbidError, FileError, StreamError
-from deepbid_rt.tiff_movie import TiffMovie
-from deepbid_rt.tiff_writer import TiffMovieWriter
+from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_writer import TiffMovieWriter
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -8,7 +8,7 @@ import tifffile
 
 from deepbid_rt.errors import FileError, StreamError
 from deepbid_rt.frame import Frame, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.tiff_source import TiffSource
+from deepbid_rt.recording.tiff_source import TiffSource
 
 
 @pytest.fixture

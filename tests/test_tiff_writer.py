@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepbid_rt import tiff_writer
 from deepbid_rt.errors import FileError, StageError
-from deepbid_rt.tiff_movie import TiffMovie
-from deepbid_rt.tiff_writer import SOFTWARE, TiffMovieWriter
+from deepbid_rt.recording import tiff_writer
+from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 
 
 def frame(number: int, channels: int = 2) -> np.ndarray:

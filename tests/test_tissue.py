@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from deepbid_rt.anatomy import KINDS, Kind
 from deepbid_rt.errors import StreamError
-from deepbid_rt.tissue import SceneSettings, Tissue
+from deepbid_rt.simulator.anatomy import KINDS, Kind
+from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 SIZE = (64, 72)
 

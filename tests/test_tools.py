@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 ROOT = Path(__file__).parents[1]
 
 TINY = {
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
+    "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
+    "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "make_golden.py": ("--out", "{tmp}"),
     "train_default_engine.py": (
         *("--run", "{tmp}/run", "--out", "{tmp}/engine", "--movies", "2"),
@@ -27,6 +31,7 @@ def test_every_tool_is_run() -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_tool(name: str, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "movie.tif", np.random.default_rng(0).poisson(9, (20, 16, 16)).astype(np.int16))
     arguments = [argument.format(tmp=tmp_path) for argument in TINY[name]]
     command = [sys.executable, ROOT / "tools" / name, *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)

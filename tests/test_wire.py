@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt import wire
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import DTYPES, Frame, FrameFlag, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.header import MAX_HEADER_BYTES, digest
-from deepbid_rt.message import BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
+from deepbid_rt.wire import codec as wire
+from deepbid_rt.wire.header import MAX_HEADER_BYTES, digest
+from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests" / "golden"

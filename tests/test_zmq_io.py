@@ -16,7 +16,7 @@ import zmq
 
 from deepbid_rt.errors import EndpointError, StreamError
 from deepbid_rt.frame import Event, Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.wire import Encoder
+from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 ROOT = Path(__file__).parent.parent
@@ -250,7 +250,7 @@ def test_whatever_stops_the_receiving_thread_reaches_the_reader(
         raise ZeroDivisionError("inside")
 
     sink, source = joined(stack)
-    monkeypatch.setattr("deepbid_rt.intake.decode", broken)
+    monkeypatch.setattr("deepbid_rt.wire.intake.decode", broken)
     sink.start(a_stream())
     for _ in range(2):
         with pytest.raises(ZeroDivisionError, match="inside"):

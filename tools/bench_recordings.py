@@ -20,19 +20,30 @@ from typing import Any
 
 import numpy as np
 
-from deepbid_rt.evaluate import noise_summary
-from deepbid_rt.picture import side_by_side
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.evaluation.evaluate import noise_summary
+from deepbid_rt.evaluation.picture import side_by_side
+from deepbid_rt.recording.tiff_movie import TiffMovie
 
 CLI = (sys.executable, "-m", "deepbid_rt")
 
 
 def serve_replayed(movie: Path, rate_hz: float, how: list[str], folder: Path) -> dict[str, Any]:
     """Replay `movie` and serve it; return the session's summary."""
-    replay = [*CLI, "replay", movie, "--bind", "tcp://127.0.0.1:*", "--rate", str(rate_hz), "--wait"]
+    replay: list[str | Path] = [*CLI, "replay", movie, "--bind", "tcp://127.0.0.1:*", "--rate", str(rate_hz), "--wait"]
     with subprocess.Popen([*replay, *how[2:]], stdout=subprocess.PIPE, text=True) as publisher:
         endpoint = publisher.stdout.readline().strip() if publisher.stdout else ""
-        serve = [*CLI, "serve", "--source", endpoint, "--record", folder, "--idle-timeout", "5", "--json", *how[:2]]
+        serve: list[str | Path] = [
+            *CLI,
+            "serve",
+            "--source",
+            endpoint,
+            "--record",
+            folder,
+            "--idle-timeout",
+            "5",
+            "--json",
+            *how[:2],
+        ]
         served = subprocess.run(serve, stdout=subprocess.PIPE, text=True, check=True)
     summary: dict[str, Any] = json.loads(served.stdout.splitlines()[-1])
     return summary

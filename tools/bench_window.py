@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from deepbid_rt.normalize import calibrate
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine
-from deepbid_rt.synthetic import ScanSettings, SyntheticSource
-from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
 
 Stack = NDArray[np.float32]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.synthetic import ScanSettings, SyntheticSource
-from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.train.export import card_toml, export
 from deepbid_rt.train.loop import TrainProgress, train
 from deepbid_rt.train.movie import ArrayMovie

@@ -17,14 +17,14 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.session import Outcome, Plan, run_session
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.evaluate import evaluate
-from deepbid_rt.movie import Movie
-from deepbid_rt.picture import side_by_side
-from deepbid_rt.pipeline import Limits
+from deepbid_rt.evaluation.evaluate import evaluate
+from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.ports import Engine
+from deepbid_rt.recording.sidecar import read_sidecar
+from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import engine_digest, load_engine
-from deepbid_rt.sidecar import read_sidecar
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.status import Limits
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 SIZES = (512, 384, 320, 256, 192, 160, 128, 112, 96, 80, 64)

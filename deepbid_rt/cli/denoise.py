@@ -14,9 +14,9 @@ from deepbid_rt.cli.output import print_json, progress_bar, say
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.errors import FileError
 from deepbid_rt.offline import denoise
+from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
-from deepbid_rt.tiff_source import TiffSource
-from deepbid_rt.tiff_writer import SOFTWARE, TiffMovieWriter
 
 
 def run(

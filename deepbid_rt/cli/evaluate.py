@@ -10,8 +10,8 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table
-from deepbid_rt.evaluate import evaluate
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.evaluation.evaluate import evaluate
+from deepbid_rt.recording.tiff_movie import TiffMovie
 
 
 def run(

@@ -12,7 +12,7 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json
 from deepbid_rt.cli.publish import publish
 from deepbid_rt.publisher import Faults
-from deepbid_rt.tiff_source import TiffSource
+from deepbid_rt.recording.tiff_source import TiffSource
 
 
 def run(

@@ -17,11 +17,12 @@ from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.outlet import Outlet
-from deepbid_rt.pipeline import Limits, Pipeline, Status
+from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.ports import Engine, Sink
-from deepbid_rt.recorder import Recorder
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.scan import Merge
-from deepbid_rt.sidecar import Sidecar
+from deepbid_rt.status import Limits, Status
 from deepbid_rt.zmq_io import ZmqSource
 
 NOTE_EVERY_S = 1.0

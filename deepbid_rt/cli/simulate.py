@@ -17,9 +17,9 @@ from deepbid_rt.cli.output import print_json, progress_bar
 from deepbid_rt.cli.publish import publish
 from deepbid_rt.frame import Event, Frame
 from deepbid_rt.publisher import Faults
-from deepbid_rt.synthetic import ScanSettings, SyntheticSource
-from deepbid_rt.tiff_writer import TiffMovieWriter
-from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.recording.tiff_writer import TiffMovieWriter
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
 
 PREPARED_BYTES = 2**30
 """Movies up to this size are simulated before the first frame is sent; longer ones while they are sent."""

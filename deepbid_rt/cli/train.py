@@ -13,7 +13,7 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, progress_bar, say
 from deepbid_rt.errors import EngineError
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_movie import TiffMovie
 
 
 class Mode(StrEnum):

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.movie import Movie
+from deepbid_rt.evaluation.movie import Movie
 
 
 class Typed(Movie, Protocol):
-    """A movie that knows its pixel type; `deepbid_rt.tiff_movie.TiffMovie` is one."""
+    """A movie that knows its pixel type; `deepbid_rt.recording.tiff_movie.TiffMovie` is one."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

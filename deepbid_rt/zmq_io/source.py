@@ -9,8 +9,8 @@ from collections.abc import Callable
 import zmq
 
 from deepbid_rt.frame import Event, Layout
-from deepbid_rt.intake import Intake, SourceStatus
 from deepbid_rt.ring import SlotRing
+from deepbid_rt.wire.intake import Intake, SourceStatus
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, set_common, unusable
 
 

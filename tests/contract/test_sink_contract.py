@@ -11,8 +11,8 @@ import tifffile
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
 from deepbid_rt.ports import Sink
-from deepbid_rt.recorder import Recorder
-from deepbid_rt.sidecar import Sidecar
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.fakes import ListSink, pixels_of, stamped_frames, stream
 

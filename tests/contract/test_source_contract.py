@@ -12,9 +12,9 @@ import tifffile
 from deepbid_rt.errors import RefusedError
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.ports import FrameSource
-from deepbid_rt.synthetic import ScanSettings, SyntheticSource
-from deepbid_rt.tiff_source import TiffSource
-from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.fakes import ListSource, stamped_frames, stream
 

@@ -13,9 +13,9 @@ import tifffile
 import zmq
 
 from deepbid_rt.frame import Frame, StreamInfo
-from deepbid_rt.sidecar import read_sidecar
-from deepbid_rt.stamp import read_stamp
-from deepbid_rt.wire import Encoder
+from deepbid_rt.recording.sidecar import read_sidecar
+from deepbid_rt.simulator.stamp import read_stamp
+from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink
 from tests.e2e.commands import Finished, page_count, run, started
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepbid_rt.synthetic import ScanSettings, SyntheticSource
-from deepbid_rt.tissue import SceneSettings
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
 from tests.e2e.commands import page_count, run
 
 EVALUATE_KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}

@@ -1,7 +1,7 @@
 """A movie in a TIFF file, read lazily.
 
 Knows no stream, scan, thread or network: a movie is (T, C, Y, X) counts, whose pages stand frame by frame and, within a
-frame, channel by channel. Writing is `deepbid_rt.tiff_writer`.
+frame, channel by channel. Writing is `deepbid_rt.recording.tiff_writer`.
 """
 
 from __future__ import annotations

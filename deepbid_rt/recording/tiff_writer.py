@@ -1,6 +1,6 @@
 """A movie that grows in a TIFF file so that a kill costs nothing that was written.
 
-Knows no stream and no naming: counts (C, Y, X) and the text of their pages. Reading is `deepbid_rt.tiff_movie`.
+Knows no stream and no naming: counts (C, Y, X) and the text of their pages. `tiff_movie` reads.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from typing import Literal
 
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import Frame, GapCause, Layout, StreamEnd, StreamInfo
-from deepbid_rt.message import BeatMessage, EndMessage, FrameMessage, Message, NoteMessage, StartMessage
 from deepbid_rt.ring import SlotRing
-from deepbid_rt.series import Series
-from deepbid_rt.wire import Part, decode
+from deepbid_rt.wire.codec import Part, decode
+from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, Message, NoteMessage, StartMessage
+from deepbid_rt.wire.series import Series
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt import anatomy, brush
-from deepbid_rt.anatomy import LANES, Anatomy, Kind, Vessel
-from deepbid_rt.brush import Image
 from deepbid_rt.errors import StreamError
-from deepbid_rt.motion import Motion
+from deepbid_rt.simulator import anatomy, brush
+from deepbid_rt.simulator.anatomy import LANES, Anatomy, Kind, Vessel
+from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.motion import Motion
 
 _BLOCK_S = 16.0
 """Events are drawn in blocks this long; a transient has died away after one block."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_movie import TiffMovie
 
 
 class TiffSource:

@@ -1,6 +1,6 @@
 """A sink that records a series: BigTIFF files beside one session log.
 
-Knows no queue and starts no thread; where pages lie in a file is `deepbid_rt.tiff_writer`'s business.
+Knows no queue and starts no thread; where pages lie in a file is `deepbid_rt.recording.tiff_writer`'s business.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.sidecar import Sidecar, series_name
-from deepbid_rt.tiff_writer import SOFTWARE, TiffMovieWriter
+from deepbid_rt.recording.sidecar import Sidecar, series_name
+from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 
 
 class Recorder:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.brush import Image
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.scan import merge_scan, split_scan
-from deepbid_rt.stamp import stamp
-from deepbid_rt.tissue import SceneSettings, Tissue
+from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.stamp import stamp
+from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class SyntheticSource:
     n_frames : int or None
         Length of the series; None for an endless one.
     stamped : bool
-        Write each frame's number into its pixels, see `deepbid_rt.stamp`.
+        Write each frame's number into its pixels, see `deepbid_rt.simulator.stamp`.
     source : str
         Name of the sender.
     on_truth : callable, optional

@@ -16,9 +16,9 @@ import numpy as np
 
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, StreamEnd, StreamInfo
-from deepbid_rt.header import CHECK_SENDER, Header, digest, pack
-from deepbid_rt.message import AnyMessage, BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
-from deepbid_rt.start_body import SERIES, read_body, read_dtype, read_shape, write_body
+from deepbid_rt.wire.header import CHECK_SENDER, Header, digest, pack
+from deepbid_rt.wire.message import AnyMessage, BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
+from deepbid_rt.wire.start_body import SERIES, read_body, read_dtype, read_shape, write_body
 
 VERSION = 1
 KINDS = ("start", "frame", "end", "beat", "note")

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt import brush
-from deepbid_rt.brush import Image
+from deepbid_rt.simulator import brush
+from deepbid_rt.simulator.brush import Image
 
 Kind = Literal["dense", "sparse", "vessels"]
 KINDS: tuple[Kind, ...] = ("dense", "sparse", "vessels")

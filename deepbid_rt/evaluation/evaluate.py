@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.moments import Moments
-from deepbid_rt.movie import Movie, as_movie, counts, lines_averaged, paired
+from deepbid_rt.evaluation.moments import Moments
+from deepbid_rt.evaluation.movie import Movie, as_movie, counts, lines_averaged, paired
 
 SSIM_SIDE = 11
 """Frames, lines and pixels of the SSIM window: a Gaussian of sigma 1.5, cut off at 3.5 sigma."""

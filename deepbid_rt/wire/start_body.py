@@ -13,7 +13,7 @@ import numpy as np
 from deepbid_rt import __version__
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import DTYPES, MAX_CHANNELS, MAX_SIDE, Direction, Layout, ScanGeometry, StreamInfo
-from deepbid_rt.header import CHECK_SENDER, Header, digest
+from deepbid_rt.wire.header import CHECK_SENDER, Header, digest
 
 SERIES = re.compile(r"[A-Za-z0-9-]{8,64}")
 """A series id becomes part of file names, so nothing else may be in it."""

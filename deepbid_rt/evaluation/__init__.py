@@ -1,0 +1,1 @@
+"""How good a movie is: figures and pictures."""

@@ -1,0 +1,1 @@
+"""Movies and session logs in files. The only folder that imports tifffile."""
