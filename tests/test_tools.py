@@ -19,10 +19,12 @@ TINY = {
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "make_golden.py": ("--out", "{tmp}"),
     "train_default_engine.py": (
-        *("--run", "{tmp}/run", "--out", "{tmp}/engine", "--movies", "2"),
-        *("--frames", "112", "--size", "96", "--steps", "2", "--width", "2"),
+        *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
+        *("--movies", "2", "--frames", "40", "--size", "48"),
     ),
 }
+
+RECIPE = "width = 2\npatch = [16, 24, 24]\nsteps = 2\nwarm_up_steps = 1\nheld_out_pairs = 1\n"
 
 
 def test_every_tool_is_run() -> None:
@@ -32,6 +34,7 @@ def test_every_tool_is_run() -> None:
 @pytest.mark.parametrize("name", TINY)
 def test_tool(name: str, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "movie.tif", np.random.default_rng(0).poisson(9, (20, 16, 16)).astype(np.int16))
+    (tmp_path / "recipe.toml").write_text(RECIPE)
     arguments = [argument.format(tmp=tmp_path) for argument in TINY[name]]
     command = [sys.executable, ROOT / "tools" / name, *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)
