@@ -43,6 +43,10 @@ class Denoising:
         self._held_gaps: deque[Gap] = deque()
         self.latency = {name: Histogram() for name in ("transport", "queue", "engine")}
         self.frames_out = 0
+        self.first_ns = 0
+        """When the first frame was taken, nanoseconds since the Unix epoch; 0 before."""
+        self.last_ns = 0
+        """When the latest frame came out, likewise."""
         self.lost = 0
         """Frames taken in that will never come out; known once `run` has returned."""
 
@@ -72,6 +76,7 @@ class Denoising:
             return  # of a series whose beginning was lost: counted as taken and never out
         elif isinstance(event, Frame):
             self._started_ns[event.index] = now = time.time_ns()
+            self.first_ns = self.first_ns or now
             self.latency["queue"].add(now - (event.arrived_ns or now))
             self.latency["transport"].add(event.arrived_ns - (event.t_ns or event.arrived_ns))
             self._emit(self._denoiser.push(event))
@@ -90,7 +95,8 @@ class Denoising:
         for frame in frames:
             self._pass_gaps(before=frame.index)
             self.frames_out += 1
-            self.latency["engine"].add(time.time_ns() - self._started_ns.pop(frame.index))
+            self.last_ns = time.time_ns()
+            self.latency["engine"].add(self.last_ns - self._started_ns.pop(frame.index))
             self._hand_on(frame)
 
     def _pass_gaps(self, before: float = math.inf) -> None:

@@ -84,6 +84,7 @@ class Pipeline:
             self._state,
             self._frames_in,
             self._denoising.frames_out,
+            max(0, self._denoising.last_ns - self._denoising.first_ns) / 1e9,
             self._inbox.lost + self._denoising.lost,
             {branch.outlet.name: branch.lost for branch in [*self._raw, *self._denoised]},
             self._gaps,

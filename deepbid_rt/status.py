@@ -37,6 +37,8 @@ class Status:
     state: State
     frames_in: int
     frames_out: int
+    busy_s: float
+    """From the first frame taken to the latest frame out, seconds."""
     engine_lost: int
     """Frames given up because the engine was too slow, or failed."""
     sink_lost: dict[str, int]

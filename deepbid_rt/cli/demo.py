@@ -62,7 +62,6 @@ def run(
         sink = ZmqSink("tcp://127.0.0.1:*", role="den")
         stack.callback(sink.close)
         source = ZmqSource(_first_line(microscope))
-        begun = time.perf_counter()
         outcome = run_session(
             Plan(
                 source,
@@ -73,17 +72,22 @@ def run(
                 limits=Limits(idle_s=30.0, series=1),
             )
         )
-        fps = outcome.status.frames_out / (time.perf_counter() - begun)
         if outcome.error:
             raise outcome.error
-        microscope.wait()
+        code = microscope.wait()
+        if not outcome.status.frames_out:
+            raise StageError(
+                f"no frame came from the simulated microscope, which ended with code {code}",
+                expected=f"{frames} frames",
+                todo="run deepbid-rt simulate by itself to see why",
+            )
     picture = folder / "demo.png"
     scores = _judge(outcome, truth_path, raw_path, picture)
     result = {
         "frames_in": outcome.status.frames_in,
         "frames_out": outcome.status.frames_out,
         "frames_lost": sum(outcome.summary["lost"].values()),
-        "fps": round(fps, 2),
+        "fps": round(outcome.status.frames_out / outcome.status.busy_s, 2),
         "rate_hz": rate_hz,
         "size": size,
         "real_time_factor": round(factor, 2),

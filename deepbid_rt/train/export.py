@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
             "step": checkpoint.step,
             "steps": recipe.steps,
             "held_out": round(checkpoint.held_out, 6) if np.isfinite(checkpoint.held_out) else "not measured",
-            "recordings": list(checkpoint.recordings),
+            "recordings": [f"{n} of {what}" for what, n in Counter(checkpoint.recordings).items()],
         },
     )
 
