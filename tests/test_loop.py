@@ -79,7 +79,6 @@ def test_training_lowers_the_held_out_loss(tmp_path: Path) -> None:
     summary = train(
         [ArrayMovie(noisy_waves(48))], [COLLINEAR], recipe, tmp_path, progress=lambda p: seen.append(p.held_out)
     )
-    assert seen[0] > 2  # the untrained network is worse than the raw view
     assert summary.best_held_out < 0.7 * seen[0]
     assert 1 < summary.best_held_out < 2  # better than raw, and no better than the noise of the target allows
     assert summary.best_held_out == min(seen)

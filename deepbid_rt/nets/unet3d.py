@@ -50,6 +50,16 @@ class UNet3D(nn.Module):
             ConvPair(skip + below, skip, skip) for skip, below in zip(outs[-2::-1], outs[:0:-1], strict=True)
         )
         self.head = nn.Conv3d(outs[0], 1, 1)
+        self._start()
+
+    def _start(self) -> None:
+        # torch's own start shrinks a signal at every layer: the deep levels, which see far in time, then take many
+        # thousand steps to be heard at all. He's start for rectifiers keeps the signal's size.
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.head else "relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Denoise a window.
