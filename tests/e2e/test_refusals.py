@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tifffile
 
+from deepbid_rt.card import METADATA_KEY
 from deepbid_rt.runtimes import DEFAULT_ENGINE, find_engine
 from deepbid_rt.zmq_io import ZmqSink
-from tests.e2e.commands import run
+from tests.e2e.commands import run, started
 
 
 @pytest.fixture
@@ -46,6 +49,21 @@ def test_damaged_engine(movie: Path, tmp_path: Path, damage: str) -> None:
     engine.write_bytes({"cut": whole[: len(whole) // 2], "noise": bytes(range(256)) * 40, "empty": b""}[damage])
     assert str(engine) in refused("denoise", movie, tmp_path / "out.tif", "--engine", engine)
     assert not list(tmp_path.glob("out*"))
+
+
+def test_engine_trained_for_another_scan(movie: Path, tmp_path: Path) -> None:
+    model = onnx.load(find_engine(DEFAULT_ENGINE))
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
+    entry.value = json.dumps(json.loads(entry.value) | {"scan": ["collinear"], "name": "lines"})
+    engine, folder = tmp_path / "lines.onnx", tmp_path / "session"
+    onnx.save(model, engine)
+    with started("replay", movie, "--bind", "tcp://127.0.0.1:*", "--wait") as replay:
+        message = refused("serve", "--source", replay.line(), "--engine", engine, "--record", folder)
+    assert message == (
+        "engine 'lines' was trained for collinear scans and the stream is ordinary; expected an engine trained for the "
+        "stream's scan; choose another engine, or correct the layout with --scan."
+    )
+    assert not list(folder.iterdir())
 
 
 def test_recording_folder_that_cannot_be_written(tmp_path: Path) -> None:
