@@ -16,7 +16,7 @@ from deepbid_rt.frame import Frame, StreamInfo
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.simulator.stamp import read_stamp
 from deepbid_rt.wire.codec import Encoder
-from deepbid_rt.zmq_io import ZmqSink
+from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.e2e.commands import Finished, page_count, run, started
 
 SERVE_KEYS = {"frames_in", "frames_out", "lost", "latency_ms", "recordings", "engine", "sha256"}
@@ -102,6 +102,42 @@ def test_live_equals_offline(tmp_path: Path) -> None:
     assert live.dtype == np.int16
     np.testing.assert_array_equal(live, tifffile.imread(offline))
     assert not np.array_equal(live, tifffile.imread(raw)[:, ::2])
+
+
+def test_denoised_frames_are_published_on_the_same_wire() -> None:
+    info = StreamInfo((2, 16, 16), np.dtype("<i2"), 100.0)
+    raw = ZmqSink("tcp://127.0.0.1:*", role="raw")
+    try:
+        with started(
+            "serve", "--source", raw.endpoint, "--engine", "echo", "--publish", "tcp://127.0.0.1:*"
+        ) as command:
+            endpoint = command.process.stderr.readline().removeprefix("publishing on ").strip()
+            denoised = ZmqSource(endpoint, topic=b"den/")
+            denoised.open()
+            try:
+                assert raw.wait_for_subscriber(60.0)
+                raw.start(info)
+                got: list[StreamInfo | Frame] = []
+                # A subscriber misses what is sent before it is heard: go on sending until frames come through.
+                for index in range(2000):
+                    raw.put(Frame(index, np.full(info.shape, index, np.int16), t_ns=7 + index))
+                    event = denoised.read(0.02)
+                    if event is None:
+                        continue
+                    got.append(event)
+                    if isinstance(event, Frame):
+                        break
+            finally:
+                denoised.close()
+    finally:
+        raw.close()
+    described, frame = got[0], got[-1]
+    assert isinstance(described, StreamInfo)
+    assert (described.shape, described.dtype) == (info.shape, info.dtype)
+    assert described.parent == info.series
+    assert described.user["engine"] == "echo"
+    assert isinstance(frame, Frame)
+    np.testing.assert_array_equal(frame.pixels, np.full(info.shape, frame.index, np.int16))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process alone on Windows")
