@@ -283,8 +283,9 @@ def test_a_wrong_start_body_is_refused_by_name(kind: str, change: dict[str, Any]
     assert refused(with_body(**change)).kind == kind
 
 
-def test_a_start_whose_hash_is_not_that_of_its_body_is_refused() -> None:
-    assert refused(changed(an_encoder().start(), rate_hz=15.0)).kind == "hash"
+def test_the_hash_is_the_senders_business() -> None:
+    message = wire.decode(changed(an_encoder().start(), rate_hz=15.0, hh="any text"))
+    assert (message.hh, message.info.rate_hz) == ("any text", 15.0)
 
 
 def test_facts_without_a_field_travel_with_the_user_facts() -> None:

@@ -96,8 +96,6 @@ def messages() -> dict[str, tuple[list[bytes], dict[str, Any]]]:
     for fault, changes in faults.items():
         header = PACKER.encode({**msgspec.msgpack.decode(frame_parts[1]), **changes})
         golden[f"refused_{fault}"] = ([frame_parts[0], header, frame_parts[2]], {"refused": fault})
-    parts = message("start", 0, {**BODY, "rate_hz": 31.0}, hh)
-    golden["refused_hash"] = (parts, {"refused": "hash"})
     return golden
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from deepbid_rt import __version__
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import DTYPES, MAX_CHANNELS, MAX_SIDE, Direction, Layout, ScanGeometry, StreamInfo
-from deepbid_rt.wire.header import CHECK_SENDER, Header, digest
+from deepbid_rt.wire.header import CHECK_SENDER, Header
 
 SERIES = re.compile(r"[A-Za-z0-9-]{8,64}")
 """A series id becomes part of file names, so nothing else may be in it."""
@@ -23,7 +23,6 @@ _WORDS = {direction: word for word, direction in _DIRECTIONS.items()}
 _SCAN_KEYS = ("layout", "bidi", "first", "mirrored")
 _CARRIED = ("bits", "channels", "epoch_ns", "flyback_frames", "level", "pixel_um", "plane_z_um")
 """Facts of a start body that have no field of their own and travel in `StreamInfo.user`."""
-_NOT_BODY = frozenset(("v", "k", "sid", "seq", "ts", "hh", "last_seq", "last_fn", "fps", "state", "reason"))
 
 
 def write_body(info: StreamInfo) -> dict[str, Any]:
@@ -54,11 +53,9 @@ def read_body(header: Header, source: str, default_layout: Layout | None) -> Str
     Raises
     ------
     WireError
-        When a value is missing, wrong, or contradicts another; when the hash is not that of the body (kind
-        ``hash``); when neither the body nor ``default_layout`` says how lines lie (kind ``layout``).
+        When a value is missing, wrong, or contradicts another; when neither the body nor ``default_layout`` says how
+        lines lie (kind ``layout``).
     """
-    if digest({key: value for key, value in header.values.items() if key not in _NOT_BODY}) != header.text("hh"):
-        raise header.refusal("hh", "the hash of the start body", kind="hash")
     parent = header.values.get("parent")
     if parent is not None and not SERIES.fullmatch(header.text("parent")):
         raise header.refusal("parent", "a series id or nil")
