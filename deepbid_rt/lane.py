@@ -5,6 +5,8 @@ Works on views already split and in image order; knows nothing of scans, merging
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -85,14 +87,15 @@ class Lane:
         return self._calibrate()
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside, as if the last one went on for ever, and restart.
+        """Answer every frame inside, as if time ran backwards after the last one, and restart.
 
         Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
         """
         early = bool(self._uncalibrated)
         answers = self._calibrate() if early else []
-        while self._real:
-            self._fill(answers)
+        mirror = self._mirror() if self._real else iter(())
+        while self._real and self._tick is not None:
+            self._step(self._tick + 1, next(mirror), answers)
         self.restart()
         if early:
             self._normalizers = self._bias = None
@@ -125,6 +128,15 @@ class Lane:
         self._step(tick, units, answers)
         return answers
 
+    def _mirror(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the frames inside, newest first, then oldest first, and so on for ever."""
+        known = min(self._windows[0][0].filled, self._card.hop + self._card.look_ahead)
+        frames = np.stack(
+            [[window.view()[-known:] for window in channel] for channel in self._windows], axis=0
+        )  # (C, V, T, Y, X), a copy: the windows move on
+        order = [*range(known - 1, -1, -1), *range(known)]
+        return (frames[:, :, place] for place in itertools.cycle(order))
+
     def _fill(self, answers: list[Answer]) -> None:
         if self._tick is not None and self._last is not None:
             self._step(self._tick + 1, self._last, answers)
@@ -151,9 +163,7 @@ class Lane:
         for c, (windows, normalizer) in enumerate(zip(self._windows, self._normalizers or (), strict=True)):
             for v, window in enumerate(windows):
                 given = window.view()
-                answer = self._engine.infer(given)[places, :rows, :columns]
-                if self._bias is None:
-                    bias[c] += np.mean(answer - given[places, :rows, :columns], dtype=np.float64) / len(windows)
+                answer = self._engine.infer(given)
                 if not np.isfinite(answer.sum(dtype=np.float64)):  # one pass; float32 would overflow on float movies
                     raise StageError(
                         f"engine {self._card.name!r} answered values that are not finite, in the window before frame "
@@ -161,7 +171,9 @@ class Lane:
                         expected="finite numbers",
                         todo="run it with --precision f32, or train it anew",
                     )
-                counts[:, c, v] = normalizer.restore(answer, np.float32)
+                if self._bias is None:
+                    bias[c] += np.mean(answer - given, dtype=np.float64) / len(windows)
+                counts[:, c, v] = normalizer.restore(answer[places, :rows, :columns], np.float32)
         if self._bias is None:
             self._bias = bias
         for c, normalizer in enumerate(self._normalizers or ()):

@@ -42,13 +42,15 @@ class Window:
     def view(self) -> NDArray[np.float32]:
         """Return the window (T, Y, X), oldest frame first, contiguous, valid until the next `push`.
 
-        Places before the first frame hold copies of the first frame: a network then meets a still scene, not a
-        black one (a window padded with zeros loses most of the gain, see docs/window-engine.md).
+        Places before the first frame hold the mirror image in time of what follows: fresh noise, as the network
+        expects it, where copies of one frame would look like structure (measured in docs/window-engine.md).
         """
         window = self._ring[self._start : self._start + self.length]
         missing = self.length - self._filled
-        if 0 < missing < self.length:
-            window[:missing] = window[missing]
+        if self._filled:
+            mirror = np.pad(np.arange(missing, self.length), (missing, 0), mode="symmetric")[:missing]
+            for place, source in enumerate(mirror):
+                window[place] = window[source]
         return window
 
     def clear(self) -> None:

@@ -22,9 +22,8 @@ class LaneModel:
         self.answered: set[int] = set()
 
     def frame_at(self, tick: int) -> NDArray[np.float32]:
-        """The frame of `tick`, or the one before it that came; before the first, the first."""
-        before = [t for t in self.frames if t <= tick]
-        return self.frames[max(before) if before else min(self.frames)]
+        """The frame of `tick`, or the one before it that came."""
+        return self.frames[max(t for t in self.frames if t <= tick)]
 
     def due_at(self, tick: int) -> int:
         """The tick after which `tick` is answered: the first end of the grid with enough look-ahead."""
@@ -33,10 +32,14 @@ class LaneModel:
             end += 1
         return end
 
-    def answer_of(self, tick: int) -> NDArray[np.float32]:
+    def answer_of(self, tick: int, ended: bool) -> NDArray[np.float32]:
         end = self.due_at(tick)
-        ticks = range(end - self.card.window + 1, end + 1)
-        return self.answer(np.stack([self.frame_at(t) for t in ticks]))[ticks.index(tick)]
+        # A gap is bridged by copies; before the first frame and after the end stands a mirror image in time.
+        last = min(end, max(self.frames)) if ended else end
+        ticks = np.pad(np.arange(min(self.frames), last + 1), (0, end - last), mode="symmetric")[-self.card.window :]
+        ticks = np.pad(ticks, (self.card.window - len(ticks), 0), mode="symmetric")
+        place = tick - (end - self.card.window + 1)
+        return self.answer(np.stack([self.frame_at(t) for t in ticks]))[place]
 
     def push(self, tick: int, frame: NDArray[np.float32]) -> list[tuple[int, NDArray[np.float32]]]:
         # What became due in a gap before this frame was answered without it.
@@ -50,4 +53,4 @@ class LaneModel:
     def _take(self, now: int | None) -> list[tuple[int, NDArray[np.float32]]]:
         ticks = [t for t in sorted(self.frames) if t not in self.answered and (now is None or self.due_at(t) <= now)]
         self.answered.update(ticks)
-        return [(t, self.answer_of(t)) for t in ticks]
+        return [(t, self.answer_of(t, ended=now is None)) for t in ticks]

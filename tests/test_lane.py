@@ -57,17 +57,20 @@ def test_windows_end_on_the_grid_of_the_tick(first):
     ends = [int(window[-1, 0, 0]) for window in engine.windows]
     assert ends == [e for e in range(first + 8, first + 70) if (e + 1) % 8 == 0]
     for window, end in zip(engine.windows, ends, strict=True):
-        assert window[:, 0, 0].tolist() == [max(t, first) for t in range(end - 39, end + 1)]
+        known = np.arange(max(first, end - 39), end + 1)
+        assert window[:, 0, 0].tolist() == np.pad(known, (40 - len(known), 0), mode="symmetric").tolist()
 
 
-def test_flushing_lets_the_last_frame_go_on():
+def test_flushing_lets_time_run_backwards():
     lane, engine = make_lane(echo_card(24, 8, 8), (1, 1))
     for tick in range(11):
         lane.push(tick, np.full((1, 1, 1, 1), tick, np.int16))
     assert engine.windows == []
     lane.flush()
+    onwards = [*range(11), *range(10, -1, -1)]  # then the mirror image
     assert [window[:, 0, 0].tolist() for window in engine.windows] == [
-        [min(max(t, 0), 10) for t in range(end - 23, end + 1)] for end in (15, 23)
+        [*onwards[7::-1], *onwards[:16]],
+        [*onwards[:22], 0, 1],
     ]
 
 
@@ -79,7 +82,7 @@ def test_a_lane_starts_anew_after_a_flush():
     engine.windows.clear()
     for tick in range(5, 32):
         lane.push(tick, np.full((1, 1, 1, 1), tick, np.int16))
-    assert engine.windows[0][:, 0, 0].tolist() == [5] * 5 + list(range(5, 16))
+    assert engine.windows[0][:, 0, 0].tolist() == [9, 8, 7, 6, 5, *range(5, 16)]
     assert engine.windows[1][:, 0, 0].tolist() == list(range(8, 24))
 
 

@@ -37,7 +37,8 @@ class WindowMachine(RuleBasedStateMachine):
         if not self.frames:
             return
         last = self.frames[-length:]
-        expected = [last[0]] * (length - len(last)) + last
+        backwards = (last + last[::-1]) * length  # what a mirror at the first frame shows, nearest first
+        expected = backwards[: length - len(last)][::-1] + last
         view = self.window.view()
         assert view.flags.c_contiguous
         assert view.dtype == np.float32

@@ -2,7 +2,7 @@
 
     python tools/bench_window.py [--engine NAME] [--size 96]
 
-On a simulated movie: the error of the first frames for three ways to fill the window before them, the error of a block
+On a simulated movie: the error of the first and last frames for three ways to fill the window beyond, that of a block
 of frames against its look-ahead, and the change of the output when windows begin elsewhere. Errors are root mean
 square, in standard deviations of the noise of one view. The last line on stdout is one JSON object.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,9 @@ from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
+
+LONG_WINDOW = 48
+"""Frames; long enough that its ends are not seen from its middle."""
 
 Stack = NDArray[np.float32]
 
@@ -35,27 +37,26 @@ def movie(size: int, frames: int, seed: int) -> tuple[Stack, Stack]:
     return normalizer.apply(forward), normalizer.apply(truth)
 
 
-def starts(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
-    """Error of the first block, by what stands in the window before the first frame."""
+FILLS = {"first or last frame repeated": "edge", "mirror image in time": "symmetric", "zeros": "constant"}
+
+
+def edges(engine: Engine, noisy: Stack, truth: Stack, *, start: bool) -> dict[str, float]:
+    """Error of the first (or last) block of 8 frames, by what stands in the window beyond."""
     card = engine.card
-    known = card.hop + card.look_ahead
-    missing = card.window - known
-    fills: dict[str, Callable[[Stack], Stack]] = {
-        "first frame repeated": lambda x: np.pad(x, ((missing, 0), (0, 0), (0, 0)), mode="edge"),
-        "reflected": lambda x: np.pad(x, ((missing, 0), (0, 0), (0, 0)), mode="symmetric"),
-        "zeros": lambda x: np.pad(x, ((missing, 0), (0, 0), (0, 0))),
-        "true frames": lambda x: x,
-    }
-    errors = {}
-    for name, fill in fills.items():
-        squares = []
-        for begin in range(missing, len(noisy) - known, card.hop):
-            first = 0 if name == "true frames" else missing
-            window = fill(noisy[begin - missing + first : begin + known])
-            block = engine.infer(np.ascontiguousarray(window))[missing : missing + card.hop]
-            squares.append(np.mean((block - truth[begin : begin + card.hop]) ** 2))
-        errors[name] = float(np.sqrt(np.mean(squares)))
-    return errors
+    missing = card.window - card.hop - card.look_ahead if start else card.look_ahead
+    block = slice(missing, missing + card.hop) if start else slice(-missing - card.hop, -missing)
+    known = slice(missing, None) if start else slice(None, -missing)
+    squares: dict[str, list[float]] = {name: [] for name in [*FILLS, "true frames"]}
+    for begin in range(0, len(noisy) - card.window, card.hop):
+        whole, clean = noisy[begin : begin + card.window], truth[begin : begin + card.window]
+        for name in squares:
+            window = whole
+            if name in FILLS:
+                beyond = (missing, 0) if start else (0, missing)
+                window = np.pad(whole[known], (beyond, (0, 0), (0, 0)), mode=FILLS[name])  # type: ignore[call-overload]
+            answer = engine.infer(np.ascontiguousarray(window))
+            squares[name].append(float(np.mean((answer[block] - clean[block]) ** 2)))
+    return {name: float(np.sqrt(np.mean(values))) for name, values in squares.items()}
 
 
 def look_aheads(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
@@ -72,8 +73,9 @@ def look_aheads(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
 
 
 def shifts(engine: Engine, noisy: Stack) -> dict[str, float]:
-    """Change of the middle of the output when the window begins some frames later."""
-    length = engine.card.window
+    """Change of the middle of a long window's output when it begins some frames later."""
+    length = LONG_WINDOW
+    engine.warm_up((length, *noisy.shape[1:]))
     middle = slice(length // 2 - 4, length // 2 + 4)
     changes = {}
     for shift in (1, 2, 4, 8):
@@ -96,13 +98,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args()
     engine = load_engine(options.engine, precision="f32")
-    engine.warm_up((engine.card.window, options.size, options.size))
     rows = []
     for seed in options.seeds:
         noisy, truth = movie(options.size, options.frames, seed)
+        engine.warm_up((engine.card.window, options.size, options.size))
         rows.append(
             {
-                "start": starts(engine, noisy, truth),
+                "start": edges(engine, noisy, truth, start=True),
+                "end": edges(engine, noisy, truth, start=False),
                 "look_ahead": look_aheads(engine, noisy, truth),
                 "origin_shift": shifts(engine, noisy),
             }
