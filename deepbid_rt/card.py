@@ -18,7 +18,9 @@ from deepbid_rt.frame import Layout
 CARD_VERSION = 1
 METADATA_KEY = "deepbid_rt.card"
 
-Kind = Literal["window", "echo"]
+Kind = Literal["window", "stream", "average", "echo"]
+STREAMING: tuple[Kind, ...] = ("stream", "average")
+"""Kinds that see one frame and what is remembered of all frames before it."""
 OffsetRule = Literal["calibrate", "fixed"]
 
 
@@ -50,6 +52,8 @@ class ModelCard:
     """Frames between two inferences, and frames answered by each."""
     look_ahead: int = 0
     """Frames after the answered ones that the network sees."""
+    memories: tuple[float, ...] = ()
+    """For `STREAMING` kinds: weight of the newest frame in each exponential average that the engine is given."""
     grid: int = 1
     """Lines and pixels are padded to a multiple of this."""
     normalization: Normalization = field(default_factory=Normalization)
@@ -85,6 +89,17 @@ class ModelCard:
                 "window and hop to be multiples of the grid and a look-ahead of at least 8 frames",
             ),
             (
+                self.kind in STREAMING and (self.window, self.hop, self.look_ahead) != (1, 1, 0),
+                f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead} for kind {self.kind!r}",
+                "window 1, hop 1 and look-ahead 0",
+            ),
+            (
+                bool(self.memories) != (self.kind in STREAMING)
+                or not all(isinstance(gain, float) and 0 < gain < 1 for gain in self.memories),
+                f"memories {self.memories} for kind {self.kind!r}",
+                "weights between 0 and 1, which kinds stream and average have and others have not",
+            ),
+            (
                 self.normalization.rule not in get_args(OffsetRule),
                 f"offset rule {self.normalization.rule!r}",
                 f"one of {', '.join(get_args(OffsetRule))}",
@@ -108,10 +123,21 @@ class ModelCard:
         """Frames of one plane that come after a frame before its answer is ready, at most (once calibrated)."""
         return self.hop + self.look_ahead - 1
 
+    @property
+    def depth(self) -> int:
+        """Arrays of one inference: the frames of a window; of a stream the view, its mask, the weight, the memories."""
+        return self.window if self.kind not in STREAMING else 3 + len(self.memories)
+
+    @property
+    def bridge(self) -> int:
+        """Missing frames of one plane from which on nothing before them is of use."""
+        return self.window if self.kind not in STREAMING else math.ceil(1 / min(self.memories))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON and TOML; `from_dict` is the exact inverse."""
         data = dataclasses.asdict(self)
         data["scan"] = list(self.scan)
+        data["memories"] = list(self.memories)
         return data
 
     def to_json(self) -> str:
@@ -124,6 +150,7 @@ class ModelCard:
         try:
             fields = dict(data)
             fields["scan"] = tuple(fields.get("scan", ("collinear", "ordinary")))
+            fields["memories"] = tuple(fields.get("memories", ()))
             fields["normalization"] = Normalization(**fields.get("normalization", {}))
             return cls(**fields)
         except TypeError as error:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.calibration import padded_size
+from deepbid_rt.card import STREAMING
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
-from deepbid_rt.lane import Lane, padded_size
+from deepbid_rt.lane import Lane
 from deepbid_rt.normalize import Normalizer, to_dtype
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan import (
@@ -28,10 +31,11 @@ from deepbid_rt.scan import (
     split_scan,
     to_image_order,
 )
+from deepbid_rt.stream_lane import StreamLane
 
 GapPolicy = Literal["reset", "hold"]
-"""``reset``: answer what is inside and start anew after a gap. ``hold``: bridge gaps shorter than a window with
-copies of the frame before it."""
+"""``reset``: answer what is inside and start anew after a gap. ``hold``: bridge gaps shorter than what is
+remembered: a window with copies of the frame before it, a memory by becoming older."""
 
 
 class Denoiser:
@@ -56,6 +60,7 @@ class Denoiser:
         When the engine cannot take frames of this size.
     """
 
+    _lanes: Sequence[Lane | StreamLane]
     _expected: int | None
     _order: deque[Frame]
     _ready: dict[int, NDArray[Any]]
@@ -86,7 +91,7 @@ class Denoiser:
             user={**info.user, "engine": engine.card.name, "delay_frames": self.delay},
         )
         self._size = (max(lines_of_views(lines, info.scan)) if self._collinear else lines, pixels)
-        engine.warm_up((engine.card.window, *padded_size(self._size, engine.card.grid)))
+        engine.warm_up((engine.card.depth, *padded_size(self._size, engine.card.grid)))
         self._skipped = 0
         self._begin()
 
@@ -140,7 +145,7 @@ class Denoiser:
         self._skipped += count
         if self._expected is not None:
             self._expected += count
-        if self._gap == "hold" and count < self._engine.card.window * self._info.planes:
+        if self._gap == "hold" and count < self._engine.card.bridge * self._info.planes:
             return []
         return self.flush()
 
@@ -158,7 +163,8 @@ class Denoiser:
 
     def _begin(self) -> None:
         channels, views = self._info.shape[0], 2 if self._collinear else 1
-        self._lanes = [Lane(self._engine, channels, views, self._size) for _ in range(self._info.planes)]
+        lane = StreamLane if self._engine.card.kind in STREAMING else Lane
+        self._lanes = [lane(self._engine, channels, views, self._size) for _ in range(self._info.planes)]
         self._expected = None
         self._order = deque()
         self._ready = {}

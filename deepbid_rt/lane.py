@@ -1,4 +1,4 @@
-"""One plane's way through time: calibration, windows, and the grid on which the engine answers.
+"""One plane's way through a window engine: windows, and the grid on which the engine answers.
 
 Works on views already split and in image order; knows nothing of scans, merging, threads or other planes.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.errors import StageError
-from deepbid_rt.normalize import Normalizer, calibrate
+from deepbid_rt.calibration import Calibration, pad, padded_size
+from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Engine
 from deepbid_rt.window import Window
 
@@ -39,9 +39,6 @@ class Lane:
 
     Notes
     -----
-    A network answers with a mean that may be off by a fraction of the noise on a rig it was not trained on. The first
-    inference measures this for each channel, and every answer of the series is corrected by that one number.
-
     Multiples of 8 everywhere because the papers' network commutes with shifts by 8 only; other origins make the
     output flicker (measured in docs/window-engine.md).
     """
@@ -50,23 +47,15 @@ class Lane:
         self._engine = engine
         self._card = engine.card
         self._size = size
-        self._pad = [(0, padded - n) for padded, n in zip(padded_size(size, self._card.grid), size, strict=True)]
         padded = padded_size(size, self._card.grid)
         self._windows = [[Window(self._card.window, padded) for _ in range(views)] for _ in range(channels)]
-        self._normalizers: list[Normalizer] | None = None
-        if self._card.normalization.rule == "fixed":
-            fixed = self._card.normalization
-            self._normalizers = [Normalizer(fixed.offset, fixed.scale)] * channels
-        self._bias: NDArray[np.float64] | None = None  # (C,) network units
-        if self._card.normalization.rule == "fixed":
-            self._bias = np.zeros(channels)
-        self._uncalibrated: list[tuple[int, NDArray[Any]]] = []
+        self._calibration = Calibration(self._card, channels)
         self.restart()
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
-        return None if self._normalizers is None else tuple(self._normalizers)
+        return self._calibration.normalizers
 
     def push(self, tick: int, views: NDArray[Any]) -> list[Answer]:
         """Take one frame and return what became ready.
@@ -79,26 +68,21 @@ class Lane:
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
         """
-        if self._normalizers is not None:
-            return self._advance(tick, views)
-        self._uncalibrated.append((tick, views.copy()))
-        if len(self._uncalibrated) < self._card.normalization.frames:
-            return []
-        return self._calibrate()
+        return [a for t, waited in self._calibration.take(tick, views) for a in self._advance(t, waited)]
 
     def flush(self) -> list[Answer]:
         """Answer every frame inside, as if time ran backwards after the last one, and restart.
 
         Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
         """
-        early = bool(self._uncalibrated)
-        answers = self._calibrate() if early else []
+        early = self._calibration.waiting
+        answers = [a for t, waited in self._calibration.measure() for a in self._advance(t, waited)]
         mirror = self._mirror() if self._real else iter(())
         while self._real and self._tick is not None:
             self._step(self._tick + 1, next(mirror), answers)
         self.restart()
         if early:
-            self._normalizers = self._bias = None
+            self._calibration.forget()
         return answers
 
     def restart(self) -> None:
@@ -106,24 +90,16 @@ class Lane:
         for channel in self._windows:
             for window in channel:
                 window.clear()
-        self._uncalibrated.clear()
+        self._calibration.drop()
         self._tick: int | None = None
         self._last: NDArray[np.float32] | None = None
         self._real: list[int] = []
-
-    def _calibrate(self) -> list[Answer]:
-        frames = np.stack([views for _, views in self._uncalibrated])  # (T, C, V, Y, X)
-        self._normalizers = [calibrate(frames[:, channel]) for channel in range(frames.shape[1])]
-        waiting, self._uncalibrated = self._uncalibrated, []
-        return [answer for tick, views in waiting for answer in self._advance(tick, views)]
 
     def _advance(self, tick: int, views: NDArray[Any]) -> list[Answer]:
         answers: list[Answer] = []
         while self._tick is not None and self._tick + 1 < tick:
             self._fill(answers)
-        units = np.stack([n.apply(channel) for n, channel in zip(self._normalizers or (), views, strict=True)])
-        if any(extra for _, extra in self._pad):
-            units = np.pad(units, [(0, 0), (0, 0), *self._pad], mode="symmetric")
+        units = pad(self._calibration.apply(views), self._card.grid)
         self._real.append(tick)
         self._step(tick, units, answers)
         return answers
@@ -157,31 +133,14 @@ class Lane:
         del self._real[: len(due)]
         first = tick + 1 - self._card.window
         rows, columns = self._size
-        counts = np.empty((len(due), len(self._windows), len(self._windows[0]), rows, columns), np.float32)
+        answers = np.empty((len(due), len(self._windows), len(self._windows[0]), rows, columns), np.float32)
         places = [t - first for t in due]
-        bias = np.zeros(len(self._windows)) if self._bias is None else self._bias
-        for c, (windows, normalizer) in enumerate(zip(self._windows, self._normalizers or (), strict=True)):
+        excess = np.zeros(len(self._windows))
+        for c, windows in enumerate(self._windows):
             for v, window in enumerate(windows):
                 given = window.view()
                 answer = self._engine.infer(given)
-                if not np.isfinite(answer.sum(dtype=np.float64)):  # one pass; float32 would overflow on float movies
-                    raise StageError(
-                        f"engine {self._card.name!r} answered values that are not finite, in the window before frame "
-                        f"{tick + 1} of its plane",
-                        expected="finite numbers",
-                        todo="run it with --precision f32, or train it anew",
-                    )
-                if self._bias is None:
-                    bias[c] += np.mean(answer - given, dtype=np.float64) / len(windows)
-                counts[:, c, v] = normalizer.restore(answer[places, :rows, :columns], np.float32)
-        if self._bias is None:
-            self._bias = bias
-        for c, normalizer in enumerate(self._normalizers or ()):
-            counts[:, c] -= np.float32(bias[c] * normalizer.scale)
-        return list(zip(due, counts, strict=True))
-
-
-def padded_size(size: tuple[int, int], grid: int) -> tuple[int, int]:
-    """Round (Y, X) up to multiples of `grid`."""
-    rows, columns = size
-    return -(-rows // grid) * grid, -(-columns // grid) * grid
+                if self._calibration.biased:
+                    excess[c] += np.mean(answer - given, dtype=np.float64) / len(windows)
+                answers[:, c, v] = answer[places, :rows, :columns]
+        return list(zip(due, self._calibration.restore(answers, excess, tick + 1), strict=True))

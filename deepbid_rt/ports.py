@@ -48,14 +48,18 @@ class Engine(Protocol):
         ...
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Prepare for windows of shape (T, Y, X); called once before the first `infer` of a session.
+        """Prepare for inputs of shape (K, Y, X), K the card's depth; called before the first `infer` of a session.
 
         Raises `EngineError` when the engine cannot take this shape.
         """
         ...
 
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Denoise a C-contiguous window (T, Y, X) in normalised units; the result may be reused by the next call."""
+        """Denoise a C-contiguous input (K, Y, X) in normalised units; the result may be reused by the next call.
+
+        A window of K frames is answered by as many, the inputs of a stream engine (`deepbid_rt.past.inputs_of`) by one
+        (1, Y, X).
+        """
         ...
 
     def close(self) -> None:

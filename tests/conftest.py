@@ -15,8 +15,9 @@ import zmq
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
-from tests.fakes import WINDOW_CARD, echo_card, stamped_frames, stream
+from tests.fakes import STREAM_CARD, WINDOW_CARD, echo_card, stamped_frames, stream
 
 GRACE_S = 2.0
 """Time that something already ending is given to end."""
@@ -101,7 +102,20 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["echo", "echo-window", "openvino-f32", "openvino-auto"])
+@pytest.fixture(scope="session")
+def tiny_stream_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine file with the stream engine's network at width 2, untrained."""
+    torch = pytest.importorskip("torch", reason="the train extra is not installed")
+    from deepbid_rt.nets.unet2d import UNet2D
+    from deepbid_rt.train.export import write_onnx
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
+    write_onnx(UNet2D(2, STREAM_CARD.depth).eval(), STREAM_CARD, path)
+    return path
+
+
+@pytest.fixture(params=["echo", "echo-window", "average", "openvino-f32", "openvino-auto", "stream-f32", "stream-auto"])
 def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Every engine there is, with windows of at most 40 frames."""
     name: str = request.param
@@ -110,11 +124,12 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         engine = EchoEngine()
     elif name == "echo-window":
         engine = EchoEngine(echo_card(16, 8, 8, 8))
+    elif name == "average":
+        engine = AverageEngine()
     else:
         from deepbid_rt.runtimes.openvino import OpenVinoEngine
 
-        engine = OpenVinoEngine(
-            request.getfixturevalue("tiny_onnx"), precision="f32" if name.endswith("f32") else "auto", threads=2
-        )
+        path = request.getfixturevalue("tiny_stream_onnx" if name.startswith("stream") else "tiny_onnx")
+        engine = OpenVinoEngine(path, precision="f32" if name.endswith("f32") else "auto", threads=2)
     yield engine
     engine.close()

@@ -19,6 +19,9 @@ FIXED = Normalization(rule="fixed")
 WINDOW_CARD = ModelCard(
     name="window", kind="window", window=40, hop=8, look_ahead=8, grid=8, normalization=Normalization(frames=16)
 )
+STREAM_CARD = ModelCard(
+    name="stream", kind="stream", memories=(0.4, 0.1), grid=8, normalization=Normalization(frames=8)
+)
 
 
 def echo_card(window: int = 1, hop: int = 1, look_ahead: int = 0, grid: int = 1, **rest: Any) -> ModelCard:

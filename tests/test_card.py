@@ -43,7 +43,27 @@ def test_the_delay_is_what_the_grid_makes_it():
     ("change", "came", "expected"),
     [
         ({"version": 2}, "version 2", f"version {CARD_VERSION}"),
-        ({"kind": "stream"}, "kind 'stream'", "one of window, echo"),
+        ({"kind": "stripe"}, "kind 'stripe'", "one of window, stream, average, echo"),
+        (
+            {"kind": "stream", "memories": [0.1]},
+            "window 40, hop 8, look-ahead 8 for kind 'stream'",
+            "window 1, hop 1 and look-ahead 0",
+        ),
+        (
+            {"memories": [0.1]},
+            "memories (0.1,) for kind 'window'",
+            "weights between 0 and 1, which kinds stream and average have and others have not",
+        ),
+        (
+            {"kind": "stream", "window": 1, "hop": 1, "look_ahead": 0, "memories": [0.1, 1.0]},
+            "memories (0.1, 1.0) for kind 'stream'",
+            "weights between 0 and 1, which kinds stream and average have and others have not",
+        ),
+        (
+            {"kind": "stream", "window": 1, "hop": 1, "look_ahead": 0},
+            "memories () for kind 'stream'",
+            "weights between 0 and 1, which kinds stream and average have and others have not",
+        ),
         ({"name": ""}, "no name", "a name"),
         ({"scan": ("spiral",)}, "scan ('spiral',)", "some of collinear, ordinary"),
         ({"scan": ()}, "scan ()", "some of collinear, ordinary"),

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import Normalization
 from deepbid_rt.errors import StageError
-from deepbid_rt.lane import Lane, padded_size
+from deepbid_rt.lane import Lane
 from deepbid_rt.normalize import Normalizer, calibrate
 from tests.fakes import WINDOW_CARD, SpyEngine, echo_card, mixing_answer
 from tests.lane_model import LaneModel

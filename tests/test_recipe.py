@@ -46,6 +46,11 @@ def test_every_field_changes_the_digest() -> None:
         changed = 0.5 if f.name == "ema_decay" else changed
         if isinstance(value, int):
             changed = {"window": 40, "hop": 16, "look_ahead": 16}.get(f.name, value + 1)
+        if f.name == "memories":  # nothing but mode stream reads it
+            assert dataclasses.replace(base, memories=(0.5, 0.2, 0.1)).digest == base.digest
+            stream = dataclasses.replace(base, mode="stream", patch=(1, 16, 16))
+            assert dataclasses.replace(stream, memories=(0.5, 0.2, 0.1)).digest != stream.digest
+            continue
         assert dataclasses.replace(base, **{f.name: changed}).digest != base.digest, f.name
 
 
@@ -71,7 +76,7 @@ def test_an_unknown_key_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mode": "magic"}, "mode = 'magic'; expected one of mp, mp-collinear, mp-rows, mp-rows-stacked, tp"),
+        ({"mode": "magic"}, "mode = 'magic'; expected one of mp, mp-collinear, mp-rows, mp-rows-stacked, tp, stream"),
         ({"steps": "many"}, "steps = 'many'; expected a whole number"),
         ({"steps": 1.5}, "steps = 1.5; expected a whole number"),
         ({"steps": True}, "steps = True; expected a whole number"),

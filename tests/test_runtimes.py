@@ -144,7 +144,7 @@ def test_a_movie_goes_through_a_real_network(opened):
 def test_a_window_that_was_not_warmed_up_is_refused(opened):
     with pytest.raises(EngineError) as refused:
         opened.infer(noise())
-    assert str(refused.value) == ("a window of shape (40, 16, 24); expected None as warmed up; call warm_up first.")
+    assert str(refused.value) == ("an input of shape (40, 16, 24); expected None as warmed up; call warm_up first.")
     opened.warm_up((16, 8, 8))
     with pytest.raises(EngineError, match=r"expected \(16, 8, 8\) as warmed up"):
         opened.infer(noise())
@@ -225,9 +225,9 @@ def test_a_network_of_fixed_size_is_refused_for_others(tmp_path):
     with pytest.raises(EngineError) as refused:
         engine.warm_up((40, 24, 16))
     message = str(refused.value)
-    assert message.startswith("engine 'window' cannot take windows of (T, Y, X) = (40, 24, 16) (")
+    assert message.startswith("engine 'window' cannot take inputs of (K, Y, X) = (40, 24, 16) (")
     assert message.endswith(
-        "; expected 40 frames and sides in multiples of 8; export the engine again with free sizes."
+        "; expected 40 arrays and sides in multiples of 8; export the engine again with free sizes."
     )
     engine.close()
 
@@ -247,8 +247,8 @@ def test_a_network_that_answers_another_shape_is_refused(tmp_path, node, inputs,
     with pytest.raises(EngineError) as refused:
         engine.warm_up(SHAPE)
     assert str(refused.value) == (
-        f"engine 'window' answers (T, Y, X) = {answers} to windows of (40, 16, 24); "
-        "expected an answer of the window's shape; export the engine again."
+        f"engine 'window' answers (K, Y, X) = {answers} to inputs of (40, 16, 24); "
+        "expected an answer of (40, 16, 24); export the engine again."
     )
     engine.close()
 
@@ -256,7 +256,7 @@ def test_a_network_that_answers_another_shape_is_refused(tmp_path, node, inputs,
 def test_a_network_with_two_inputs_is_refused(tmp_path):
     net = onnx.helper.make_node("Add", ["a", "b"], ["denoised"])
     engine = OpenVinoEngine(write_net(tmp_path / "two.onnx", [net], [("a", FREE), ("b", FREE)], [("denoised", FREE)]))
-    with pytest.raises(EngineError, match=r"^engine 'window' cannot take windows of"):
+    with pytest.raises(EngineError, match=r"^engine 'window' cannot take inputs of"):
         engine.warm_up(SHAPE)
     engine.close()
 
@@ -291,7 +291,7 @@ def test_an_unknown_name_is_refused_with_the_shipped_engines(shelf):
     with pytest.raises(EngineError) as refused:
         load_engine("gamma")
     assert str(refused.value) == (
-        "no engine named 'gamma'; expected a path to an .onnx file, or one of echo, alpha, beta; "
+        "no engine named 'gamma'; expected a path to an .onnx file, or one of echo, average, alpha, beta; "
         "check the name, or train an engine with deepbid-rt train."
     )
 
@@ -300,7 +300,7 @@ def test_an_unknown_name_is_refused_even_when_nothing_is_shipped(tmp_path, monke
     monkeypatch.setattr(runtimes, "_SHIPPED", (tmp_path,))
     with pytest.raises(EngineError) as refused:
         load_engine("gamma")
-    assert refused.value.expected == "a path to an .onnx file, or one of echo"
+    assert refused.value.expected == "a path to an .onnx file, or one of echo, average"
 
 
 @pytest.mark.parametrize("name", ["m.plan", "m.pt", "run/best.pt"])

@@ -18,6 +18,10 @@ TINY = {
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
+    "train_stream_engine.py": (
+        *("--recipe", "{tmp}/stream.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
+        *("--movies", "5", "--frames", "20", "--size", "48"),
+    ),
     "make_golden.py": ("--out", "{tmp}"),
     "train_default_engine.py": (
         *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
@@ -26,6 +30,7 @@ TINY = {
 }
 
 RECIPE = "width = 2\npatch = [16, 24, 24]\nsteps = 2\nwarm_up_steps = 1\nheld_out_pairs = 1\n"
+STREAM_RECIPE = 'mode = "stream"\nwidth = 2\npatch = [1, 24, 24]\nsteps = 2\nwarm_up_steps = 1\nheld_out_pairs = 1\n'
 
 
 def test_every_tool_is_run() -> None:
@@ -36,6 +41,7 @@ def test_every_tool_is_run() -> None:
 def test_tool(name: str, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "movie.tif", np.random.default_rng(0).poisson(9, (20, 16, 16)).astype(np.int16))
     (tmp_path / "recipe.toml").write_text(RECIPE)
+    (tmp_path / "stream.toml").write_text(STREAM_RECIPE)
     arguments = [argument.format(tmp=tmp_path) for argument in TINY[name]]
     command = [sys.executable, ROOT / "tools" / name, *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path)

@@ -110,10 +110,10 @@ def _fit(engine: Engine, size: int | None, rate_hz: float) -> tuple[int, float, 
     Returns size, rate, and how much faster than this stream the engine alone is.
     """
     trial = size or 128
-    grid, window, hop = engine.card.grid, engine.card.window, engine.card.hop
+    grid, depth, hop = engine.card.grid, engine.card.depth, engine.card.hop
     side = -(-trial // grid) * grid
-    engine.warm_up((window, side, side))
-    noise = np.random.default_rng(0).standard_normal((window, side, side), np.float32)
+    engine.warm_up((depth, side, side))
+    noise = np.random.default_rng(0).standard_normal((depth, side, side), np.float32)
     durations = []
     for _ in range(3):
         begun = time.perf_counter()

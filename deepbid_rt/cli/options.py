@@ -49,7 +49,7 @@ class Precision(StrEnum):
     F32 = "f32"
 
 
-EngineOption = Annotated[str, typer.Option("--engine", help="Engine file (.onnx), shipped engine, or echo.")]
+EngineOption = Annotated[str, typer.Option("--engine", help="Engine file (.onnx), shipped engine, average, or echo.")]
 ENGINE_DEFAULT = DEFAULT_ENGINE
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic; auto takes bf16 where the processor has it.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0 lets the runtime decide.")]

@@ -24,6 +24,7 @@ class Mode(StrEnum):
     MP_ROWS = "mp-rows"
     MP_ROWS_STACKED = "mp-rows-stacked"
     TP = "tp"
+    STREAM = "stream"
 
 
 class Preset(StrEnum):

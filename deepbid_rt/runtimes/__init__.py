@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.runtimes.openvino import OpenVinoEngine, Precision
 
 DEFAULT_ENGINE = "calcium-window"
+_FILELESS: dict[str, Callable[[], Engine]] = {"echo": EchoEngine, "average": AverageEngine}
 _SHIPPED = (
     Path(__file__).parents[2] / "engines",  # a checkout
     Path(__file__).parents[1] / "engines",  # an installed wheel
@@ -39,7 +42,7 @@ def find_engine(name: str) -> Path:
     shipped = sorted(p.parent.name for folder in _SHIPPED for p in folder.glob("*/model.onnx"))
     raise EngineError(
         f"no engine named {name!r}",
-        expected=f"a path to an .onnx file, or one of {', '.join(['echo', *shipped])}",
+        expected=f"a path to an .onnx file, or one of {', '.join([*_FILELESS, *shipped])}",
         todo="check the name, or train an engine with deepbid-rt train",
     )
 
@@ -50,7 +53,7 @@ def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -
     Parameters
     ----------
     name : str
-        ``echo``, the name of a shipped engine, or the path of an engine file.
+        ``echo``, ``average``, the name of a shipped engine, or the path of an engine file.
     precision : {"auto", "bf16", "f32"}
         Arithmetic of the network.
     threads : int
@@ -61,8 +64,8 @@ def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -
     EngineError
         When the engine cannot be found or read.
     """
-    if name == "echo":
-        return EchoEngine()
+    if name in _FILELESS:
+        return _FILELESS[name]()
     path = find_engine(name)
     if path.suffix != ".onnx":
         raise EngineError(
@@ -74,14 +77,14 @@ def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -
 
 
 def engine_digest(name: str) -> str | None:
-    """Return the SHA-256 of an engine's file as hex; None for ``echo``, which has no file.
+    """Return the SHA-256 of an engine's file as hex; None for ``echo`` and ``average``, which have no file.
 
     Raises
     ------
     EngineError
         When the engine cannot be found or read.
     """
-    if name == "echo":
+    if name in _FILELESS:
         return None
     path = find_engine(name)
     try:

@@ -24,7 +24,8 @@ class OpenVinoEngine:
     Parameters
     ----------
     path : Path
-        ONNX file with a model card in its metadata, one input (1, 1, T, Y, X) and one output of the same shape.
+        ONNX file with a model card in its metadata. Kind window: one input (1, 1, T, Y, X), one output of the same
+        shape. Kind stream: one input (1, K, Y, X), one output (1, 1, Y, X).
     precision : {"auto", "bf16", "f32"}
         ``auto`` takes bfloat16 where the processor has instructions for it.
     threads : int
@@ -53,6 +54,7 @@ class OpenVinoEngine:
                 todo="export or copy the engine again",
             ) from error
         self.card = self._read_card(path)
+        self._stream = self.card.kind == "stream"
         self._config = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
@@ -78,7 +80,7 @@ class OpenVinoEngine:
         return ModelCard.from_json(self._model.get_rt_info(place).astype(str))
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Compile for windows of shape (T, Y, X) and run one.
+        """Compile for inputs of shape (K, Y, X), K the card's depth, and run one.
 
         Raises
         ------
@@ -88,7 +90,7 @@ class OpenVinoEngine:
         if shape == self._shape:
             return
         try:
-            self._model.reshape([1, 1, *shape])
+            self._model.reshape([1, *shape] if self._stream else [1, 1, *shape])
             compiled = self._core.compile_model(
                 self._model, "CPU", {**self._config, "INFERENCE_PRECISION_HINT": self._precision}
             )
@@ -98,19 +100,19 @@ class OpenVinoEngine:
         except RuntimeError as error:
             self._shape = None
             raise EngineError(
-                f"engine {self.card.name!r} cannot take windows of (T, Y, X) = {shape} ({_first_line(error)})",
-                expected=f"{self.card.window} frames and sides in multiples of {self.card.grid}",
+                f"engine {self.card.name!r} cannot take inputs of (K, Y, X) = {shape} ({_first_line(error)})",
+                expected=f"{self.card.depth} arrays and sides in multiples of {self.card.grid}",
                 todo="export the engine again with free sizes",
             ) from error
-        if answer.shape != shape:
+        if answer.shape != (expected := (1, *shape[1:]) if self._stream else shape):
             raise EngineError(
-                f"engine {self.card.name!r} answers (T, Y, X) = {answer.shape} to windows of {shape}",
-                expected="an answer of the window's shape",
+                f"engine {self.card.name!r} answers (K, Y, X) = {answer.shape} to inputs of {shape}",
+                expected=f"an answer of {expected}",
                 todo="export the engine again",
             )
 
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Denoise a window (T, Y, X); the result is valid until the next call.
+        """Denoise an input (K, Y, X); the result is valid until the next call.
 
         Raises
         ------
@@ -119,11 +121,14 @@ class OpenVinoEngine:
         """
         if window.shape != self._shape:
             raise EngineError(
-                f"a window of shape {window.shape}", expected=f"{self._shape} as warmed up", todo="call warm_up first"
+                f"an input of shape {window.shape}", expected=f"{self._shape} as warmed up", todo="call warm_up first"
             )
-        self._request.infer({0: window[None, None]}, share_inputs=True, share_outputs=True)
+        given = window[None] if self._stream else window[None, None]
+        self._request.infer({0: given}, share_inputs=True, share_outputs=True)
         answer: NDArray[np.float32] = self._request.get_output_tensor(0).data
-        return answer[0, 0] if answer.shape[:2] == (1, 1) else answer
+        whole = answer.shape[:1] == (1,) if self._stream else answer.shape[:2] == (1, 1)
+        inner: NDArray[np.float32] = answer.reshape(answer.shape[1 if self._stream else 2 :]) if whole else answer
+        return inner
 
     def close(self) -> None:
         """Release the compiled network."""

@@ -27,7 +27,9 @@ class Compute:
 
     def place(self, net: nn.Module) -> None:
         """Move a network here, channels last: 1.2 to 1.3 times faster than channels first on a CPU."""
-        net.to(self.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        axes = max(weights.ndim for weights in net.parameters())
+        order = torch.channels_last_3d if axes == 5 else torch.channels_last
+        net.to(self.device).to(memory_format=order)  # type: ignore[call-overload]
 
     def tensor(self, array: object) -> Tensor:
         """Copy an array here as float32."""
@@ -38,7 +40,7 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def choose_compute(deepest_frames: int) -> Compute:
+def choose_compute(deepest_frames: int | None) -> Compute:
     """Return CUDA where present, else the CPU; bfloat16 where the hardware multiplies it natively.
 
     On a CPU that does (AVX512-BF16 or AMX) a training step takes about a third of the float32 time; elsewhere it
@@ -46,15 +48,15 @@ def choose_compute(deepest_frames: int) -> Compute:
 
     Parameters
     ----------
-    deepest_frames : int
-        Frames of a patch at the network's deepest level. Below 3, the size of its kernels, a CPU computes in
-        float32: there the bfloat16 gradient of torch 2.13's 3D convolution contains uninitialised memory (seen
-        with AVX512-BF16, while 3 frames and more, of any lines and pixels, agree with float32 to rounding).
+    deepest_frames : int or None
+        Frames of a patch at the network's deepest level; None for a 2D network. Below 3, the size of its kernels, a
+        CPU computes in float32: there the bfloat16 gradient of torch 2.13's 3D convolution contains uninitialised
+        memory (seen with AVX512-BF16; 3 frames and more, of any lines and pixels, agree with float32 to rounding).
     """
     if torch.cuda.is_available():
         return Compute(torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False))
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return Compute(torch.device("cpu"), deepest_frames >= 3 and any(_probe(name) for name in probes))
+    return Compute(torch.device("cpu"), (deepest_frames or 3) >= 3 and any(_probe(name) for name in probes))
 
 
 def _probe(name: str) -> bool:

@@ -24,14 +24,16 @@ from torch import nn
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.frame import Layout
-from deepbid_rt.nets.unet3d import GRID, UNet3D
+from deepbid_rt.nets import unet2d, unet3d
+from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
+from deepbid_rt.train.learner import make_net
 
-INPUT, OUTPUT = "window", "denoised"
+INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
 OPSET = 18
 PARITY_TOLERANCE = 1e-3
 """Largest difference between torch and ONNX that is accepted, in standard deviations of the output."""
-_PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (T, Y, X); two, so that a size frozen into the graph shows
+_PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (K, Y, X); two, so that a size frozen into the graph shows
 
 
 def export(source: Path, out_path: Path, name: str) -> ModelCard:
@@ -61,7 +63,7 @@ def export(source: Path, out_path: Path, name: str) -> ModelCard:
     if source.is_dir():
         source = source / (BEST if (source / BEST).exists() else LAST)
     checkpoint = load_checkpoint(source)
-    net = UNet3D(checkpoint.recipe.width)
+    net = make_net(checkpoint.recipe)
     net.load_state_dict(checkpoint.average)
     net.eval()
     card = make_card(checkpoint, name)
@@ -92,14 +94,14 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
     recipe = checkpoint.recipe
     layouts: tuple[Layout, ...] = ("collinear", "ordinary")
     trained = {word for recording in checkpoint.recordings for word in recording.split()}
+    time: dict[str, Any] = {"window": recipe.window, "hop": recipe.hop, "look_ahead": recipe.look_ahead}
+    stream = recipe.mode == "stream"
     return ModelCard(
         name=name,
-        kind="window",
+        kind="stream" if stream else "window",
         scan=tuple(layout for layout in layouts if layout in trained),
-        window=recipe.window,
-        hop=recipe.hop,
-        look_ahead=recipe.look_ahead,
-        grid=GRID,
+        **({"memories": recipe.memories} if stream else time),
+        grid=unet2d.GRID if stream else unet3d.GRID,
         normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
         training={
             "mode": recipe.mode,
@@ -114,16 +116,23 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
 
 
 def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:
-    """Write a network (N, 1, T, Y, X) -> same, any T, Y, X in multiples of `GRID`, as one file with its card."""
-    sample = torch.zeros(1, 1, 2 * GRID, 3 * GRID, 4 * GRID)
-    size = {axis: GRID * torch.export.Dim(axis_name) for axis, axis_name in ((2, "t"), (3, "y"), (4, "x"))}
+    """Write a network as one file with its card.
+
+    Kind window: (N, 1, T, Y, X) -> same; kind stream: (N, K, Y, X) -> (N, 1, Y, X). Any T, Y, X in multiples of the
+    card's grid.
+    """
+    grid, stream = card.grid, card.kind == "stream"
+    time = (card.depth,) if stream else (1, 2 * grid)
+    sample = torch.zeros(1, *time, 3 * grid, 4 * grid)
+    axes = {2: "y", 3: "x"} if stream else {2: "t", 3: "y", 4: "x"}
+    size = {axis: grid * torch.export.Dim(axis_name) for axis, axis_name in axes.items()}
     with _quiet():
         program = torch.onnx.export(
             net,
             (sample,),
             dynamo=True,
             opset_version=OPSET,
-            input_names=[INPUT],
+            input_names=[INPUTS[card.kind]],
             output_names=[OUTPUT],
             dynamic_shapes=(size,),
             verbose=False,
@@ -160,7 +169,8 @@ def check_parity(net: nn.Module, path: Path) -> None:
         ) from error
     rng = np.random.default_rng(0)
     for shape in _PARITY_SHAPES:
-        window = rng.normal(size=(1, 1, *shape)).astype(np.float32)
+        start = (1, net.depth) if isinstance(net, UNet2D) else (1, 1, shape[0])
+        window = rng.normal(size=(*start, *shape[1:])).astype(np.float32)
         with torch.no_grad():
             expected: NDArray[np.float32] = net(torch.from_numpy(window)).numpy()
         got = compiled(window)[0]

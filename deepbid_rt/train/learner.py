@@ -9,16 +9,24 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor, nn
 
 from deepbid_rt.errors import EngineError
+from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.nets.unet3d import GRID, UNet3D
 from deepbid_rt.train.checkpoint import Checkpoint
 from deepbid_rt.train.compute import choose_compute
 from deepbid_rt.train.objective import learning_rate, loss
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import Batch
+
+
+def make_net(recipe: Recipe) -> nn.Module:
+    """Return the untrained network that a recipe asks for."""
+    if recipe.mode == "stream":
+        return UNet2D(recipe.width, 3 + len(recipe.memories))
+    return UNet3D(recipe.width)
 
 
 class Learner:
@@ -32,11 +40,11 @@ class Learner:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self.compute = choose_compute(recipe.patch[0] // GRID)
+        self.compute = choose_compute(None if recipe.mode == "stream" else recipe.patch[0] // GRID)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            self._net = UNet3D(recipe.width)
-        self._average = UNet3D(recipe.width)
+            self._net = make_net(recipe)
+        self._average = make_net(recipe)
         self._average.load_state_dict(self._net.state_dict())
         self.compute.place(self._net)
         self.compute.place(self._average)
@@ -63,8 +71,14 @@ class Learner:
         Raises
         ------
         EngineError
-            When its network has another width.
+            When its network is of another kind or width.
         """
+        if (other.recipe.mode == "stream") != (self._recipe.mode == "stream"):
+            raise EngineError(
+                f"a starting point of mode {other.recipe.mode} for a recipe of mode {self._recipe.mode}",
+                expected="both or neither of mode stream, which has a network of its own",
+                todo="change the recipe's mode or the starting point",
+            )
         if other.recipe.width != self._recipe.width:
             raise EngineError(
                 f"a starting point of width {other.recipe.width}",
@@ -87,7 +101,7 @@ class Learner:
         with self.compute.autocast():
             output = self._net(self.compute.tensor(batch.inputs))
         target, scale = self.compute.tensor(batch.targets), self.compute.tensor(batch.scales)
-        error = loss(output.float(), target, scale, self._recipe)
+        error = loss(output.float(), target, scale, self._recipe, self._weights(batch))
         value = error.item()
         self._optimizer.zero_grad(set_to_none=True)
         error.backward()  # type: ignore[no-untyped-call]
@@ -111,9 +125,14 @@ class Learner:
         for batch in batches:
             with self.compute.autocast():
                 output = self._average(self.compute.tensor(batch.inputs))
-            squared += (output.float() - self.compute.tensor(batch.targets)).square().mean().item()
-            noise += float(((batch.inputs - batch.targets) ** 2).mean(dtype=np.float64)) / 2
+            error = (output.float() - self.compute.tensor(batch.targets)).square()
+            weights = self._weights(batch)
+            squared += (error.mean() if weights is None else (error * weights).sum() / weights.sum()).item()
+            noise += batch.noise
         return squared / noise if noise else squared
+
+    def _weights(self, batch: Batch) -> Tensor | None:
+        return None if batch.weights is None else self.compute.tensor(batch.weights)
 
     @torch.no_grad()
     def _follow(self, step: int) -> None:

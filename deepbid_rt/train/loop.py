@@ -25,10 +25,11 @@ from deepbid_rt.train.checkpoint import (
     save_checkpoint,
 )
 from deepbid_rt.train.learner import Learner
+from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.movie import BlockReader
 from deepbid_rt.train.objective import learning_rate
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.recording import Recording, draw, held_out_batches, open_recording
+from deepbid_rt.train.recording import Recording, WindowPairs, open_recording
 from deepbid_rt.train.stop import StopSignal
 
 LOG = "log.jsonl"
@@ -80,7 +81,7 @@ def train(
     from_checkpoint: Path | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> TrainSummary:
-    """Train the window engine's network, or go on with a run that was stopped.
+    """Train an engine's network, or go on with a run that was stopped.
 
     Parameters
     ----------
@@ -151,7 +152,8 @@ class _Run:
     ) -> None:
         self._recordings, self._recipe, self._run_dir = recordings, recipe, run_dir
         self._learner, self._log = learner, log
-        self._held_out_batches = held_out_batches(recordings, recipe)
+        self._pairs = MemoryPairs(recordings, recipe) if recipe.mode == "stream" else WindowPairs(recordings, recipe)
+        self._held_out_batches = self._pairs.held_out()
         self._step = found.step if found else 0  # finished steps
         self._held_out = found.held_out if found else math.inf
         self._best = found.best_held_out if found else math.inf
@@ -189,7 +191,7 @@ class _Run:
         return self._step % every == 0 or self._step == self._recipe.steps
 
     def _one_step(self) -> float:
-        loss = self._learner.learn(draw(self._recordings, self._recipe, self._step), self._step)
+        loss = self._learner.learn(self._pairs.draw(self._step), self._step)
         self._require_finite(loss, "training")
         rate = learning_rate(self._recipe, self._step)
         self._step += 1

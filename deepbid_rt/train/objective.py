@@ -9,17 +9,19 @@ from torch import Tensor
 from deepbid_rt.train.recipe import Recipe
 
 
-def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe) -> Tensor:
+def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: Tensor | None = None) -> Tensor:
     """Return the papers' loss, ``l1 * mean|e| + mse * mean e^2`` in raw counts, divided by ``scale^2``.
 
     Parameters
     ----------
     output, target : Tensor
-        (N, 1, T, Y, X) in normalised units, float32.
+        (N, 1, T, Y, X) or (N, 1, Y, X) in normalised units, float32.
     scale : Tensor
         (N,) raw counts per normalised unit, float32.
     recipe : Recipe
         Gives the weights ``l1`` and ``mse`` (both 0.5 in the papers).
+    weight : Tensor, optional
+        Shape of the target: 1 where it counts, 0 where not.
 
     Returns
     -------
@@ -34,8 +36,9 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe) -> Tenso
     with equal weights would be another loss, and would move the mean intensity. Set ``l1 = 0`` for 8-bit data.
     """
     error = output - target
-    s = scale.view(-1, 1, 1, 1, 1)
-    return recipe.l1 * (error.abs() / s).mean() + recipe.mse * error.square().mean()
+    s = scale.view(-1, *[1] * (error.ndim - 1))
+    each = recipe.l1 * (error.abs() / s) + recipe.mse * error.square()
+    return each.mean() if weight is None else (each * weight).sum() / weight.sum()
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from deepbid_rt.errors import EngineError, FileError
 
-Mode = Literal["mp", "mp-collinear", "mp-rows", "mp-rows-stacked", "tp"]
+Mode = Literal["mp", "mp-collinear", "mp-rows", "mp-rows-stacked", "tp", "stream"]
 Decay = Literal["cosine", "none"]
 
 GRID = 8
@@ -33,11 +33,14 @@ class Recipe:
     mode: Mode = "mp"
     """Where input and target come from: ``mp-collinear`` (forward and backward line of the same place), ``mp-rows``
     (even and odd lines of the same frames), ``mp-rows-stacked`` (the papers' version of it, two frames stacked),
-    ``tp`` (even and odd frames), ``mp`` (``mp-collinear`` or ``mp-rows`` by each recording's own layout)."""
+    ``tp`` (even and odd frames), ``mp`` (``mp-collinear`` or ``mp-rows`` by each recording's own layout),
+    ``stream`` (as ``mp``, one frame and the memories of its past, for the stream engine)."""
     width: int = 16
     """Channels after the network's first level; 16 is the papers' 1,020,337 parameters."""
+    memories: tuple[float, float, float] = (0.4, 0.15, 0.05)
+    """Mode stream: weight of the newest frame in each exponential average."""
     patch: tuple[int, int, int] = (32, 96, 96)
-    """(T, Y, X) that the network sees: frames, lines of one view, pixels; multiples of `GRID`."""
+    """(T, Y, X) that the network sees: frames, lines of one view, pixels; multiples of `GRID`. Mode stream: T is 1."""
     batch: int = 1
     """Patches per step."""
     steps: int = 6000
@@ -98,8 +101,9 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the content, 64 hexadecimal digits; equal recipes have equal digests."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of what the mode reads, 64 hexadecimal digits; equal recipes have equal digests."""
+        content = {k: v for k, v in self.to_dict().items() if k != "memories" or self.mode == "stream"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
         """Return the text of a TOML file that `load_recipe` reads back to an equal recipe."""
@@ -178,10 +182,13 @@ def _check_type(key: str, value: object, default: object) -> None:
 
 
 def _check_values(r: Recipe) -> None:
+    sides = r.patch[1:] if r.mode == "stream" else r.patch
     rules = [
         ("mode", r.mode in get_args(Mode), f"one of {', '.join(get_args(Mode))}"),
         ("decay", r.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
-        ("patch", all(n >= GRID and n % GRID == 0 for n in r.patch), f"positive multiples of {GRID}"),
+        ("patch", r.mode != "stream" or r.patch[0] == 1, "1 frame for mode stream"),
+        ("patch", all(n >= GRID and n % GRID == 0 for n in sides), f"positive multiples of {GRID}"),
+        ("memories", all(0 < gain < 1 for gain in r.memories), "numbers between 0 and 1"),
         ("betas", all(0 <= b < 1 for b in r.betas), "two numbers from 0 to below 1"),
         ("learning_rate", 0 < r.learning_rate < 1, "more than 0 and less than 1"),
         ("held_out", 0 < r.held_out <= 0.5, "more than 0 and at most 0.5"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,31 @@ class Batch:
     """Same shape and units."""
     scales: NDArray[np.float32]
     """(N,) raw counts per unit."""
+    noise: float
+    """Variance of the noise of the targets, from the difference of independent views, in squared units."""
+    weights: NDArray[np.float32] | None = None
+    """Shape of `targets`: 1 where a target counts, 0 where it does not; None where all count."""
+
+
+class WindowPairs:
+    """Draws pairs of windows for the window engine's network.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    recipe : Recipe
+    """
+
+    def __init__(self, recordings: Sequence[Recording], recipe: Recipe) -> None:
+        self._recordings, self._recipe = recordings, recipe
+
+    def draw(self, step: int) -> Batch:
+        """Return the pairs of training step ``step``."""
+        return draw(self._recordings, self._recipe, step)
+
+    def held_out(self) -> list[Batch]:
+        """Return the fixed pairs that every version of the network is judged on."""
+        return held_out_batches(self._recordings, self._recipe)
 
 
 def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe) -> Recording:
@@ -67,7 +93,7 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe) -> Re
     """
     split = _split_of(recipe.mode, scan)
     frames, channels, lines, pixels = movie.shape
-    t, y, x = block_size(split, recipe.patch)
+    t, y, x = _least_size(split, recipe)
     held = max(math.ceil(frames * recipe.held_out), t)
     if frames - held < t or lines < y or pixels < x:
         raise StreamError(
@@ -118,8 +144,15 @@ def held_out_batches(recordings: Sequence[Recording], recipe: Recipe) -> list[Ba
     return batches
 
 
+def _least_size(split: Split, recipe: Recipe) -> tuple[int, int, int]:
+    """Return the (T, Y, X) of raw pixels that one pair takes."""
+    if recipe.mode == "stream" and split == "mp-rows":
+        return recipe.patch  # lines of both directions stand in one patch
+    return block_size(split, recipe.patch)
+
+
 def _split_of(mode: Mode, scan: ScanGeometry) -> Split:
-    if mode == "mp":
+    if mode in ("mp", "stream"):
         return "mp-collinear" if scan.layout == "collinear" else "mp-rows"
     if (mode == "mp-collinear") != (scan.layout == "collinear"):
         raise StreamError(
@@ -127,7 +160,7 @@ def _split_of(mode: Mode, scan: ScanGeometry) -> Split:
             expected="collinear lines for mp-collinear and ordinary ones for the other modes",
             todo="use mode mp, or say how the lines lie with --scan",
         )
-    return mode
+    return cast("Split", mode)
 
 
 def _draw_pair(
@@ -155,4 +188,6 @@ def _draw_pair(
 
 def _stack(pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], float]]) -> Batch:
     inputs, targets, scales = zip(*pairs, strict=True)
-    return Batch(np.stack(inputs)[:, None], np.stack(targets)[:, None], np.array(scales, np.float32))
+    given, wanted = np.stack(inputs)[:, None], np.stack(targets)[:, None]
+    noise = float(((given - wanted) ** 2).mean(dtype=np.float64)) / 2
+    return Batch(given, wanted, np.array(scales, np.float32), noise)

@@ -1,0 +1,135 @@
+"""How the frames of one plane become network units and its answers counts again: measured once, constant after that.
+
+Shared by all kinds of lanes. Knows nothing of windows, memories, scans or engines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.card import ModelCard
+from deepbid_rt.errors import StageError
+from deepbid_rt.normalize import Normalizer, calibrate
+
+Waiting = list[tuple[int, NDArray[Any]]]
+"""Ticks and their views (C, V, Y, X) in raw counts."""
+
+
+class Calibration:
+    """Offset and scale of each channel, and the constant error of the engine's mean.
+
+    Parameters
+    ----------
+    card : ModelCard
+        Says whether to measure, and on how many frames.
+    channels : int
+        C; each channel has its own offset and scale, shared by its views.
+
+    Notes
+    -----
+    A network answers with a mean that may be off by a fraction of the noise on a rig it was not trained on. The first
+    answers show this for each channel, and every answer of the series is corrected by that one number; an average
+    needs no correction.
+    """
+
+    def __init__(self, card: ModelCard, channels: int) -> None:
+        self._card = card
+        self._fixed = card.normalization.rule == "fixed"
+        self._normalizers = [Normalizer(card.normalization.offset, card.normalization.scale)] * channels
+        self._unbiased = self._fixed or card.kind == "average"
+        self._bias: NDArray[np.float64] | None = None  # (C,) network units
+        self._waiting: Waiting = []
+        self.forget()
+
+    @property
+    def normalizers(self) -> tuple[Normalizer, ...] | None:
+        """Offset and scale of each channel; None until measured."""
+        return tuple(self._normalizers) if self._known else None
+
+    @property
+    def waiting(self) -> bool:
+        """True while frames wait for enough others to measure on."""
+        return bool(self._waiting)
+
+    @property
+    def biased(self) -> bool:
+        """True until the error of the engine's mean was measured."""
+        return self._bias is None
+
+    def take(self, tick: int, views: NDArray[Any]) -> Waiting:
+        """Take a frame and return those that can be worked on now: none, all that waited, or this one."""
+        if self._known:
+            return [(tick, views)]
+        self._waiting.append((tick, views.copy()))
+        return self.measure() if len(self._waiting) == self._card.normalization.frames else []
+
+    def measure(self) -> Waiting:
+        """Measure on the frames that wait, however few, and return them."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            frames = np.stack([views for _, views in waiting])  # (T, C, V, Y, X)
+            self._normalizers = [calibrate(frames[:, channel]) for channel in range(frames.shape[1])]
+            self._known = True
+        return waiting
+
+    def drop(self) -> None:
+        """Forget the frames that wait."""
+        self._waiting.clear()
+
+    def forget(self) -> None:
+        """Measure anew on the next frames."""
+        self._known = self._fixed
+        self._bias = np.zeros(len(self._normalizers)) if self._unbiased else None
+
+    def apply(self, views: NDArray[Any]) -> NDArray[np.float32]:
+        """Map (C, V, Y, X) raw counts to network units."""
+        return np.stack([n.apply(channel) for n, channel in zip(self._normalizers, views, strict=True)])
+
+    def restore(self, answers: NDArray[np.float32], excess: NDArray[np.float64], before: int) -> NDArray[np.float32]:
+        """Map answers back to counts.
+
+        Parameters
+        ----------
+        answers : ndarray
+            (T, C, V, Y, X) in network units; overwritten.
+        excess : ndarray
+            (C,) mean of the answers less that of what was given, network units; looked at while `biased`.
+        before : int
+            Tick that follows the frames seen, for the error's message.
+
+        Raises
+        ------
+        StageError
+            When an answer is not finite.
+        """
+        if not np.isfinite(answers.sum(dtype=np.float64)):  # one pass; float32 would overflow on float movies
+            raise StageError(
+                f"engine {self._card.name!r} answered values that are not finite, in the window before frame "
+                f"{before} of its plane",
+                expected="finite numbers",
+                todo="run it with --precision f32, or train it anew",
+            )
+        if self._bias is None:
+            self._bias = excess
+        for c, normalizer in enumerate(self._normalizers):
+            answers[:, c] = normalizer.restore(answers[:, c], np.float32)
+            answers[:, c] -= np.float32(self._bias[c] * normalizer.scale)
+        return answers
+
+
+def padded_size(size: tuple[int, int], grid: int) -> tuple[int, int]:
+    """Round (Y, X) up to multiples of `grid`."""
+    rows, columns = size
+    return -(-rows // grid) * grid, -(-columns // grid) * grid
+
+
+def pad(images: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    """Mirror (..., Y, X) at its last line and pixel up to multiples of `grid`; the same array where it fits."""
+    size = images.shape[-2], images.shape[-1]
+    extra = [(0, padded - n) for padded, n in zip(padded_size(size, grid), size, strict=True)]
+    if not any(n for _, n in extra):
+        return images
+    return np.pad(images, [(0, 0)] * (images.ndim - 2) + extra, mode="symmetric")

@@ -1,0 +1,125 @@
+"""What is known of a plane before the current frame, brought to where the tissue is now.
+
+Joins `Stabilizer` and `Memory`. Training and live use both go through `Past.see`, so a network meets the same memories
+in both. Knows nothing of engines, scans or counts.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.memory import MARGIN, Memory
+from deepbid_rt.stabilizer import Motion, Stabilizer
+
+Image = NDArray[np.float32]
+Rows = Literal["all", "even", "odd"]
+
+_DRIFT_GAIN = 0.05
+
+
+class Past:
+    """The past of one plane.
+
+    Parameters
+    ----------
+    gains : tuple of float
+        Weight of the newest frame in each memory.
+    channels : int
+        C; all channels move together, each has memories of its own.
+    size : tuple of int
+        (Y, X) of one view.
+    """
+
+    def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int]) -> None:
+        self._stabilizer = Stabilizer(size)
+        self._memories = [Memory(gains, size) for _ in range(channels)]
+        self._drift = np.zeros(2)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._stabilizer.restart()
+        self._drift[:] = 0
+        for memory in self._memories:
+            memory.reset()
+
+    def skip(self, count: int) -> None:
+        """Let `count` frames pass that never came."""
+        for memory in self._memories:
+            memory.skip(count)
+
+    def see(self, views: Image) -> tuple[Motion, Image]:
+        """Take the current frame; return where it lies and what was remembered before it, in its place.
+
+        Parameters
+        ----------
+        views : ndarray
+            (C, V, Y, X) float32 in standard deviations of the noise.
+
+        Returns
+        -------
+        motion : Motion
+        remembered : ndarray
+            (C, M + 1, Y, X) as `Memory.recall` gives it; all 0 for a foreign frame, which is also not remembered.
+        """
+        frame = views.mean(axis=1)
+        motion = self._stabilizer.estimate(frame[0] if len(frame) == 1 else frame.mean(axis=0))
+        if motion.verdict == "foreign":
+            self.skip(1)
+            rows, columns = views.shape[2:]
+            return motion, np.zeros((len(frame), self._depth, rows, columns), np.float32)
+        if motion.verdict == "restarted":
+            self._drift[:] = 0
+            for memory in self._memories:
+                memory.reset()
+        remembered = np.stack([memory.recall(motion.dy, motion.dx) for memory in self._memories])
+        for memory, image in zip(self._memories, frame, strict=True):
+            memory.update(image, motion.dy, motion.dx)
+        self._follow(motion)
+        return motion, remembered
+
+    @property
+    def _depth(self) -> int:
+        return self._memories[0].depth + 1
+
+    def _follow(self, motion: Motion) -> None:
+        """Move the origin when the tissue has drifted half way out of what is remembered."""
+        self._drift += _DRIFT_GAIN * (np.array([motion.dy, motion.dx]) - self._drift)
+        if np.abs(self._drift).max() <= MARGIN / 2:
+            return
+        dy, dx = (int(d) for d in np.rint(self._drift))
+        self._drift -= (dy, dx)
+        self._stabilizer.rebase(dy, dx)
+        for memory in self._memories:
+            memory.rebase(dy, dx)
+
+
+def inputs_of(view: Image, remembered: Image, rows: Rows = "all") -> Image:
+    """Put together what a stream engine is given.
+
+    Parameters
+    ----------
+    view : ndarray
+        (Y, X) the current view.
+    remembered : ndarray
+        (M + 1, Y, X) from `Past.see`.
+    rows : {"all", "even", "odd"}
+        Lines of the view that the engine may see; the others are 0.
+
+    Returns
+    -------
+    ndarray
+        (M + 3, Y, X) float32: view, mask (1 where the view may be seen), weight of the slowest memory, memories.
+        A place of which nothing is remembered has the view in all of them, and weight 0.
+    """
+    inputs = np.empty((len(remembered) + 2, *view.shape), np.float32)
+    inputs[0], inputs[1] = view, 1
+    if rows != "all":
+        inputs[:2, rows == "even" :: 2] = 0
+    inputs[2], inputs[3:] = remembered[-1], remembered[:-1]
+    if inputs[2].min() == 0:
+        unknown = inputs[2] == 0
+        inputs[3:][:, unknown] = inputs[0][unknown]
+    return inputs

@@ -1,0 +1,55 @@
+"""The engine without a network: a motion-compensated exponential average, smoothed a little.
+
+Ready at second zero on any rig, and the baseline that a network has to beat.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.card import ModelCard, Normalization
+
+GAIN = 0.15
+"""Weight of the current frame in the average."""
+SIGMA_PX = 1.0
+"""Standard deviation of the Gaussian that smooths it, pixels."""
+_REACH = 3
+
+AVERAGE_CARD = ModelCard(name="average", kind="average", memories=(GAIN,), normalization=Normalization(frames=8))
+
+
+class AverageEngine:
+    """Averages the current view with what is remembered, with exact weights from the first frame on."""
+
+    description = "average (no network)"
+
+    def __init__(self) -> None:
+        self.card = AVERAGE_CARD
+        weights = np.exp(-np.square(np.arange(-_REACH, _REACH + 1) / SIGMA_PX) / 2)
+        self._kernel = (weights / weights.sum()).astype(np.float32)
+
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        """Accept any shape."""
+
+    def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the average (1, Y, X) of an input (4, Y, X): view, mask, weight of the memory, memory."""
+        view, _, weight, memory = inputs
+        share = np.float32(GAIN) / (np.float32(GAIN) + np.float32(1 - GAIN) * weight)
+        average: NDArray[np.float32] = memory + share * (view - memory)
+        for axis in (0, 1):
+            average = self._smooth(average, axis)
+        return average[None]
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _smooth(self, image: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        length = image.shape[axis]
+        edges = [(0, 0), (0, 0)]
+        edges[axis] = (_REACH, _REACH)
+        wide = np.moveaxis(np.pad(image, edges, mode="symmetric"), axis, 0)
+        smooth = wide[_REACH : _REACH + length] * self._kernel[_REACH]
+        for k in range(_REACH):
+            smooth += (wide[k : k + length] + wide[2 * _REACH - k : 2 * _REACH - k + length]) * self._kernel[k]
+        return np.moveaxis(smooth, 0, axis)

@@ -1,0 +1,100 @@
+"""One plane's way through a stream engine: every frame is answered at once, from itself and the past in its place.
+
+Works on views already split and in image order; knows nothing of scans, merging, threads or other planes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.calibration import Calibration, Waiting, pad
+from deepbid_rt.lane import Answer
+from deepbid_rt.normalize import Normalizer
+from deepbid_rt.past import Past, inputs_of
+from deepbid_rt.ports import Engine
+from deepbid_rt.stabilizer import Motion
+
+
+class StreamLane:
+    """Feeds one plane to a stream engine and takes the answers out.
+
+    Parameters
+    ----------
+    engine : Engine
+        Warmed up for inputs of this lane's padded size.
+    channels, views : int
+        C and V; each channel has its own offset, scale and memories, shared by its views.
+    size : tuple of int
+        (Y, X) of one view, unpadded.
+    """
+
+    def __init__(self, engine: Engine, channels: int, views: int, size: tuple[int, int]) -> None:
+        self._engine = engine
+        self._calibration = Calibration(engine.card, channels)
+        self._past = Past(engine.card.memories, channels, size)
+        self._shape = channels, views, *size
+        self._tick: int | None = None
+        self._motion: Motion | None = None
+
+    @property
+    def normalizers(self) -> tuple[Normalizer, ...] | None:
+        """Offset and scale of each channel; None until calibrated, constant from then on."""
+        return self._calibration.normalizers
+
+    @property
+    def motion(self) -> Motion | None:
+        """Where the last frame lay; None before the first."""
+        return self._motion
+
+    def push(self, tick: int, views: NDArray[Any]) -> list[Answer]:
+        """Take one frame and return what became ready.
+
+        Parameters
+        ----------
+        tick : int
+            Number of this frame within its plane, above all earlier ones. Missing ticks make the memories older.
+        views : ndarray
+            (C, V, Y, X) raw counts in image order; not kept.
+        """
+        return self._answer(self._calibration.take(tick, views))
+
+    def flush(self) -> list[Answer]:
+        """Answer every frame inside and restart.
+
+        Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
+        """
+        early = self._calibration.waiting
+        answers = self._answer(self._calibration.measure())
+        self.restart()
+        if early:
+            self._calibration.forget()
+        return answers
+
+    def restart(self) -> None:
+        """Forget all frames, but not the calibration."""
+        self._calibration.drop()
+        self._past.reset()
+        self._tick = None
+
+    def _answer(self, frames: Waiting) -> list[Answer]:
+        if not frames:
+            return []
+        answers = np.empty((len(frames), *self._shape), np.float32)
+        excess = np.zeros(self._shape[0])
+        for answer, (tick, views) in zip(answers, frames, strict=True):
+            units = self._calibration.apply(views)
+            if self._tick is not None and tick > self._tick + 1:
+                self._past.skip(tick - self._tick - 1)
+            self._tick = tick
+            self._motion, remembered = self._past.see(units)
+            for c, channel in enumerate(units):
+                for v, view in enumerate(channel):
+                    inputs = pad(inputs_of(view, remembered[c]), self._engine.card.grid)
+                    answer[c, v] = self._engine.infer(inputs)[0, : self._shape[2], : self._shape[3]]
+            if self._calibration.biased:
+                excess += np.mean(answer - units, axis=(1, 2, 3), dtype=np.float64) / len(frames)
+        counts = self._calibration.restore(answers, excess, frames[-1][0] + 1)
+        return [(tick, image) for (tick, _), image in zip(frames, counts, strict=True)]

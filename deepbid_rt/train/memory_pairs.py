@@ -1,0 +1,140 @@
+"""Pairs for the stream engine: one view and what was remembered before its frame in, the other view out.
+
+The past of each recording is worked out once, by the code of the live path, before training begins. Knows nothing of
+torch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.errors import StageError
+from deepbid_rt.past import Past, Rows, inputs_of
+from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.train.pairs import orient
+from deepbid_rt.train.recipe import Recipe
+from deepbid_rt.train.recording import Batch, Recording
+
+Image = NDArray[np.float32]
+_TRAINING, _HELD_OUT = 2, 3  # first word of the random seed, unlike those of `deepbid_rt.train.recording`
+_FLIPS = 4
+"""Flips alone: a quarter turn would turn masked lines into masked columns, whose noise is not independent."""
+_FORGET = 0.05
+"""Share of pairs without memories, as at the start of a series."""
+_MASK = 0.25
+"""Share of pairs of collinear recordings whose input shows every other line only."""
+
+
+class MemoryPairs:
+    """Draws pairs of single frames with their memories.
+
+    The target is never part of its own input: it is the other scan direction of the same frame, and the memories hold
+    frames before it only. Their noise is independent of it, so both directions may enter them.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    recipe : Recipe
+        Its patch is one frame long.
+
+    Raises
+    ------
+    StageError
+        When a recording holds values that are not finite.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], recipe: Recipe) -> None:
+        self._recordings, self._recipe = recordings, recipe
+        self._remembered = [_remember(recording, recipe.memories) for recording in recordings]
+
+    def draw(self, step: int) -> Batch:
+        """Return the pairs of training step ``step``, a pure function of recordings, recipe and step."""
+        pairs = []
+        for n in range(self._recipe.batch):
+            rng = np.random.default_rng([_TRAINING, self._recipe.seed, step, n])
+            number = int(rng.integers(len(self._recordings)))
+            pairs.append(self._pair(number, rng, 0, self._recordings[number].frames_training, augment=True))
+        return _stack(pairs)
+
+    def held_out(self) -> list[Batch]:
+        """Return the fixed pairs that every version of the network is judged on, one batch per recording."""
+        batches = []
+        for number, recording in enumerate(self._recordings):
+            pairs = []
+            for n in range(self._recipe.held_out_pairs):
+                rng = np.random.default_rng([_HELD_OUT, self._recipe.seed, number, n])
+                first, end = recording.frames_training, recording.movie.shape[0]
+                pairs.append(self._pair(number, rng, first, end, augment=False))
+            batches.append(_stack(pairs))
+        return batches
+
+    def _pair(
+        self, number: int, rng: np.random.Generator, t_first: int, t_end: int, *, augment: bool
+    ) -> tuple[Image, Image, Image, float, float]:
+        recording, remembered = self._recordings[number], self._remembered[number]
+        _, channels, rows, columns = (remembered.shape[0], remembered.shape[1], *remembered.shape[3:])
+        _, height, width = self._recipe.patch
+        t, c = int(rng.integers(t_first, t_end)), int(rng.integers(channels))
+        y0 = 2 * int(rng.integers((rows - height) // 2 + 1))  # even, so that a line keeps its direction
+        x0 = int(rng.integers(columns - width + 1))
+        place = np.s_[y0 : y0 + height, x0 : x0 + width]
+        views = _views(recording, t, t + 1)[0, c]
+        past = np.asarray(remembered[t, c][:, *place], np.float32)
+        swapped, forgotten, masked = rng.random(3) < (0.5, _FORGET * augment, _MASK * augment)
+        if forgotten:
+            past = np.zeros_like(past)
+        mask: Rows = "even" if rng.random() < 0.5 else "odd"
+        if len(views) == 2:
+            view, target = (v[place] for v in (views[::-1] if swapped else views))
+            noise = float(np.mean((view - target) ** 2, dtype=np.float64)) / 2
+            inputs, weight = inputs_of(view, past, mask if masked else "all"), np.ones_like(target)
+        else:
+            target = views[0][place]
+            noise = float(np.mean((target[0::2] - target[1::2]) ** 2, dtype=np.float64)) / 2
+            inputs = inputs_of(target, past, mask)
+            weight = 1 - inputs[1]
+        orientation = int(rng.integers(_FLIPS)) if augment else 0
+        pair = [orient(array, orientation) for array in (inputs, target[None], weight[None])]
+        return pair[0], pair[1], pair[2], recording.normalizers[c].scale, noise
+
+
+def _views(recording: Recording, t0: int, t1: int) -> Image:
+    """Read frames as (T, C, V, Y, X) in network units and image order."""
+    movie = recording.movie
+    _, channels, lines, columns = movie.shape
+    counts = np.stack([movie.read(t0, t1, c, 0, lines, 0, columns) for c in range(channels)], axis=1)
+    if not np.isfinite(counts).all():
+        raise StageError(
+            f"a recording with pixels that are not finite in frames {t0} to {t1 - 1}",
+            expected="finite counts",
+            todo="replace NaN and infinity before training",
+        )
+    units = np.stack([n.apply(counts[:, c]) for c, n in enumerate(recording.normalizers)], axis=1)
+    if recording.scan.layout == "ordinary":
+        return to_image_order(units, recording.scan)[:, :, None]
+    rows = lines // 2 * 2  # a last line without a partner is left out
+    return np.stack(split_scan(units[..., :rows, :], recording.scan), axis=2)
+
+
+def _remember(recording: Recording, gains: tuple[float, ...]) -> NDArray[np.float16]:
+    """Return what is remembered before each frame, (T, C, M + 1, Y, X), in a file that goes with the array."""
+    frames, channels = recording.movie.shape[:2]
+    rows, columns = _views(recording, 0, 1).shape[-2:]
+    past = Past(gains, channels, (rows, columns))
+    shape = frames, channels, len(gains) + 1, rows, columns
+    with tempfile.TemporaryFile() as file:  # the map keeps it
+        remembered: NDArray[np.float16] = np.memmap(file, np.float16, "w+", shape=shape)
+    for t in range(frames):
+        remembered[t] = past.see(_views(recording, t, t + 1)[0])[1]
+    return remembered
+
+
+def _stack(pairs: Sequence[tuple[Image, Image, Image, float, float]]) -> Batch:
+    inputs, targets, weights, scales, noise = zip(*pairs, strict=True)
+    return Batch(
+        np.stack(inputs), np.stack(targets), np.array(scales, np.float32), float(np.mean(noise)), np.stack(weights)
+    )

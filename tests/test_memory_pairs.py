@@ -1,0 +1,113 @@
+"""Pairs for the stream engine: honest, repeatable, and made by the code of the live path."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepbid_rt.errors import StageError
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.past import Past
+from deepbid_rt.train.memory_pairs import MemoryPairs
+from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.recipe import Recipe
+from deepbid_rt.train.recording import open_recording
+
+COLLINEAR, ORDINARY = ScanGeometry("collinear"), ScanGeometry("ordinary")
+
+
+def recipe_of(**changes: Any) -> Recipe:
+    return Recipe.from_dict(
+        {"mode": "stream", "width": 2, "patch": [1, 16, 16], "batch": 4, "held_out_pairs": 3, "calibration_frames": 8}
+        | changes
+    )
+
+
+def movie(scan: ScanGeometry, frames: int = 20, side: int = 24, seed: int = 0) -> np.ndarray[Any, Any]:
+    """Frames (T, Y, X) of one unlike value each under noise, so that a value tells its frame and its view."""
+    rng = np.random.default_rng(seed)
+    lines = 2 * side if scan.layout == "collinear" else side
+    return (1000 + rng.normal(0, 50, (frames, lines, side))).astype(np.float32)
+
+
+def pairs_of(scan: ScanGeometry, pixels: Any = None, **changes: Any) -> MemoryPairs:
+    recipe = recipe_of(**changes)
+    return MemoryPairs([open_recording(ArrayMovie(movie(scan) if pixels is None else pixels), scan, recipe)], recipe)
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_a_step_is_repeated_exactly_and_others_differ(scan: ScanGeometry) -> None:
+    one, two = pairs_of(scan), pairs_of(scan)
+    assert np.array_equal(one.draw(5).inputs, two.draw(5).inputs)
+    assert not np.array_equal(one.draw(5).inputs, one.draw(6).inputs)
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_shapes_and_what_counts(scan: ScanGeometry) -> None:
+    batch = pairs_of(scan).draw(0)
+    assert batch.inputs.shape == (4, 6, 16, 16)
+    assert batch.targets.shape == (4, 1, 16, 16)
+    assert batch.weights is not None
+    assert batch.weights.shape == batch.targets.shape
+    assert batch.noise == pytest.approx(1, abs=0.2)
+    if scan == ORDINARY:
+        assert np.array_equal(batch.weights[:, 0], 1 - batch.inputs[:, 1])
+        assert batch.weights.mean() == 0.5
+    else:
+        assert (batch.weights == 1).all()
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_no_pixel_that_counts_in_the_target_stands_in_the_input(scan: ScanGeometry) -> None:
+    pairs = pairs_of(scan)
+    for step in range(20):
+        batch = pairs.draw(step)
+        assert batch.weights is not None
+        for inputs, target, weight in zip(batch.inputs, batch.targets, batch.weights, strict=True):
+            same = (inputs[[0, 3, 4, 5]] == target) & (weight > 0)
+            assert same.mean() < 0.01  # now and then two counts are equal by chance
+
+
+def test_the_target_of_a_frame_does_not_change_its_memories() -> None:
+    """Beyond where the frame lies: this movie is too small to be moved."""
+    ours, other = movie(COLLINEAR), movie(COLLINEAR)
+    other[-1, 1::2] += 500  # frame 19, backward
+    one, two = (pairs_of(COLLINEAR, pixels) for pixels in (ours, other))
+    assert np.array_equal(one._remembered[0], two._remembered[0])
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_memories_are_those_of_the_live_path(scan: ScanGeometry) -> None:
+    pixels, recipe = movie(scan), recipe_of()
+    recording = open_recording(ArrayMovie(pixels), scan, recipe)
+    remembered = MemoryPairs([recording], recipe)._remembered[0]
+    past = Past(recipe.memories, 1, (24, 24))
+    for t, frame in enumerate(recording.normalizers[0].apply(pixels)):
+        views = np.stack([frame[0::2], frame[1::2]]) if scan == COLLINEAR else frame[None]
+        assert np.allclose(past.see(views[None])[1], remembered[t], atol=2e-3)
+
+
+def test_held_out_pairs_are_of_the_last_frames_and_fixed() -> None:
+    pixels = movie(COLLINEAR)
+    pixels[:17] = 0
+    pixels[:8] += np.random.default_rng(0).normal(0, 50, pixels[:8].shape)
+    batches = pairs_of(COLLINEAR, pixels).held_out()
+    assert [batch.inputs.shape[0] for batch in batches] == [3]
+    assert (np.abs(batches[0].targets).min(axis=(1, 2, 3)) > 1).all()
+
+
+def test_half_of_the_pairs_are_swapped() -> None:
+    pixels = movie(COLLINEAR)
+    pixels[:, 0::2] += 20_000
+    recipe = recipe_of(batch=64)
+    batch = MemoryPairs([open_recording(ArrayMovie(pixels), COLLINEAR, recipe)], recipe).draw(0)
+    share = np.mean(batch.targets.mean(axis=(1, 2, 3)) > 0)
+    assert 0.3 < share < 0.7
+
+
+def test_pixels_that_are_not_finite_are_refused() -> None:
+    pixels = movie(COLLINEAR)
+    pixels[15, 3, 3] = np.nan
+    message = r"^a recording with pixels that are not finite in frames 15 to 15; expected finite counts; replace NaN"
+    with pytest.raises(StageError, match=message):
+        pairs_of(COLLINEAR, pixels)

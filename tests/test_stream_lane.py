@@ -1,0 +1,192 @@
+"""A stream lane: exact, causal, one answer per frame, and the calibration of every lane."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.calibration import padded_size
+from deepbid_rt.card import ModelCard, Normalization
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.errors import StageError
+from deepbid_rt.frame import Frame, ScanGeometry
+from deepbid_rt.normalize import calibrate
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
+from deepbid_rt.stream_lane import StreamLane
+from tests.fakes import FIXED, SpyEngine
+
+SIZE = (40, 44)
+
+
+def stream_card(grid=8, normalization=FIXED):
+    return ModelCard(name="small", kind="stream", memories=(0.4, 0.1), grid=grid, normalization=normalization)
+
+
+def average(inputs):
+    """A network of sorts: the mean of the view and the memories."""
+    return inputs[[0, 3, 4]].mean(axis=0, keepdims=True)
+
+
+def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average):
+    engine = SpyEngine(card or stream_card(), answer)
+    engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
+    return StreamLane(engine, channels, views, size), engine
+
+
+def frames_of(count, size=SIZE, channels=1, views=2, seed=0):
+    rng = np.random.default_rng(seed)
+    scene = 5 * rng.standard_normal(size)
+    return (scene + rng.standard_normal((count, channels, views, *size))).astype(np.float32)
+
+
+def answers_of(lane, frames):
+    return [answer for tick, frame in enumerate(frames) for answer in lane.push(tick, frame)] + lane.flush()
+
+
+def test_every_frame_is_answered_at_once():
+    lane, engine = make_lane(channels=2)
+    for tick, frame in enumerate(frames_of(10, channels=2)):
+        [(answered, image)] = lane.push(tick, frame)
+        assert answered == tick
+        assert image.shape == (2, 2, *SIZE)
+    assert lane.flush() == []
+    assert len(engine.windows) == 10 * 2 * 2
+
+
+def test_an_answer_depends_on_the_past_and_never_on_the_future():
+    """Step test: whatever comes after frame 12, the answers up to it are the same bits."""
+    frames, other = frames_of(30), frames_of(30)
+    other[13:] *= -3
+    ours, theirs = (answers_of(make_lane()[0], movie) for movie in (frames, other))
+    for tick in range(13):
+        assert np.array_equal(ours[tick][1], theirs[tick][1])
+    assert not np.array_equal(ours[13][1], theirs[13][1])
+
+
+def test_the_other_view_of_a_frame_never_reaches_a_view():
+    """But for where the frame lies: on frames too small to move, nothing of it does."""
+    size = (16, 24)
+    frames = frames_of(12, size)
+    other = frames.copy()
+    other[11, :, 1] += 9
+    engines = []
+    for movie in (frames, other):
+        lane, engine = make_lane(size=size)
+        answers_of(lane, movie)
+        engines.append(engine)
+    ours, theirs = (engine.windows[-2:] for engine in engines)
+    assert np.array_equal(ours[0], theirs[0])
+    assert not np.array_equal(ours[1], theirs[1])
+
+
+def test_missing_ticks_make_the_memory_older():
+    size = (16, 16)
+    frames = frames_of(6, size)
+    lane, engine = make_lane(size=size)
+    for tick, frame in zip((0, 1, 5), frames, strict=False):
+        lane.push(tick, frame)
+    weight = engine.windows[-1][2]
+    assert np.allclose(weight, (1 - 0.9**2) * 0.9**3, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 9), (33, 41)])
+def test_padding_is_a_mirror_and_is_cropped_away(size):
+    lane, engine = make_lane(size=size, answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(4, size)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame)
+    rows, columns = padded_size(size, 8)
+    mirrored = np.pad(frame[0, 1], [(0, rows - size[0]), (0, columns - size[1])], mode="symmetric")
+    assert np.allclose(engine.windows[-1][0], mirrored)
+
+
+def test_calibration_holds_the_first_frames_and_then_delays_nothing():
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
+    frames = 100 + 20 * frames_of(12)
+    counts = [len(lane.push(tick, frame)) for tick, frame in enumerate(frames)]
+    assert counts == [0, 0, 0, 4] + [1] * 8
+    assert lane.normalizers == (calibrate(frames[:4, 0]),)
+
+
+def test_a_constant_error_of_the_mean_is_taken_away():
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)), answer=lambda x: x[:1] + 0.5)
+    frames = 100 + 20 * frames_of(12)
+    for tick, image in answers_of(lane, frames):
+        assert np.allclose(image, frames[tick], atol=0.01)
+
+
+def test_a_flush_answers_what_waits_for_calibration_and_later_frames_calibrate_anew():
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=8)))
+    frames = frames_of(3)
+    assert [tick for tick, _ in answers_of(lane, frames)] == [0, 1, 2]
+    assert lane.normalizers is None
+
+
+def test_restarting_forgets_the_past_but_not_the_calibration():
+    lane, engine = make_lane(stream_card(normalization=Normalization(frames=4)))
+    for tick, frame in enumerate(frames_of(8)):
+        lane.push(tick, frame)
+    known = lane.normalizers
+    lane.restart()
+    lane.push(20, frames_of(1)[0])
+    assert lane.normalizers == known
+    assert not engine.windows[-1][2].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_an_error(value):
+    lane, _ = make_lane(answer=lambda inputs: np.full_like(inputs[:1], value))
+    with pytest.raises(StageError, match=r"^engine 'small' answered values that are not finite, in the window before"):
+        lane.push(7, frames_of(1)[0])
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+def test_live_equals_offline_bit_for_bit(layout):
+    scan = ScanGeometry(layout)
+    source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1, scan=scan), 40)
+    frames = [Frame(n, source.render(n)[0]) for n in range(40)]
+    movies = []
+    for chunk in (1, 40):
+        denoiser = Denoiser(SpyEngine(stream_card(normalization=Normalization(frames=8)), average), source.info)
+        out = []
+        for first in range(0, 40, chunk):
+            out += [done for frame in frames[first : first + chunk] for done in denoiser.push(frame)]
+        movies.append(np.stack([f.pixels for f in out + denoiser.flush()]))
+    assert np.array_equal(*movies)
+    assert len(movies[0]) == 40
+
+
+def test_short_gaps_are_bridged_by_hold_and_not_by_reset():
+    source = SyntheticSource(SceneSettings(seed=1), ScanSettings(size=(16, 16), seed=1), 30)
+    weights = {}
+    for policy in ("hold", "reset"):
+        engine = SpyEngine(stream_card(), average)
+        denoiser = Denoiser(engine, source.info, gap=policy)
+        for n in (*range(20), 22):
+            denoiser.push(Frame(n, source.render(n)[0]))
+        weights[policy] = engine.windows[-1][2].max()
+    assert weights["hold"] == pytest.approx((1 - 0.9**20) * 0.9**2, abs=1e-5)
+    assert weights["reset"] == 0
+
+
+@pytest.mark.parametrize("kind", ["dark", "saturated"])
+def test_foreign_frames_are_answered_alone_and_quality_is_back_at_once(kind):
+    scene = SceneSettings(seed=3, motion_px=1.0)
+    source = SyntheticSource(scene, ScanSettings(size=(64, 64), seed=3), 60)
+    value = {"dark": 90, "saturated": 4095}[kind]
+    movies, spies = [], []
+    for foreign in (True, False):
+        spies.append(SpyEngine(stream_card(normalization=Normalization(frames=8)), average))
+        denoiser = Denoiser(spies[-1], source.info)
+        out = []
+        for n in range(60):
+            pixels, _ = source.render(n)
+            if foreign and 30 <= n < 34:
+                pixels = np.full_like(pixels, value) + np.random.default_rng(n).integers(0, 2, pixels.shape, np.int16)
+            out += denoiser.push(Frame(n, pixels))
+        movies.append(np.stack([f.pixels for f in out])[:, 0].astype(float))
+    assert not any(window[2].any() for window in spies[0].windows[60:68])
+    difference = np.abs(movies[0] - movies[1]).mean(axis=(1, 2))
+    noise = np.abs(np.diff(movies[1], axis=0)).mean()
+    assert difference[:30].max() == 0
+    assert difference[34:].max() < noise
+    assert difference[50:].max() < 0.3 * noise

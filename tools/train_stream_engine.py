@@ -1,0 +1,74 @@
+"""Train a stream engine from nothing but this project's own simulator.
+
+    python tools/train_stream_engine.py [--engine stream-default]
+
+works as ``train_default_engine.py`` does, on movies drawn alike, by the recipe in the engine's folder. Stopped runs go
+on where they were. The last line on stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from train_default_engine import draw_movie
+
+from deepbid_rt.train.export import card_toml, export
+from deepbid_rt.train.loop import TrainProgress, train
+from deepbid_rt.train.recipe import Recipe, load_recipe
+
+ENGINES = Path(__file__).parents[1] / "engines"
+
+
+def main() -> None:
+    """Parse the command line, train, export, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", default="stream-default", help="folder in engines/ with the recipe")
+    parser.add_argument("--recipe", type=Path, help="instead of the engine's")
+    parser.add_argument("--run", type=Path, help="folder of the run; runs/ENGINE when left out")
+    parser.add_argument("--out", type=Path, help="folder of model.onnx and card.toml; the engine's when left out")
+    parser.add_argument("--movies", type=int, default=32)
+    parser.add_argument("--frames", type=int, default=80, help="frames of each movie")
+    parser.add_argument("--size", type=int, default=192, help="lines and pixels of each movie")
+    parser.add_argument("--steps", type=int, help="instead of the recipe's")
+    parser.add_argument("--width", type=int, help="instead of the recipe's")
+    options = parser.parse_args()
+
+    out = options.out or ENGINES / options.engine
+    recipe = load_recipe(options.recipe or ENGINES / options.engine / "recipe.toml")
+    changes = {key: value for key in ("steps", "width") if (value := getattr(options, key)) is not None}
+    if options.steps is not None:
+        changes["warm_up_steps"] = min(recipe.warm_up_steps, options.steps)
+    run = options.run or Path("runs") / options.engine
+    recipe = Recipe.from_dict(recipe.to_dict() | changes)
+    begun = time.perf_counter()
+    movies, scans = zip(*(draw_movie(n, options.size, options.frames) for n in range(options.movies)), strict=True)
+    print(f"drew {len(movies)} movies in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+
+    begun = time.perf_counter()
+
+    def report(progress: TrainProgress) -> None:
+        if progress.step % 100 == 0 or progress.step == progress.steps:
+            print(f"{time.perf_counter() - begun:7.0f} s  {progress}", file=sys.stderr, flush=True)
+
+    summary = train(movies, scans, recipe, run, progress=report)
+    out.mkdir(parents=True, exist_ok=True)
+    card = export(run, out / "model.onnx", out.name)
+    (out / "card.toml").write_text(card_toml(card), encoding="utf-8")
+    print(
+        json.dumps(
+            {
+                "engine": str(out / "model.onnx"),
+                "steps": summary.step,
+                "held_out": card.training["held_out"],
+                "seconds": round(time.perf_counter() - begun, 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
