@@ -12,7 +12,9 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table
 from deepbid_rt.errors import FileError
-from deepbid_rt.evaluation.evaluate import evaluate
+from deepbid_rt.evaluation.baselines import baselines
+from deepbid_rt.evaluation.box_plot import box_plot
+from deepbid_rt.evaluation.evaluate import evaluate, frame_correlations
 from deepbid_rt.evaluation.more import markdown, more
 from deepbid_rt.evaluation.movie import Movie, lines_averaged
 from deepbid_rt.evaluation.picture import side_by_side
@@ -27,7 +29,7 @@ def run(
     with_more: Annotated[
         bool, typer.Option("--more", help="Also dynamics, sharpness, traces, linearity; with --raw common filters.")
     ] = False,
-    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for a table and y-t views.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for a table, box plot, y-t views.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Measure a movie against its clean truth: correlation, SNR, structural similarity."""
@@ -40,6 +42,7 @@ def run(
             views: dict[str, Movie] = {"truth": clean, "denoised": movie}
             if noisy:
                 views["raw"] = lines_averaged(noisy, clean)
+                views |= baselines(views["raw"], clean)
             _write(report, markdown(result, extra), views)
     rows = [
         (key, number(value, 4), number((result | extra["raw"] | result["raw"] if extra else result["raw"])[key], 4))
@@ -69,3 +72,5 @@ def _write(folder: Path, table: str, movies: dict[str, Movie]) -> None:
         columns = [movie.read(t, t + 1)[0, 0, :, column].astype(np.float64) for t in range(min(512, movie.shape[0]))]
         panels.append((name, np.stack(columns, axis=1)))
     side_by_side(panels, folder / "yt.png", "y-t view of the middle column (time to the right)")
+    groups = {name: frame_correlations(movie, movies["truth"]) for name, movie in movies.items() if name != "truth"}
+    box_plot(groups, folder / "frame_correlation.png", "Correlation of each frame with the truth")
