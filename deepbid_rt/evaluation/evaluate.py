@@ -32,6 +32,13 @@ def agreement(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> dict[
     return _agreement(*paired(movie, truth))[0]
 
 
+def frame_correlations(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> NDArray[np.float64]:
+    """Return the correlation within each frame, (T,), of which ``correlation_frame`` is the mean."""
+    movie, truth = paired(movie, truth)
+    pairs = ((counts(movie, t).ravel(), counts(truth, t).ravel()) for t in range(movie.shape[0]))
+    return np.array([Moments.of(x, y).correlation() for x, y in pairs])
+
+
 def evaluate(
     movie: Movie | NDArray[Any], truth: Movie | NDArray[Any], raw: Movie | NDArray[Any] | None = None
 ) -> dict[str, Any]:

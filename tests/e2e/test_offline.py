@@ -60,6 +60,13 @@ def test_denoise_collinear_halves_the_lines_and_evaluate_sees_the_gain(
     assert set(judged.result["raw"]) == EVALUATE_KEYS
     assert judged.result["correlation_xyt"] > judged.result["raw"]["correlation_xyt"] + 0.2
     assert judged.result["snr_db"] > judged.result["raw"]["snr_db"] + 8
+    report = tmp_path / "report"
+    full = run("evaluate", out, "--truth", truth, "--raw", raw, "--more", "--report", report, "--json")
+    assert full.code == 0, full.stderr
+    assert {key: full.result[key] for key in judged.result} == judged.result
+    assert set(full.result) == set(judged.result) | {"more"}
+    assert len(full.result["more"]["baselines"]) == 3
+    assert {path.name for path in report.iterdir()} == {"scores.md", "yt.png", "frame_correlation.png"}
     alone = run("evaluate", out, "--truth", truth, "--json")
     assert set(alone.result) == EVALUATE_KEYS
 

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from deepbid_rt.evaluation import baselines as module
+from deepbid_rt.evaluation.baselines import baselines, exponential_average, gaussian, rolling_mean, tune_gaussian
+from deepbid_rt.evaluation.dynamics import dynamics
+from deepbid_rt.evaluation.evaluate import agreement
+from deepbid_rt.evaluation.movie import Movie
+
+RAW = np.random.default_rng(6).poisson(20, (75, 2, 9, 7)).astype(np.uint8)
+
+
+def whole(movie: Movie) -> np.ndarray:
+    return movie.read(0, movie.shape[0])
+
+
+def test_rolling_mean_is_of_the_past() -> None:
+    done = whole(rolling_mean(RAW, 8))
+    np.testing.assert_allclose(done[40], RAW[33:41].mean(0))
+    np.testing.assert_allclose(done[2], (6 * RAW[0].astype(float) + RAW[1] + RAW[2]) / 8)
+    np.testing.assert_allclose(whole(rolling_mean(RAW, 1)), RAW)
+
+
+def test_exponential_average_is_the_recursion() -> None:
+    level = RAW[0].astype(float)
+    keep = np.exp(-1 / 4)
+    for frame in RAW[1:]:
+        level = keep * level + (1 - keep) * frame
+    np.testing.assert_allclose(whole(exponential_average(RAW, 4.0))[-1], level, rtol=1e-3)
+
+
+def test_gaussian_is_scipys_over_the_whole_movie() -> None:
+    np.testing.assert_allclose(
+        whole(gaussian(RAW, 1.2, 2.0)), gaussian_filter(RAW.astype(float), (2.0, 0, 1.2, 1.2), mode="nearest")
+    )
+
+
+@pytest.mark.parametrize("block", [1, 7, 200])
+def test_blocks_do_not_show(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [whole(m) for m in (rolling_mean(RAW, 8), exponential_average(RAW, 3), gaussian(RAW, 0, 2))]
+    monkeypatch.setattr(module, "_BLOCK", block)
+    for movie, all_at_once in zip(
+        (rolling_mean(RAW, 8), exponential_average(RAW, 3), gaussian(RAW, 0, 2)), expected, strict=True
+    ):
+        np.testing.assert_allclose(movie.read(30, 71), all_at_once[30:71])
+        np.testing.assert_allclose(movie.read(3, 4), all_at_once[3:4])
+
+
+def test_the_best_filter_is_as_wide_as_the_signal_allows() -> None:
+    rng = np.random.default_rng(7)
+    truth = 100 * gaussian_filter(rng.normal(0, 1, (60, 1, 32, 32)), (0.7, 0, 2, 2), mode="wrap")
+    raw = truth + rng.normal(0, 10, truth.shape)
+    tuned = tune_gaussian(raw, truth)
+    assert 1.0 <= tuned.sigma_xy <= 2.5
+    assert tuned.sigma_t <= 1.0
+    filtered = whole(gaussian(raw, tuned.sigma_xy, tuned.sigma_t))
+    assert tuned.correlation == pytest.approx(agreement(filtered, truth)["correlation_xyt"], abs=1e-3)
+    clean = tune_gaussian(truth, truth)
+    assert (clean.sigma_xy, clean.sigma_t) == (0, 0)
+    assert clean.correlation == pytest.approx(1)
+
+
+def test_averaging_in_time_loses_by_dynamics_what_it_gains_by_the_papers_snr() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.uniform(1, 3, (24, 24)) + 3 * (rng.random((60, 24, 24)) < 0.02))[:, None]
+    raw = rng.poisson(truth).astype(np.float64)
+    table = baselines(raw, truth)
+    assert len(table) == 3
+    mean = table["rolling mean 8"]
+    assert agreement(mean, truth)["snr_db"] > agreement(raw, truth)["snr_db"] + 3
+    assert dynamics(mean, truth)["correlation_dynamic"] < dynamics(raw, truth)["correlation_dynamic"]

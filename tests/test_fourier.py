@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from deepbid_rt.errors import StreamError
+from deepbid_rt.evaluation.fourier import rings, sharpness, split_half_cutoff
+
+
+@pytest.fixture(scope="module")
+def truth() -> np.ndarray:
+    return np.random.default_rng(2).normal(500, 100, (6, 1, 64, 48))
+
+
+def blurred(movie: np.ndarray, sigma: float) -> np.ndarray:
+    return gaussian_filter(movie, (0, 0, sigma, sigma), mode="wrap")
+
+
+def test_curves_are_the_formulas(truth: np.ndarray) -> None:
+    other = truth + np.random.default_rng(3).normal(0, 80, truth.shape)
+    curves = rings(other, truth)
+    window = np.outer(np.hanning(66)[1:-1], np.hanning(50)[1:-1])
+    fx, fy = (np.fft.fft2((m - m.mean((2, 3), keepdims=True))[:, 0] * window) for m in (other, truth))
+    radius = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(48)[None]) * 48
+    for i in (0, 7, 20):
+        ring = np.abs(radius - (i + 1)) < 0.5
+        a, b = fx[:, ring], fy[:, ring]
+        expected = (a * b.conj()).sum().real / np.sqrt((abs(a) ** 2).sum() * (abs(b) ** 2).sum())
+        assert curves.correlation[i] == pytest.approx(expected, abs=0.02)  # half the plane counts its border once
+    np.testing.assert_allclose(curves.frequency, np.arange(1, 25) / 48)
+
+
+def test_a_movie_is_as_sharp_as_itself(truth: np.ndarray) -> None:
+    assert sharpness(truth, truth) == {"sharpness": 0.5, "frc_cutoff": 0.5, "transfer_cutoff": 0.5}
+    assert sharpness(-truth, truth)["sharpness"] == 0.0
+    assert sharpness(np.zeros(truth.shape), truth)["sharpness"] == 0.0
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.5, 2.5])
+def test_a_blur_is_measured_though_the_ring_correlation_cannot_see_it(truth: np.ndarray, sigma: float) -> None:
+    scores = sharpness(blurred(truth, sigma), truth)
+    half = np.sqrt(np.log(2) / 2) / (np.pi * sigma)  # exp(-2 (pi sigma f)^2) = 1/2
+    assert scores["transfer_cutoff"] == pytest.approx(half, abs=0.02)
+    assert scores["sharpness"] == scores["transfer_cutoff"]
+    assert scores["frc_cutoff"] > 1.5 * half
+
+
+def test_noise_ends_the_ring_correlation_where_theory_says() -> None:
+    """Ring correlation with the truth is 1 / sqrt(1 + noise power / signal power)."""
+    rng = np.random.default_rng(4)
+    signal = blurred(rng.normal(0, 1, (40, 1, 64, 64)), 2.0)
+    noise = 0.1
+    frequency = np.arange(1, 33) / 64
+    power = np.exp(-4 * (np.pi * 2.0 * frequency) ** 2)
+    expected = frequency[1 / np.sqrt(1 + noise**2 / power) < 1 / 7][0]
+    scores = sharpness(signal + rng.normal(0, noise, signal.shape), signal)
+    assert scores["frc_cutoff"] == pytest.approx(expected, abs=0.03)
+    assert scores["transfer_cutoff"] > scores["frc_cutoff"]
+
+
+def test_split_half_needs_no_truth() -> None:
+    rng = np.random.default_rng(5)
+    still = blurred(rng.normal(0, 1, (1, 1, 64, 64)), 2.0)
+    few, many = (still + rng.normal(0, 0.3, (n, 1, 64, 64)) for n in (4, 400))
+    assert 0 < split_half_cutoff(few) < split_half_cutoff(many) < 0.5
+    assert split_half_cutoff(rng.normal(0, 1, (4, 1, 64, 64))) < 0.1
+
+
+def test_refuses_frames_that_are_too_small() -> None:
+    with pytest.raises(StreamError) as info:
+        rings(np.zeros((2, 1, 7, 20)), np.zeros((2, 1, 7, 20)))
+    assert str(info.value) == (
+        "frames of 7 x 20 pixels; expected at least 8 x 8 for a ring correlation; evaluate larger frames."
+    )
+    with pytest.raises(StreamError, match="a movie of 1 frame"):
+        split_half_cutoff(np.zeros((1, 1, 16, 16)))
