@@ -111,9 +111,9 @@ def test_every_size_of_the_grid_runs_as_in_torch(
 
 
 def corrupt(path: Path) -> None:
-    """Change the bias of the last layer by a fiftieth."""
+    """Change the weights of the last layer by a fiftieth."""
     model = onnx.load(path)
-    (head,) = [i for i in model.graph.initializer if i.name == "head.bias"]
+    (head,) = [i for i in model.graph.initializer if i.name == "head.weight"]
     values = onnx.numpy_helper.to_array(head) * np.float32(1.02)
     head.CopyFrom(onnx.numpy_helper.from_array(values, head.name))
     onnx.save(model, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -15,7 +15,6 @@ from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.baselines import baselines
 from deepbid_rt.evaluation.box_plot import box_plot
 from deepbid_rt.evaluation.evaluate import evaluate, frame_correlations
-from deepbid_rt.evaluation.more import markdown, more
 from deepbid_rt.evaluation.movie import Movie, lines_averaged
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.recording.tiff_movie import TiffMovie
@@ -37,7 +36,11 @@ def run(
         movie, clean = (stack.enter_context(closing(TiffMovie(p, channels))) for p in (path, truth))
         noisy = stack.enter_context(closing(TiffMovie(raw, channels))) if raw else None
         result = evaluate(movie, clean, noisy)
-        extra = more(movie, clean, noisy) if with_more or report else {}
+        extra: dict[str, Any] = {}
+        if with_more or report:
+            from deepbid_rt.evaluation.more import markdown, more  # scipy.signal takes half a second to import
+
+            extra = more(movie, clean, noisy)
         if report:
             views: dict[str, Movie] = {"truth": clean, "denoised": movie}
             if noisy:

@@ -90,7 +90,8 @@ def test_shifting_a_window_along_the_grid_shifts_its_answer(any_engine):
     lower = any_engine.infer(np.ascontiguousarray(tall[:, grid:])).copy()
     inner = slice(border, rows - border)
     difference = np.abs(np.roll(upper, -grid, axis=1)[:, inner] - lower[:, inner]).max()
-    assert difference <= 0.01 * upper[:, inner].std()
+    tolerance = 0.05 if "bf16" in any_engine.description else 0.01  # 8 bits of mantissa, summed in another order
+    assert difference <= tolerance * upper[:, inner].std()
 
 
 def test_every_frame_comes_out_once_in_order_after_the_stated_delay(any_engine):
