@@ -18,6 +18,10 @@ Waiting = list[tuple[int, NDArray[Any]]]
 """Ticks and their views (C, V, Y, X) in raw counts."""
 
 
+SMALLEST_BIAS = 0.03
+"""Network units. First answers know little of the past, and may be off by as much on a rig the network does know."""
+
+
 class Calibration:
     """Offset and scale of each channel, and the constant error of the engine's mean.
 
@@ -31,8 +35,8 @@ class Calibration:
     Notes
     -----
     A network answers with a mean that may be off by a fraction of the noise on a rig it was not trained on. The first
-    answers show this for each channel, and every answer of the series is corrected by that one number; an average
-    needs no correction.
+    answers show this for each channel, and every answer of the series is corrected by that one number, unless it is
+    below `SMALLEST_BIAS`; an average needs no correction.
     """
 
     def __init__(self, card: ModelCard, channels: int) -> None:
@@ -113,7 +117,7 @@ class Calibration:
                 todo="run it with --precision f32, or train it anew",
             )
         if self._bias is None:
-            self._bias = excess
+            self._bias = np.where(np.abs(excess) < SMALLEST_BIAS, 0.0, excess)
         for c, normalizer in enumerate(self._normalizers):
             answers[:, c] = normalizer.restore(answers[:, c], np.float32)
             answers[:, c] -= np.float32(self._bias[c] * normalizer.scale)

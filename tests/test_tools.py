@@ -24,7 +24,7 @@ TINY = {
         *("--movies", "5", "--frames", "20", "--size", "48"),
     ),
     "make_golden.py": ("--out", "{tmp}"),
-    "train_default_engine.py": (
+    "train_window_engine.py": (
         *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
         *("--movies", "2", "--frames", "40", "--size", "48"),
     ),

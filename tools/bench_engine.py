@@ -1,6 +1,6 @@
 """Time engines as live use runs them: the whole denoiser, both views of collinear frames, one frame at a time.
 
-    python tools/bench_engine.py [--engines calcium-window,echo] [--size 512] [--frames 80]
+    python tools/bench_engine.py [--engines stream-default,average,calcium-window] [--size 512] [--frames 80]
 
 Times are per frame, averaged over each hop of the engine (a windowed engine computes once per hop). The last line on
 stdout is one JSON object.
@@ -19,7 +19,7 @@ import psutil
 
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
-from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine
+from deepbid_rt.runtimes import load_engine
 
 
 def measure(name: str, size: int, frames: int, precision: Any) -> dict[str, Any]:
@@ -53,7 +53,9 @@ def measure(name: str, size: int, frames: int, precision: Any) -> dict[str, Any]
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", default=f"{DEFAULT_ENGINE},echo", help="names or files, separated by commas")
+    parser.add_argument(
+        "--engines", default="stream-default,average,calcium-window", help="names or files, separated by commas"
+    )
     parser.add_argument("--size", type=int, default=512, help="lines and pixels after merging")
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--precision", choices=("auto", "bf16", "f32"), default="auto")

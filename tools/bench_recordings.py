@@ -23,6 +23,7 @@ import numpy as np
 from deepbid_rt.evaluation.evaluate import noise_summary
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.runtimes import DEFAULT_ENGINE
 
 CLI = (sys.executable, "-m", "deepbid_rt")
 
@@ -94,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("movies", type=Path, nargs="+", metavar="MOVIE.tif")
     parser.add_argument("--rate", type=float, default=30.0, help="frames per second")
-    parser.add_argument("--engine", default="calcium-window")
+    parser.add_argument("--engine", default=DEFAULT_ENGINE)
     parser.add_argument("--scan", default="ordinary", choices=("ordinary", "collinear"))
     parser.add_argument("--out", type=Path, default=Path("recordings"), help="folder for the pictures")
     options = parser.parse_args()

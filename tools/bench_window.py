@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.normalize import calibrate
 from deepbid_rt.ports import Engine
-from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine
+from deepbid_rt.runtimes import load_engine
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
@@ -92,7 +92,7 @@ def shifts(engine: Engine, noisy: Stack) -> dict[str, float]:
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default=DEFAULT_ENGINE)
+    parser.add_argument("--engine", default="calcium-window")
     parser.add_argument("--size", type=int, default=96, help="lines and pixels, a multiple of the engine's grid")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

@@ -2,7 +2,7 @@
 
     python tools/train_stream_engine.py [--engine stream-default]
 
-works as ``train_default_engine.py`` does, on movies drawn alike, by the recipe in the engine's folder. Stopped runs go
+works as ``train_window_engine.py`` does, on movies drawn alike, by the recipe in the engine's folder. Stopped runs go
 on where they were. The last line on stdout is one JSON object.
 """
 
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from train_default_engine import draw_movie
+from train_window_engine import draw_movie
 
 from deepbid_rt.train.export import card_toml, export
 from deepbid_rt.train.loop import TrainProgress, train

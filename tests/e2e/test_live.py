@@ -14,6 +14,7 @@ import zmq
 
 from deepbid_rt.frame import Frame, StreamInfo
 from deepbid_rt.recording.sidecar import read_sidecar
+from deepbid_rt.runtimes import DEFAULT_ENGINE
 from deepbid_rt.simulator.stamp import read_stamp
 from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
@@ -89,15 +90,17 @@ def test_a_restart_of_the_source_makes_a_second_recording(tmp_path: Path) -> Non
     assert lengths == [10, 25, 25]
 
 
-def test_live_equals_offline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["stream-default", "calcium-window", "average"])
+def test_live_equals_offline(tmp_path: Path, engine: str) -> None:
     raw, folder, offline = tmp_path / "raw.tif", tmp_path / "session", tmp_path / "offline.tif"
     made, _ = serve(("simulate", "--frames", "45", "--size", "32", "--raw", raw), "--engine", "echo", "--frames", "45")
     assert made.code == 0, made.stderr
-    _, served = serve(("replay", raw, "--scan", "collinear"), "--record", folder, "--idle-timeout", "3")
+    with_engine = () if engine == DEFAULT_ENGINE else ("--engine", engine)
+    _, served = serve(("replay", raw, "--scan", "collinear"), "--record", folder, "--idle-timeout", "3", *with_engine)
     assert served.result["frames_out"] == 45, served.stderr
-    denoised = run("denoise", raw, offline, "--scan", "collinear", "--json")
+    denoised = run("denoise", raw, offline, "--scan", "collinear", "--json", *with_engine)
     assert denoised.code == 0, denoised.stderr
-    assert denoised.result["engine"] == served.result["engine"] == "calcium-window"
+    assert denoised.result["engine"] == served.result["engine"] == engine
     live = recording(folder, "denoised")
     assert live.dtype == np.int16
     np.testing.assert_array_equal(live, tifffile.imread(offline))

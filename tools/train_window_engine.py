@@ -1,6 +1,6 @@
-"""Train the shipped default engine from nothing but this project's own simulator.
+"""Train the shipped window engine from nothing but this project's own simulator.
 
-    python tools/train_default_engine.py
+    python tools/train_window_engine.py
 
 draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the engine's
 ``recipe.toml``, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
