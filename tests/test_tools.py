@@ -17,6 +17,7 @@ TINY = {
     "bench_engine.py": ("--size", "16", "--frames", "16"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
+    "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "train_stream_engine.py": (
