@@ -1,10 +1,11 @@
-"""Train the shipped window engine from nothing but this project's own simulator.
+"""Train a shipped engine from nothing but this project's own simulator.
 
-    python tools/train_window_engine.py
+    OMP_NUM_THREADS=1 python tools/train_engine.py --engine stream-default
+    python tools/train_engine.py --engine calcium-window --frames 120
 
-draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the engine's
-``recipe.toml``, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
-line on stdout is one JSON object.
+draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the recipe in the engine's
+folder, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last line on
+stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from deepbid_rt.train.loop import TrainProgress, train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe, load_recipe
 
-ENGINE = Path(__file__).parents[1] / "engines" / "calcium-window"
+ENGINES = Path(__file__).parents[1] / "engines"
 FIRST_SEED = 10_000
 """Scenes of training start here; demo, tests and benchmarks use smaller seeds, which the engine never saw."""
 
@@ -58,20 +59,23 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
 def main() -> None:
     """Parse the command line, train, export, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", type=Path, default=ENGINE / "recipe.toml")
-    parser.add_argument("--run", type=Path, default=Path("runs") / "calcium-window", help="folder of the run")
-    parser.add_argument("--out", type=Path, default=ENGINE, help="folder of model.onnx and card.toml")
+    parser.add_argument("--engine", default="stream-default", help="folder in engines/ with the recipe")
+    parser.add_argument("--recipe", type=Path, help="instead of the engine's")
+    parser.add_argument("--run", type=Path, help="folder of the run; runs/ENGINE when left out")
+    parser.add_argument("--out", type=Path, help="folder of model.onnx and card.toml; the engine's when left out")
     parser.add_argument("--movies", type=int, default=32)
-    parser.add_argument("--frames", type=int, default=120, help="frames of each movie")
+    parser.add_argument("--frames", type=int, default=80, help="frames of each movie")
     parser.add_argument("--size", type=int, default=192, help="lines and pixels of each movie")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--width", type=int, help="instead of the recipe's")
     options = parser.parse_args()
 
-    recipe = load_recipe(options.recipe)
+    out = options.out or ENGINES / options.engine
+    recipe = load_recipe(options.recipe or ENGINES / options.engine / "recipe.toml")
     changes = {key: value for key in ("steps", "width") if (value := getattr(options, key)) is not None}
     if options.steps is not None:
         changes["warm_up_steps"] = min(recipe.warm_up_steps, options.steps)
+    run = options.run or Path("runs") / options.engine
     recipe = Recipe.from_dict(recipe.to_dict() | changes)
     begun = time.perf_counter()
     movies, scans = zip(*(draw_movie(n, options.size, options.frames) for n in range(options.movies)), strict=True)
@@ -83,14 +87,14 @@ def main() -> None:
         if progress.step % 100 == 0 or progress.step == progress.steps:
             print(f"{time.perf_counter() - begun:7.0f} s  {progress}", file=sys.stderr, flush=True)
 
-    summary = train(movies, scans, recipe, options.run, progress=report)
-    options.out.mkdir(parents=True, exist_ok=True)
-    card = export(options.run, options.out / "model.onnx", options.out.name)
-    (options.out / "card.toml").write_text(card_toml(card), encoding="utf-8")
+    summary = train(movies, scans, recipe, run, progress=report)
+    out.mkdir(parents=True, exist_ok=True)
+    card = export(run, out / "model.onnx", out.name)
+    (out / "card.toml").write_text(card_toml(card), encoding="utf-8")
     print(
         json.dumps(
             {
-                "engine": str(options.out / "model.onnx"),
+                "engine": str(out / "model.onnx"),
                 "steps": summary.step,
                 "held_out": card.training["held_out"],
                 "seconds": round(time.perf_counter() - begun, 1),
