@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python tools/train_engine.py --engine stream-default
     python tools/train_engine.py --engine calcium-window --frames 120
 
-draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the recipe in the engine's
-folder, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last line on
-stdout is one JSON object.
+draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the recipe in the
+engine's folder, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
+line on stdout is one JSON object.
 """
 
 from __future__ import annotations
