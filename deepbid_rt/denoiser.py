@@ -19,7 +19,7 @@ from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import STREAMING
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
-from deepbid_rt.lane import Lane
+from deepbid_rt.window_lane import WindowLane
 from deepbid_rt.normalize import Normalizer, to_dtype
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan import (
@@ -60,7 +60,7 @@ class Denoiser:
         When the engine cannot take frames of this size.
     """
 
-    _lanes: Sequence[Lane | StreamLane]
+    _lanes: Sequence[WindowLane | StreamLane]
     _expected: int | None
     _order: deque[Frame]
     _ready: dict[int, NDArray[Any]]
@@ -163,7 +163,7 @@ class Denoiser:
 
     def _begin(self) -> None:
         channels, views = self._info.shape[0], 2 if self._collinear else 1
-        lane = StreamLane if self._engine.card.kind in STREAMING else Lane
+        lane = StreamLane if self._engine.card.kind in STREAMING else WindowLane
         self._lanes = [lane(self._engine, channels, views, self._size) for _ in range(self._info.planes)]
         self._expected = None
         self._order = deque()

@@ -21,7 +21,7 @@ Answer = tuple[int, NDArray[np.float32]]
 """A tick and its denoised views (C, V, Y, X) in counts."""
 
 
-class Lane:
+class WindowLane:
     """Feeds one plane to a window engine and takes the answers out.
 
     An inference happens after every tick ``e`` with ``e + 1`` a multiple of the hop, on the window that ends at
