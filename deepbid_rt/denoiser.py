@@ -19,7 +19,6 @@ from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import STREAMING
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
-from deepbid_rt.window_lane import WindowLane
 from deepbid_rt.normalize import Normalizer, to_dtype
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan import (
@@ -32,6 +31,7 @@ from deepbid_rt.scan import (
     to_image_order,
 )
 from deepbid_rt.stream_lane import StreamLane
+from deepbid_rt.window_lane import WindowLane
 
 GapPolicy = Literal["reset", "hold"]
 """``reset``: answer what is inside and start anew after a gap. ``hold``: bridge gaps shorter than what is

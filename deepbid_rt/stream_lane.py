@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.calibration import Calibration, Waiting, pad
-from deepbid_rt.window_lane import Answer
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.past import Past, inputs_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.stabilizer import Motion
+from deepbid_rt.window_lane import Answer
 
 
 class StreamLane:

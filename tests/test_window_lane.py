@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import Normalization
 from deepbid_rt.errors import StageError
-from deepbid_rt.window_lane import WindowLane
 from deepbid_rt.normalize import Normalizer, calibrate
+from deepbid_rt.window_lane import WindowLane
 from tests.fakes import WINDOW_CARD, SpyEngine, echo_card, mixing_answer
 from tests.lane_model import LaneModel
 
