@@ -5,12 +5,15 @@ Knows nothing of how shifts are found, of scans or of engines.
 
 from __future__ import annotations
 
-import math
+import itertools
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
+Shifts = NDArray[np.float64]
+"""(2, Y): how far below (dy) and right (dx) of its place in the memory the content of each line lies, pixels."""
 
 MARGIN = 16
 """Lines and pixels around the field of view that are remembered while motion hides them."""
@@ -38,6 +41,7 @@ class Memory:
 
     def __init__(self, gains: tuple[float, ...], size: tuple[int, int]) -> None:
         self._gains = gains
+        self._steps = np.array(gains, np.float32)[:, None, None]
         self._size = size
         rows, columns = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
         self._means = np.zeros((len(gains), rows, columns), np.float32)
@@ -67,93 +71,124 @@ class Memory:
             moved[:, *to] = state[:, *of]
             state[:] = moved
 
-    def update(self, image: Image, dy: float, dx: float) -> None:
-        """Let a frame (Y, X) enter that lies at (dy, dx): its pixel (y, x) shows the place (y - dy, x - dx)."""
-        to, of = zip(
-            *(_overlap(MARGIN - _nearest(d), n, n + 2 * MARGIN) for d, n in zip((dy, dx), self._size, strict=True)),
-            strict=True,
-        )
-        frame = image[of]
-        for mean, weight, gain in zip(self._means, self._weights, self._gains, strict=True):
-            w, m = weight[to], mean[to]
-            step: Image | np.float32
-            if w.size and w.min() > 1 - 1e-5:
-                step = np.float32(gain)
-            else:
-                w *= np.float32(1 - gain)
-                w += np.float32(gain)
-                step = np.float32(gain) / w
-            m += step * (frame - m)
-
-    def recall(self, dy: float, dx: float) -> Image:
-        """Return what is remembered of the places that a frame at (dy, dx) shows.
+    def update(self, image: Image, shifts: Shifts) -> None:
+        """Let a frame enter.
 
         Parameters
         ----------
-        dy, dx : float
-            Where the frame lies.
+        image : ndarray
+            (Y, X) float32.
+        shifts : ndarray
+            (2, Y) px: where each line lies. Pixel (y, x) shows the place (y - dy, x - dx).
+        """
+        for lines, dy, dx in _runs(np.floor(shifts + 0.5).astype(np.intp)):
+            to_y, of_y = _overlap(MARGIN + lines.start - dy, lines.stop - lines.start, self._means.shape[1])
+            to_x, of_x = _overlap(MARGIN - dx, self._size[1], self._means.shape[2])
+            self._enter(image[lines][of_y, of_x], (to_y, to_x))
+
+    def recall(self, shifts: Shifts, begin: int = 0) -> Image:
+        """Return what is remembered of the places that a frame shows.
+
+        Parameters
+        ----------
+        shifts : ndarray
+            (2, Y) px: where each line of the frame lies.
+        begin : int
+            Number of the first average that is wanted.
 
         Returns
         -------
         ndarray
-            (M + 1, Y, X) float32: the averages in the order of their gains, then the weight of the last one: near 1
-            where it is old, exactly 0 where nothing is known, as are the averages there.
+            (M - begin + 1, Y, X) float32: the averages in the order of their gains, then the weight of the last one:
+            near 1 where it is old, exactly 0 where nothing is known, as are the averages there.
         """
-        (top, down), (left, right) = (_split(MARGIN - d) for d in (dy, dx))
-        rows, columns = self._size
-        recalled = np.zeros((len(self._means) + 1, rows, columns), np.float32)
+        recalled = np.zeros((len(self._means) - begin + 1, *self._size), np.float32)
+        place = MARGIN - shifts
+        whole = np.floor(place)
+        part = (place - whole).astype(np.float32)
+        for lines, top, left in _runs(whole.astype(np.intp)):
+            self._read(recalled[:, lines], lines.start + top, left, part[:, lines, None])
+        return recalled
+
+    def _enter(self, frame: Image, to: tuple[slice, slice]) -> None:
+        """Average pixels into a part of the state."""
+        means, weights = self._means[:, *to], self._weights[:, *to]
+        step: Image = self._steps
+        if weights.size and weights.min() < 1 - 1e-5:
+            weights *= 1 - self._steps
+            weights += self._steps
+            step = self._steps / weights
+        change = frame - means
+        change *= step
+        means += change
+
+    def _read(self, recalled: Image, top: int, left: int, part: Image) -> None:
+        """Interpolate lines (M - begin + 1, lines, X) that begin at (top, left) in the state plus `part` of each."""
+        rows, columns = recalled.shape[1:]
         high, wide = self._means.shape[1:]
         # Only where all four neighbours of the interpolation stand in the state, and were seen.
         first, last = max(1 - top, 0), min(high - 2 - top, rows)
         begin, end = max(1 - left, 0), min(wide - 2 - left, columns)
         if first >= last or begin >= end:
-            return recalled
+            return
         area = np.s_[top + first - 1 : top + last + 2, left + begin - 1 : left + end + 2]
         height, width = last - first, end - begin
+        to = recalled[:, first:last, begin:end]
+        down, right = (_cubic(p) for p in part[:, first:last])
+        means = self._means[1 - len(to) :, *area]
+        blend = _blend([means[:, k : k + height] for k in range(4)], down)
+        to[:-1] = _blend([blend[..., k : k + width] for k in range(4)], right)
         weight = self._weights[-1][area]
-        nearest = weight[1 + (down >= 0.5) :, 1 + (right >= 0.5) :][:height, :width]
-        for mean, image in zip(self._means, recalled[:-1], strict=True):
-            blend = _blend([mean[area][k : k + height] for k in range(4)], down)
-            image[first:last, begin:end] = _blend([blend[:, k : k + width] for k in range(4)], right)
-        recalled[-1, first:last, begin:end] = nearest
+        to[-1] = weight[1 : 1 + height, 1 : 1 + width]
         if weight.min() == 0:
             seen = weight > 0
             tall = _all_of([seen[k : k + height] for k in range(4)], down)
-            known = _all_of([tall[:, k : k + width] for k in range(4)], right)
-            recalled[:, first:last, begin:end] *= known
-        return recalled
+            to *= _all_of([tall[:, k : k + width] for k in range(4)], right)
 
 
-def _blend(neighbours: list[Image], part: float) -> Image:
-    """Interpolate between the middle two of four neighbours, (..., 4) samples one apart (Catmull-Rom)."""
-    if part == 0:
-        return neighbours[1]
-    weights = (
-        -0.5 * part + part**2 - 0.5 * part**3,
-        1 - 2.5 * part**2 + 1.5 * part**3,
-        0.5 * part + 2 * part**2 - 1.5 * part**3,
-        -0.5 * part**2 + 0.5 * part**3,
+def _runs(whole: NDArray[np.intp]) -> Iterator[tuple[slice, int, int]]:
+    """Cut lines into runs that lie at the same whole pixel (2, lines); yield lines, and where they lie."""
+    ends = np.flatnonzero(np.diff(whole, axis=1).any(axis=0)) + 1
+    for start, stop in itertools.pairwise([0, *ends.tolist(), whole.shape[1]]):
+        yield slice(start, stop), int(whole[0, start]), int(whole[1, start])
+
+
+def _cubic(part: Image) -> Image | None:
+    """Return the weights (4, lines, 1) of four neighbours at `part` between the middle two (Catmull-Rom); None at 0."""
+    if not part.any():
+        return None
+    square = part * part
+    cube = square * part
+    half = np.float32(0.5)
+    return np.stack(
+        [
+            square - half * (part + cube),
+            1 - np.float32(2.5) * square + np.float32(1.5) * cube,
+            half * part + 2 * square - np.float32(1.5) * cube,
+            half * (cube - square),
+        ]
     )
-    blend = neighbours[0] * np.float32(weights[0])
+
+
+def _blend(neighbours: list[Image], weights: Image | None) -> Image:
+    """Interpolate between the middle two of four neighbours, samples one apart."""
+    if weights is None:
+        return neighbours[1]
+    blend = neighbours[0] * weights[0]
+    part = np.empty_like(blend)
     for neighbour, weight in zip(neighbours[1:], weights[1:], strict=True):
-        blend += neighbour * np.float32(weight)
+        blend += np.multiply(neighbour, weight, out=part)
     return blend
 
 
-def _all_of(neighbours: list[NDArray[np.bool_]], part: float) -> NDArray[np.bool_]:
+def _all_of(neighbours: list[NDArray[np.bool_]], weights: Image | None) -> NDArray[np.bool_]:
     """Say where all that `_blend` reads is known."""
-    if part == 0:
+    if weights is None:
         return neighbours[1]
-    return neighbours[0] & neighbours[1] & neighbours[2] & neighbours[3]
-
-
-def _nearest(shift: float) -> int:
-    return math.floor(shift + 0.5)
-
-
-def _split(place: float) -> tuple[int, float]:
-    whole = math.floor(place)
-    return whole, place - whole
+    known = neighbours[1]
+    for neighbour, weight in zip(neighbours, weights, strict=True):
+        known = known & (neighbour | (weight == 0))
+    return known
 
 
 def _overlap(start: int, length: int, room: int) -> tuple[slice, slice]:

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.memory import MARGIN, Memory
+from deepbid_rt.line_shifts import LineShifts
+from deepbid_rt.memory import MARGIN, Memory, Shifts
 from deepbid_rt.stabilizer import Motion, Stabilizer
 
 Image = NDArray[np.float32]
@@ -35,12 +36,14 @@ class Past:
 
     def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int]) -> None:
         self._stabilizer = Stabilizer(size)
+        self._line_shifts = LineShifts(size)
         self._memories = [Memory(gains, size) for _ in range(channels)]
         self._drift = np.zeros(2)
 
     def reset(self) -> None:
         """Forget everything."""
         self._stabilizer.restart()
+        self._line_shifts.restart()
         self._drift[:] = 0
         for memory in self._memories:
             memory.reset()
@@ -74,11 +77,23 @@ class Past:
             self._drift[:] = 0
             for memory in self._memories:
                 memory.reset()
-        remembered = np.stack([memory.recall(motion.dy, motion.dx) for memory in self._memories])
+        shifts = self._lines(frame, motion)
+        remembered = np.stack([memory.recall(shifts) for memory in self._memories])
         for memory, image in zip(self._memories, frame, strict=True):
-            memory.update(image, motion.dy, motion.dx)
+            memory.update(image, shifts)
         self._follow(motion)
         return motion, remembered
+
+    def _lines(self, frame: Image, motion: Motion) -> Shifts:
+        """Return where each line of the frame lies."""
+        rigid = np.array([[motion.dy], [motion.dx]])
+        shifts = np.repeat(rigid, frame.shape[1], axis=1)
+        if motion.verdict != "tracked" or self._line_shifts.rigid:
+            return shifts
+        whole = np.rint(shifts)  # a recall that need not be interpolated
+        slowest = np.stack([memory.recall(whole, memory.depth - 1) for memory in self._memories])
+        remembered = np.where(slowest[:, 1] > 0, slowest[:, 0], frame)
+        return whole + self._line_shifts.estimate(frame.mean(axis=0), remembered.mean(axis=0), rigid - np.rint(rigid))
 
     @property
     def _depth(self) -> int:

@@ -13,12 +13,16 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from deepbid_rt.pyramid import halve
+
 Verdict = Literal["tracked", "held", "foreign", "restarted"]
 
 LEAST_SIDE = 32
 """Images with a shorter side are taken to stand still: there is too little to correlate."""
 _MOST_SIDE = 512
 """Larger images are judged by their middle."""
+_HALVED_SIDE = 256
+"""Images whose shorter side is at least this are halved first: the correlation keeps no finer detail anyway."""
 _LIMIT = 32
 """Farthest shift that is looked for, pixels; a quarter of the side where that is less."""
 _HIGH_PASS, _LOW_PASS = 0.02, 0.10
@@ -80,14 +84,17 @@ class Stabilizer:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._still = min(size) < LEAST_SIDE
-        self._side = tuple(_fast_length(min(n, _MOST_SIDE)) for n in size)
-        self._crop = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(size, self._side, strict=True))
+        self._pitch = 2 if min(size) >= _HALVED_SIDE else 1
+        self._side = tuple(_fast_length(min(n, _MOST_SIDE) // self._pitch) for n in size)
+        used = tuple(n * self._pitch for n in self._side)
+        self._crop = tuple(slice((n - m) // 2, (n - m) // 2 + m) for n, m in zip(size, used, strict=True))
         rows, columns = self._side
-        self._limits = tuple(min(_LIMIT, n // 4) for n in self._side)
+        self._limits = tuple(min(_LIMIT, n // 4) // self._pitch for n in used)
         self._taper = np.outer(_taper(rows), _taper(columns)).astype(np.float32)
         self._frequencies = scipy.fft.fftfreq(rows)[:, None], scipy.fft.rfftfreq(columns)[None, :]
         square = self._frequencies[0] ** 2 + self._frequencies[1] ** 2
-        band = np.exp(-square / (2 * _LOW_PASS**2)) * (1 - np.exp(-square / (2 * _HIGH_PASS**2)))
+        low, high = _LOW_PASS * self._pitch, _HIGH_PASS * self._pitch
+        band = np.exp(-square / (2 * low**2)) * (1 - np.exp(-square / (2 * high**2)))
         self._band = band.astype(np.float32)
         self.restart()
 
@@ -117,6 +124,8 @@ class Stabilizer:
         if self._is_foreign(image):
             return self._misfit(image)
         middle = image[self._crop]
+        if self._pitch > 1:
+            middle = halve(middle)
         spectrum = scipy.fft.rfft2((middle - middle.mean()) * self._taper)
         if self._reference is None:
             self._reference, self._tracked = spectrum, 1
@@ -175,11 +184,12 @@ class Stabilizer:
         spread = float(np.nanstd(rest))
         confidence = (peak - float(np.nanmean(rest))) / spread if spread > 0 else 0.0
         dy = i - high + _vertex(near[i - 1, j], peak, near[i + 1, j])
-        return dy, j - wide + _vertex(near[i, j - 1], peak, near[i, j + 1]), confidence
+        dx = j - wide + _vertex(near[i, j - 1], peak, near[i, j + 1])
+        return self._pitch * dy, self._pitch * dx, confidence
 
     def _turn(self, dy: float, dx: float) -> NDArray[np.complex64]:
         """Return the spectrum's factor that moves an image by (dy, dx)."""
-        y, x = self._frequencies
+        y, x = (f / self._pitch for f in self._frequencies)
         turn: NDArray[np.complex64] = np.exp(-2j * np.pi * dy * y).astype(np.complex64) * np.exp(
             -2j * np.pi * dx * x
         ).astype(np.complex64)

@@ -12,6 +12,11 @@ SIZE = (20, 24)
 whole = st.integers(-MARGIN + 2, MARGIN - 2)
 
 
+def lie(dy, dx, lines=SIZE[0]):
+    """Every line of a frame lies at (dy, dx)."""
+    return np.repeat([[float(dy)], [float(dx)]], lines, axis=1)
+
+
 def image(n, size=SIZE):
     return np.random.default_rng(n).standard_normal(size, np.float32)
 
@@ -27,8 +32,8 @@ def test_weights_are_exact_from_the_first_frame_on(events):
             memory.skip(1)
         else:
             frames.append((0, image(n)))
-            memory.update(image(n), 0, 0)
-    got = memory.recall(0, 0)
+            memory.update(image(n), lie(0, 0))
+    got = memory.recall(lie(0, 0))
     for mean, gain in zip(got, GAINS, strict=False):
         weights = np.array([gain * (1 - gain) ** age for age, _ in frames])
         if not frames:
@@ -48,18 +53,55 @@ def test_whole_shifts_put_every_pixel_where_it_belongs(shifts, here):
     means = np.zeros((SIZE[0] + 2 * room, SIZE[1] + 2 * room))
     weights = np.zeros_like(means)
     for n, (dy, dx) in enumerate(shifts):
-        memory.update(image(n), dy, dx)
+        memory.update(image(n), lie(dy, dx))
         at = np.s_[room - dy : room - dy + SIZE[0], room - dx : room - dx + SIZE[1]]
         weights[at] = 0.3 + 0.7 * weights[at]
         means[at] += 0.3 / weights[at] * (image(n) - means[at])
     dy, dx = here
     at = np.s_[room - dy : room - dy + SIZE[0], room - dx : room - dx + SIZE[1]]
-    got = memory.recall(dy, dx)
+    got = memory.recall(lie(dy, dx))
     known = got[1] > 0
     assert np.allclose(got[0][known], means[at][known], atol=1e-4)
     assert np.allclose(got[1][known], weights[at][known], atol=1e-5)
     assert np.array_equal(known, weights[at] > 0)
     assert not got[:, ~known].any()
+
+
+@given(st.lists(st.tuples(whole, whole), min_size=SIZE[0], max_size=SIZE[0]))
+@settings(max_examples=40, deadline=None)
+def test_every_line_enters_where_it_lies(places):
+    """Lines that overlap are both averaged; places between lines that move apart stay as they were."""
+    memory = Memory((0.3,), SIZE)
+    shifts = np.array(places, float).T
+    memory.update(image(0), shifts)
+    room = 2 * MARGIN
+    means, weights = np.zeros((2, SIZE[0] + 2 * room, SIZE[1] + 2 * room))
+    for y, (dy, dx) in enumerate(places):
+        at = room + y - dy, slice(room - dx, room - dx + SIZE[1])
+        weights[at] = 0.3 + 0.7 * weights[at]
+        means[at] += 0.3 / weights[at] * (image(0)[y] - means[at])
+    got = memory.recall(lie(0, 0))
+    at = np.s_[room:-room, room:-room]
+    assert np.allclose(got[0], means[at], atol=1e-5)
+    assert np.allclose(got[1], weights[at], atol=1e-5)
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=SIZE[0], max_size=SIZE[0]))
+@settings(max_examples=40, deadline=None)
+def test_a_bent_frame_is_recalled_line_by_line(places):
+    """Each line is what a frame that lies there as a whole would be shown."""
+    memory = Memory((0.3,), SIZE)
+    memory.update(image(0), lie(0, 0))
+    got = memory.recall(np.array(places).T)
+    for y, place in enumerate(places):
+        assert np.allclose(got[:, y], memory.recall(lie(*place))[:, y], atol=1e-5)
+
+
+def test_the_slowest_can_be_recalled_alone():
+    memory = Memory(GAINS, SIZE)
+    for n in range(3):
+        memory.update(image(n), lie(0, 0))
+    assert np.array_equal(memory.recall(lie(0.5, 1), 2), memory.recall(lie(0.5, 1))[2:])
 
 
 def test_a_smooth_scene_is_recalled_between_pixels():
@@ -69,8 +111,8 @@ def test_a_smooth_scene_is_recalled_between_pixels():
         return np.sin((y - dy) / 3) + np.cos((x - dx) / 4)
 
     memory = Memory(GAINS, SIZE)
-    memory.update(at(0, 0).astype(np.float32), 0, 0)
-    got = memory.recall(0.4, -1.3)
+    memory.update(at(0, 0).astype(np.float32), lie(0, 0))
+    got = memory.recall(lie(0.4, -1.3))
     known = got[-1] > 0
     assert known.mean() > 0.7
     assert np.abs(got[0] - at(0.4, -1.3))[known].max() < 0.01
@@ -78,8 +120,8 @@ def test_a_smooth_scene_is_recalled_between_pixels():
 
 def test_between_pixels_a_place_is_known_when_all_its_neighbours_are():
     memory = Memory((0.3,), SIZE)
-    memory.update(image(0), 0, 0)
-    known = memory.recall(0.25, 0)[1] > 0
+    memory.update(image(0), lie(0, 0))
+    known = memory.recall(lie(0.25, 0))[1] > 0
     assert known[2:-1].all()
     assert not known[:2].any()
     assert not known[-1:].any()
@@ -93,29 +135,29 @@ def test_the_state_does_not_blur_with_time():
         dy, dx = (int(d) for d in rng.integers(-4, 5, 2))
         point = np.zeros(SIZE, np.float32)
         point[10 + dy, 12 + dx] = 1
-        memory.update(point, dy, dx)
-    got = memory.recall(0, 0)[0]
+        memory.update(point, lie(dy, dx))
+    got = memory.recall(lie(0, 0))[0]
     assert got[10, 12] == pytest.approx(1)
     assert np.abs(got).sum() == pytest.approx(1, abs=1e-3)
 
 
 def test_nothing_is_known_before_the_first_frame_and_after_a_reset():
     memory = Memory(GAINS, SIZE)
-    assert not memory.recall(0.5, 0.5).any()
-    memory.update(image(0), 0, 0)
-    assert memory.recall(0.5, 0.5).any()
+    assert not memory.recall(lie(0.5, 0.5)).any()
+    memory.update(image(0), lie(0, 0))
+    assert memory.recall(lie(0.5, 0.5)).any()
     memory.reset()
-    assert not memory.recall(0.5, 0.5).any()
+    assert not memory.recall(lie(0.5, 0.5)).any()
 
 
 @given(whole, whole)
 @settings(max_examples=20, deadline=None)
 def test_rebasing_moves_the_origin_and_nothing_else(dy, dx):
     memory = Memory(GAINS, SIZE)
-    memory.update(image(0), 0, 0)
-    before = memory.recall(0, 0)
+    memory.update(image(0), lie(0, 0))
+    before = memory.recall(lie(0, 0))
     memory.rebase(-dy, -dx)
-    after = memory.recall(dy, dx)
+    after = memory.recall(lie(dy, dx))
     known = after[-1] > 0
     assert np.array_equal(after[:, known], before[:, known])
 
@@ -123,24 +165,24 @@ def test_rebasing_moves_the_origin_and_nothing_else(dy, dx):
 @pytest.mark.parametrize("shift", [(500, 0), (-500.5, 3), (0, 1e6), (1e4, -1e4)])
 def test_a_shift_out_of_sight_finds_and_leaves_nothing(shift):
     memory = Memory(GAINS, SIZE)
-    memory.update(image(0), 0, 0)
-    before = memory.recall(0, 0)
-    assert not memory.recall(*shift).any()
-    memory.update(image(1), *shift)
-    assert np.array_equal(memory.recall(0, 0), before)
+    memory.update(image(0), lie(0, 0))
+    before = memory.recall(lie(0, 0))
+    assert not memory.recall(lie(*shift)).any()
+    memory.update(image(1), lie(*shift))
+    assert np.array_equal(memory.recall(lie(0, 0)), before)
 
 
 def test_a_frame_is_not_kept():
     memory, frame = Memory(GAINS, SIZE), image(0)
-    memory.update(frame, 0, 0)
-    got = memory.recall(0, 0)
+    memory.update(frame, lie(0, 0))
+    got = memory.recall(lie(0, 0))
     frame[:] = 99
-    assert np.array_equal(memory.recall(0, 0), got)
+    assert np.array_equal(memory.recall(lie(0, 0)), got)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2)])
 def test_tiny_frames_are_remembered(size):
     memory = Memory(GAINS, size)
-    memory.update(image(0, size), 0, 0)
-    memory.update(image(1, size), 1, -1)
-    assert memory.recall(0, 0).shape == (4, *size)
+    memory.update(image(0, size), lie(0, 0, size[0]))
+    memory.update(image(1, size), lie(1, -1, size[0]))
+    assert memory.recall(lie(0, 0, size[0])).shape == (4, *size)
