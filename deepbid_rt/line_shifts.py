@@ -86,9 +86,9 @@ class LineShifts:
         strips = np.repeat(start.T, _STRIPS, axis=0)
         covariance = np.zeros((2 * _STRIPS, 2 * _STRIPS))
         for level in self._levels:
-            pair = [smooth(halve(a, level)) for a in (image, remembered)]
+            seen, expected = (smooth(halve(a, level)) for a in (image, remembered))
             for _ in range(_ITERATIONS):
-                strips, covariance = self._improve(strips, *pair, noise / 4**level, 2**level)
+                strips, covariance = self._improve(strips, seen, expected, noise / 4**level, 2**level)
         self._learn(strips, covariance)
         return np.asarray(strips.T @ _hats(self._lines))
 
@@ -125,7 +125,7 @@ class LineShifts:
         precision[:, 0, :, 0] = prior + np.diag(yy)
         precision[:, 1, :, 1] = prior + np.diag(xx)
         precision[k, 0, k, 1] = precision[k, 1, k, 0] = yx
-        covariance = np.linalg.inv(precision.reshape(2 * _STRIPS, 2 * _STRIPS))
+        covariance: Matrix = np.asarray(np.linalg.inv(precision.reshape(2 * _STRIPS, 2 * _STRIPS)), np.float64)
         step = covariance @ (np.stack([y, x], 1) - prior @ strips).ravel()
         moved = strips + np.clip(step.reshape(_STRIPS, 2), -_STEP_PX, _STEP_PX)
         return np.clip(moved, -_LIMIT_PX, _LIMIT_PX), covariance
@@ -142,7 +142,8 @@ class LineShifts:
 def _hats(lines: int) -> Matrix:
     """Return the share of each strip's shift in that of each line, (K, lines): linear between middles of strips."""
     place = np.clip((np.arange(lines) + 0.5) * _STRIPS / lines - 0.5, 0, _STRIPS - 1)
-    return np.maximum(0, 1 - np.abs(place - np.arange(_STRIPS)[:, None]))
+    hats: Matrix = np.maximum(0, 1 - np.abs(place - np.arange(_STRIPS)[:, None]))
+    return hats
 
 
 def _move(image: Image, shifts: Matrix) -> Image:

@@ -174,7 +174,7 @@ def _blend(neighbours: list[Image], weights: Image | None) -> Image:
     """Interpolate between the middle two of four neighbours, samples one apart."""
     if weights is None:
         return neighbours[1]
-    blend = neighbours[0] * weights[0]
+    blend: Image = neighbours[0] * weights[0]
     part = np.empty_like(blend)
     for neighbour, weight in zip(neighbours[1:], weights[1:], strict=True):
         blend += np.multiply(neighbour, weight, out=part)

@@ -87,10 +87,10 @@ class Past:
     def _lines(self, frame: Image, motion: Motion) -> Shifts:
         """Return where each line of the frame lies."""
         rigid = np.array([[motion.dy], [motion.dx]])
-        shifts = np.repeat(rigid, frame.shape[1], axis=1)
+        shifts: Shifts = np.repeat(rigid, frame.shape[1], axis=1)
         if motion.verdict != "tracked" or self._line_shifts.rigid:
             return shifts
-        whole = np.rint(shifts)  # a recall that need not be interpolated
+        whole: Shifts = np.rint(shifts)  # a recall that need not be interpolated
         slowest = np.stack([memory.recall(whole, memory.depth - 1) for memory in self._memories])
         remembered = np.where(slowest[:, 1] > 0, slowest[:, 0], frame)
         return whole + self._line_shifts.estimate(frame.mean(axis=0), remembered.mean(axis=0), rigid - np.rint(rigid))
