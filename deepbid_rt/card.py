@@ -19,6 +19,7 @@ CARD_VERSION = 1
 METADATA_KEY = "deepbid_rt.card"
 
 Kind = Literal["window", "stream", "average", "echo"]
+Views = Literal["each", "mean"]
 STREAMING: tuple[Kind, ...] = ("stream", "average")
 """Kinds that see one frame and what is remembered of all frames before it."""
 OffsetRule = Literal["calibrate", "fixed"]
@@ -54,6 +55,9 @@ class ModelCard:
     """Frames after the answered ones that the network sees."""
     memories: tuple[float, ...] = ()
     """For `STREAMING` kinds: weight of the newest frame in each exponential average that the engine is given."""
+    views: Views = "each"
+    """For `STREAMING` kinds: what one inference sees of a frame. ``each``: the lines of one scan direction; there are
+    two inferences. ``mean``: both directions, averaged where they see the same place; half the time, nearly as good."""
     grid: int = 1
     """Lines and pixels are padded to a multiple of this."""
     normalization: Normalization = field(default_factory=Normalization)
@@ -99,6 +103,7 @@ class ModelCard:
                 f"memories {self.memories} for kind {self.kind!r}",
                 "weights between 0 and 1, which kinds stream and average have and others have not",
             ),
+            (self.views not in get_args(Views), f"views {self.views!r}", f"one of {', '.join(get_args(Views))}"),
             (
                 self.normalization.rule not in get_args(OffsetRule),
                 f"offset rule {self.normalization.rule!r}",

@@ -163,8 +163,12 @@ class Denoiser:
 
     def _begin(self) -> None:
         channels, views = self._info.shape[0], 2 if self._collinear else 1
-        lane = StreamLane if self._engine.card.kind in STREAMING else WindowLane
-        self._lanes = [lane(self._engine, channels, views, self._size) for _ in range(self._info.planes)]
+        planes = range(self._info.planes)
+        if self._engine.card.kind in STREAMING:
+            apart = self._merge != "mean"
+            self._lanes = [StreamLane(self._engine, channels, views, self._size, apart=apart) for _ in planes]
+        else:
+            self._lanes = [WindowLane(self._engine, channels, views, self._size) for _ in planes]
         self._expected = None
         self._order = deque()
         self._ready = {}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.calibration import Calibration, Waiting, pad
 from deepbid_rt.normalize import Normalizer
-from deepbid_rt.past import Past, inputs_of
+from deepbid_rt.past import Image, Past, Rows, inputs_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.stabilizer import Motion
 from deepbid_rt.window_lane import Answer
@@ -29,10 +29,15 @@ class StreamLane:
         C and V; each channel has its own offset, scale and memories, shared by its views.
     size : tuple of int
         (Y, X) of one view, unpadded.
+    apart : bool
+        Every view needs an answer of its own, even where the engine could answer for their mean.
     """
 
-    def __init__(self, engine: Engine, channels: int, views: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self, engine: Engine, channels: int, views: int, size: tuple[int, int], *, apart: bool = False
+    ) -> None:
         self._engine = engine
+        self._together = engine.card.views == "mean" and not apart
         self._calibration = Calibration(engine.card, channels)
         self._past = Past(engine.card.memories, channels, size)
         self._shape = channels, views, *size
@@ -91,10 +96,23 @@ class StreamLane:
             self._tick = tick
             self._motion, remembered = self._past.see(units)
             for c, channel in enumerate(units):
-                for v, view in enumerate(channel):
-                    inputs = pad(inputs_of(view, remembered[c]), self._engine.card.grid)
-                    answer[c, v] = self._engine.infer(inputs)[0, : self._shape[2], : self._shape[3]]
+                answer[c] = self._denoise(channel, remembered[c])
             if self._calibration.biased:
                 excess += np.mean(answer - units, axis=(1, 2, 3), dtype=np.float64) / len(frames)
         counts = self._calibration.restore(answers, excess, frames[-1][0] + 1)
         return [(tick, image) for (tick, _), image in zip(frames, counts, strict=True)]
+
+    def _denoise(self, views: Image, remembered: Image) -> Image:
+        """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
+        if self._together:
+            return self._infer(views.mean(axis=0), remembered)
+        if len(views) > 1:
+            return np.stack([self._infer(view, remembered) for view in views])
+        # Trained on the lines of one direction alone; each line is answered with and without sight of itself.
+        [view] = views
+        return np.float32(0.5) * (self._infer(view, remembered, "even") + self._infer(view, remembered, "odd"))
+
+    def _infer(self, view: Image, remembered: Image, rows: Rows = "all") -> Image:
+        inputs = pad(inputs_of(view, remembered, rows), self._engine.card.grid)
+        # An engine's answer is its own until the next inference.
+        return self._engine.infer(inputs)[0, : self._shape[2], : self._shape[3]].copy()

@@ -17,8 +17,10 @@ from tests.fakes import FIXED, SpyEngine
 SIZE = (40, 44)
 
 
-def stream_card(grid=8, normalization=FIXED):
-    return ModelCard(name="small", kind="stream", memories=(0.4, 0.1), grid=grid, normalization=normalization)
+def stream_card(grid=8, normalization=FIXED, views="each"):
+    return ModelCard(
+        name="small", kind="stream", memories=(0.4, 0.1), views=views, grid=grid, normalization=normalization
+    )
 
 
 def average(inputs):
@@ -26,10 +28,10 @@ def average(inputs):
     return inputs[[0, 3, 4]].mean(axis=0, keepdims=True)
 
 
-def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average):
+def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average, **options):
     engine = SpyEngine(card or stream_card(), answer)
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
-    return StreamLane(engine, channels, views, size), engine
+    return StreamLane(engine, channels, views, size, **options), engine
 
 
 def frames_of(count, size=SIZE, channels=1, views=2, seed=0):
@@ -76,6 +78,43 @@ def test_the_other_view_of_a_frame_never_reaches_a_view():
     ours, theirs = (engine.windows[-2:] for engine in engines)
     assert np.array_equal(ours[0], theirs[0])
     assert not np.array_equal(ours[1], theirs[1])
+
+
+def test_views_together_are_seen_once_as_their_mean():
+    lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(4)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image[0], frame[0].mean(axis=0), atol=1e-5)
+        assert np.array_equal(image[0, 0], image[0, 1])
+    assert len(engine.windows) == 4
+    assert (engine.windows[-1][1] == 1).all()
+
+
+def test_views_that_are_wanted_apart_are_seen_apart():
+    lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1], apart=True)
+    for tick, frame in enumerate(frames_of(3)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame)
+    assert len(engine.windows) == 6
+
+
+def test_lines_scanned_once_are_answered_with_and_without_sight_of_themselves():
+    """An engine that gives back what it sees shows each line in one of two answers."""
+    lane, engine = make_lane(views=1, answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(3, views=1)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame / 2)
+    seen = [window[1, : SIZE[0], 0] for window in engine.windows[-2:]]
+    assert np.array_equal(seen[0], np.arange(SIZE[0]) % 2 == 0)
+    assert np.array_equal(seen[1], np.arange(SIZE[0]) % 2 == 1)
+
+
+def test_lines_scanned_once_may_be_seen_whole():
+    lane, engine = make_lane(stream_card(views="mean"), views=1, answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(3, views=1)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame)
+    assert len(engine.windows) == 3
 
 
 def test_missing_ticks_make_the_memory_older():

@@ -1,8 +1,9 @@
 """Judge engines on simulated movies that none of them was trained on, beside the raw view and a filter that cheats.
 
     python tools/bench_quality.py [--engines stream-default,average,calcium-window] [--seeds 1 2 3 4 5 6] [--motion 1]
+        [--layout collinear]
 
-Every engine gets the same collinear movies frame by frame, as live. The best Gaussian is tuned with the truth of each
+Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
 movie. The last line on stdout is one JSON object: for each method the mean over the movies, the range of the
 correlation, and the mean intensity that lies farthest from the raw one.
 """
@@ -22,7 +23,7 @@ from deepbid_rt.evaluation.baselines import gaussian, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.evaluate import agreement
 from deepbid_rt.evaluation.movie import Movie
-from deepbid_rt.frame import Frame
+from deepbid_rt.frame import Frame, ScanGeometry
 from deepbid_rt.runtimes import load_engine
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
@@ -47,14 +48,17 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=160)
     parser.add_argument("--motion", type=float, default=1.0, help="pixels rms")
     parser.add_argument("--photons", type=float, default=0.4, help="per pixel of one line")
+    parser.add_argument("--layout", choices=["collinear", "ordinary"], default="collinear")
     options = parser.parse_args()
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
-        scan = ScanSettings(size=(options.size, options.size), photons=options.photons, seed=seed)
+        scan = ScanSettings(
+            size=(options.size, options.size), photons=options.photons, seed=seed, scan=ScanGeometry(options.layout)
+        )
         source = SyntheticSource(SceneSettings(seed=seed, motion_px=options.motion), scan, options.frames)
         frames, truths = zip(*(source.render(t) for t in range(options.frames)), strict=True)
         truth, noisy = np.stack(truths), np.stack(frames).astype(np.float32)
-        raw = (noisy[:, :, 0::2] + noisy[:, :, 1::2]) / 2
+        raw = (noisy[:, :, 0::2] + noisy[:, :, 1::2]) / 2 if options.layout == "collinear" else noisy
         tuned = tune_gaussian(raw, truth)
         movies: dict[str, Movie | NDArray[Any]] = {
             "raw": raw,
@@ -77,7 +81,17 @@ def main() -> None:
             "correlation_range": [round(min(correlations), 3), round(max(correlations), 3)],
             "mean_ratio_farthest": round(farthest, 4),
         }
-    print(json.dumps({"seeds": options.seeds, "size": options.size, "motion_px": options.motion, "methods": result}))
+    print(
+        json.dumps(
+            {
+                "seeds": options.seeds,
+                "size": options.size,
+                "motion_px": options.motion,
+                "layout": options.layout,
+                "methods": result,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

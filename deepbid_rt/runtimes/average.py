@@ -16,7 +16,9 @@ SIGMA_PX = 1.0
 """Standard deviation of the Gaussian that smooths it, pixels."""
 _REACH = 3
 
-AVERAGE_CARD = ModelCard(name="average", kind="average", memories=(GAIN,), normalization=Normalization(frames=8))
+AVERAGE_CARD = ModelCard(
+    name="average", kind="average", memories=(GAIN,), views="mean", normalization=Normalization(frames=8)
+)
 
 
 class AverageEngine:
