@@ -86,29 +86,22 @@ class Memory:
             to_x, of_x = _overlap(MARGIN - dx, self._size[1], self._means.shape[2])
             self._enter(image[lines][of_y, of_x], (to_y, to_x))
 
-    def recall(self, shifts: Shifts, begin: int = 0) -> Image:
-        """Return what is remembered of the places that a frame shows.
+    def recall(self, shifts: Shifts, out: Image) -> None:
+        """Write what is remembered of the places that a frame shows.
 
         Parameters
         ----------
         shifts : ndarray
             (2, Y) px: where each line of the frame lies.
-        begin : int
-            Number of the first average that is wanted.
-
-        Returns
-        -------
-        ndarray
-            (M - begin + 1, Y, X) float32: the averages in the order of their gains, then the weight of the last one:
-            near 1 where it is old, exactly 0 where nothing is known, as are the averages there.
+        out : ndarray
+            (N + 1, Y, X) float32, written: the N slowest averages in the order of their gains, then the weight of the
+            last one: near 1 where it is old, exactly 0 where nothing is known, as are the averages there.
         """
-        recalled = np.zeros((len(self._means) - begin + 1, *self._size), np.float32)
         place = MARGIN - shifts
         whole = np.floor(place)
         part = (place - whole).astype(np.float32)
         for lines, top, left in _runs(whole.astype(np.intp)):
-            self._read(recalled[:, lines], lines.start + top, left, part[:, lines, None])
-        return recalled
+            self._read(out[:, lines], lines.start + top, left, part[:, lines, None])
 
     def _enter(self, frame: Image, to: tuple[slice, slice]) -> None:
         """Average pixels into a part of the state."""
@@ -123,12 +116,14 @@ class Memory:
         means += change
 
     def _read(self, recalled: Image, top: int, left: int, part: Image) -> None:
-        """Interpolate lines (M - begin + 1, lines, X) that begin at (top, left) in the state plus `part` of each."""
+        """Interpolate lines (N + 1, lines, X) that begin at (top, left) in the state plus `part` of each."""
         rows, columns = recalled.shape[1:]
         high, wide = self._means.shape[1:]
         # Only where all four neighbours of the interpolation stand in the state, and were seen.
         first, last = max(1 - top, 0), min(high - 2 - top, rows)
         begin, end = max(1 - left, 0), min(wide - 2 - left, columns)
+        if last - first < rows or end - begin < columns:
+            recalled[:] = 0
         if first >= last or begin >= end:
             return
         area = np.s_[top + first - 1 : top + last + 2, left + begin - 1 : left + end + 2]

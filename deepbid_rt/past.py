@@ -67,8 +67,9 @@ class Past:
         remembered : ndarray
             (C, M + 1, Y, X) as `Memory.recall` gives it; all 0 for a foreign frame, which is also not remembered.
         """
-        frame = views.mean(axis=1)
-        motion = self._stabilizer.estimate(frame[0] if len(frame) == 1 else frame.mean(axis=0))
+        frame = mean_of(views)
+        together = mean_of(frame[None])[0]
+        motion = self._stabilizer.estimate(together)
         if motion.verdict == "foreign":
             self.skip(1)
             rows, columns = views.shape[2:]
@@ -77,23 +78,29 @@ class Past:
             self._drift[:] = 0
             for memory in self._memories:
                 memory.reset()
-        shifts = self._lines(frame, motion)
-        remembered = np.stack([memory.recall(shifts) for memory in self._memories])
+        shifts = self._lines(together, motion)
+        remembered = np.empty((len(frame), self._depth, *together.shape), np.float32)
+        for memory, recalled in zip(self._memories, remembered, strict=True):
+            memory.recall(shifts, recalled)
         for memory, image in zip(self._memories, frame, strict=True):
             memory.update(image, shifts)
         self._follow(motion)
         return motion, remembered
 
     def _lines(self, frame: Image, motion: Motion) -> Shifts:
-        """Return where each line of the frame lies."""
+        """Return where each line of the mean of all channels lies."""
         rigid = np.array([[motion.dy], [motion.dx]])
-        shifts: Shifts = np.repeat(rigid, frame.shape[1], axis=1)
+        shifts: Shifts = np.repeat(rigid, len(frame), axis=1)
         if motion.verdict != "tracked" or self._line_shifts.rigid:
             return shifts
         whole: Shifts = np.rint(shifts)  # a recall that need not be interpolated
-        slowest = np.stack([memory.recall(whole, memory.depth - 1) for memory in self._memories])
-        remembered = np.where(slowest[:, 1] > 0, slowest[:, 0], frame)
-        return whole + self._line_shifts.estimate(frame.mean(axis=0), remembered.mean(axis=0), rigid - np.rint(rigid))
+        slowest = np.empty((len(self._memories), 2, *frame.shape), np.float32)
+        for memory, recalled in zip(self._memories, slowest, strict=True):
+            memory.recall(whole, recalled)
+        remembered = mean_of(slowest[None, :, 0])[0]
+        if slowest[:, 1].min() == 0:
+            remembered = np.where(slowest[:, 1].min(axis=0) > 0, remembered, frame)
+        return whole + self._line_shifts.estimate(frame, remembered, rigid - np.rint(rigid))
 
     @property
     def _depth(self) -> int:
@@ -109,6 +116,16 @@ class Past:
         self._stabilizer.rebase(dy, dx)
         for memory in self._memories:
             memory.rebase(dy, dx)
+
+
+def mean_of(images: Image) -> Image:
+    """Average over the second axis of (N, K, Y, X): twice as fast as numpy's for one or two images."""
+    if images.shape[1] == 1:
+        return images[:, 0]
+    if images.shape[1] == 2:
+        return (images[:, 0] + images[:, 1]) * np.float32(0.5)
+    average: Image = images.mean(axis=1)
+    return average
 
 
 def inputs_of(view: Image, remembered: Image, rows: Rows = "all") -> Image:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.calibration import Calibration, Waiting, pad
 from deepbid_rt.normalize import Normalizer
-from deepbid_rt.past import Image, Past, Rows, inputs_of
+from deepbid_rt.past import Image, Past, Rows, inputs_of, mean_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.stabilizer import Motion
 from deepbid_rt.window_lane import Answer
@@ -105,7 +105,7 @@ class StreamLane:
     def _denoise(self, views: Image, remembered: Image) -> Image:
         """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
         if self._together:
-            return self._infer(views.mean(axis=0), remembered)
+            return self._infer(mean_of(views[None])[0], remembered)
         if len(views) > 1:
             return np.stack([self._infer(view, remembered) for view in views])
         # Trained on the lines of one direction alone; each line is answered with and without sight of itself.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.memory import MARGIN
-from deepbid_rt.past import Past, inputs_of
+from deepbid_rt.past import Past, inputs_of, mean_of
 from tests.test_stabilizer import DARK, SIDE, at, noisy, scene
 
 GAINS = (0.3, 0.1)
@@ -116,3 +116,9 @@ def test_lines_that_are_masked_never_show():
     other = view[0].copy()
     other[1::2] += 5
     assert np.array_equal(inputs_of(view[0], remembered, "even"), inputs_of(other, remembered, "even"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_images_are_averaged(count):
+    images = np.random.default_rng(0).standard_normal((2, count, 5, 7), np.float32)
+    assert np.allclose(mean_of(images), images.mean(axis=1), atol=1e-6)
