@@ -64,8 +64,10 @@ class OpenVinoEngine:
                 todo="leave --precision at auto",
             )
         self._precision = "bf16" if has_bf16 and precision != "f32" else "f32"
+        quantized = any(op.get_type_name() == "FakeQuantize" for op in self._model.get_ops())
+        arithmetic = f"int8 and {self._precision}" if quantized else self._precision
         processor = self._core.get_property("CPU", "FULL_DEVICE_NAME")
-        self.description = f"OpenVINO {openvino.__version__.split('-')[0]} {self._precision} on {processor.strip()}"
+        self.description = f"OpenVINO {openvino.__version__.split('-')[0]} {arithmetic} on {processor.strip()}"
         self._shape: tuple[int, int, int] | None = None
         log.info("engine %s: %s", self.card.name, self.description)
 

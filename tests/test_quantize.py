@@ -1,0 +1,104 @@
+"""8-bit engine files: the same answers, nearly, from smaller numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from deepbid_rt.card import METADATA_KEY, ModelCard
+from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.nets.unet2d import UNet2D
+from deepbid_rt.nets.unet3d import UNet3D
+from deepbid_rt.runtimes.openvino import OpenVinoEngine
+from deepbid_rt.train import quantize as module
+from deepbid_rt.train.export import write_onnx
+from deepbid_rt.train.quantize import kept_in_float, quantize
+
+CARD = ModelCard(name="small", kind="stream", memories=(0.4, 0.1), grid=8)
+
+
+def inputs(count=16, size=(32, 40)):
+    return list(np.random.default_rng(0).standard_normal((count, CARD.depth, *size), np.float32))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("engines")
+    torch.manual_seed(0)
+    write_onnx(UNet2D(8, CARD.depth), CARD, folder / "model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small(folder: Path) -> tuple[Path, float]:
+    path = folder / "small.onnx"
+    return path, quantize(folder / "model.onnx", path, inputs())
+
+
+def answer(path: Path, given):
+    engine = OpenVinoEngine(path, precision="f32")
+    engine.warm_up(given.shape)
+    return engine.infer(given).copy(), engine
+
+
+def test_answers_agree_to_a_part_of_the_noise_at_any_size(folder, small):
+    for size in ((32, 40), (48, 24)):
+        [given] = inputs(1, size)
+        first, _ = answer(folder / "model.onnx", given)
+        second, _ = answer(small[0], given)
+        assert 0 < np.sqrt(np.mean((first - second) ** 2)) < 0.1 * first.std()
+    assert 0 < small[1] < 0.05
+
+
+def test_the_card_travels_and_the_runtime_says_what_it_computes_in(folder, small):
+    _, engine = answer(small[0], inputs(1)[0])
+    assert engine.card == CARD
+    assert "int8 and f32" in engine.description
+    assert "int8" not in answer(folder / "model.onnx", inputs(1)[0])[1].description
+
+
+def test_the_outermost_convolutions_stay_in_floating_point(folder, small):
+    kept = set(kept_in_float(onnx.load(folder / "model.onnx")))
+    graph = onnx.load(small[0]).graph
+    dequantized = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    convolutions = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    in_8_bit = {node.name for node in convolutions if set(node.input) & dequantized}
+    assert in_8_bit == {node.name for node in convolutions} - kept
+    assert len(in_8_bit) == 8
+    first, last = (
+        len([n for n in convolutions if n.name in kept and n.op_type == t]) for t in ("Conv", "ConvTranspose")
+    )
+    assert (first, last) == (4, 1)  # fold, skip, one behind the fold, one before the unfold; the unfold
+
+
+@pytest.mark.parametrize("fault", ["window", "few", "no card"])
+def test_what_cannot_be_quantized_is_refused(folder, tmp_path, fault):
+    source, given = folder / "model.onnx", inputs()
+    if fault == "window":
+        source = tmp_path / "window.onnx"
+        write_onnx(UNet3D(2), ModelCard(name="w", kind="window", window=40, hop=8, look_ahead=16, grid=8), source)
+    elif fault == "few":
+        given = given[:15]
+    else:
+        model = onnx.load(source)
+        del model.metadata_props[:]
+        source = tmp_path / "bare.onnx"
+        onnx.save(model, source)
+    expected = METADATA_KEY if fault == "no card" else "expected kind stream and at least 16 inputs"
+    with pytest.raises(EngineError, match=expected):
+        quantize(source, tmp_path / "out.onnx", given)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_answers_too_far_apart_leave_no_file(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LARGEST_DIFFERENCE", 0.0)
+    with pytest.raises(EngineError, match=r"^answers that differ by .* after quantization"):
+        quantize(folder / "model.onnx", tmp_path / "out.onnx", inputs())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_named(folder, tmp_path):
+    with pytest.raises(FileError, match="cannot be written"):
+        quantize(folder / "model.onnx", tmp_path / "absent" / "out.onnx", inputs())
