@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from deepbid_rt.simulator.anatomy import KINDS, Kind, draw
+from deepbid_rt.simulator.optics import Optics
+
+ALL_KINDS: tuple[Kind, ...] = (*KINDS, "flow", "heart")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_a_seed_draws_one_scene(kind: Kind) -> None:
     first, again, other = (draw(kind, (90, 110), None, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.rest, again.rest)
@@ -20,7 +23,7 @@ def test_without_a_kind_the_seed_takes_each_of_them() -> None:
     assert {draw(None, (32, 32), 5.0, seed).kind for seed in range(20)} == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_all_light_is_positive_and_on_the_canvas(kind: Kind) -> None:
     for seed in range(6):
         scene = draw(kind, (70, 95), None, seed)
@@ -31,7 +34,7 @@ def test_all_light_is_positive_and_on_the_canvas(kind: Kind) -> None:
             assert 0 <= footprint.x <= footprint.x + width <= 95
             assert 0 <= footprint.unit < scene.units
         for vessel in scene.vessels:
-            assert 0 <= vessel.lane.min() <= vessel.lane.max() < 16
+            assert 0 <= vessel.lane.min() <= vessel.lane.max() < vessel.lanes
             assert vessel.lumen.max() <= 1.1
 
 
@@ -48,3 +51,41 @@ def test_vessels_are_dark_at_rest() -> None:
         inside[vessel.rows[full], vessel.columns[full]] = True
     assert inside.any()
     assert scene.rest[inside].mean() < 0.2 * scene.rest[~inside].mean()
+
+
+def test_plasma_is_always_bright_where_flow_is_looked_at() -> None:
+    for seed in range(8):
+        scene = draw("flow", (96, 96), 5.0, seed)
+        assert scene.plasma >= 1.5
+        assert len(scene.vessels) >= 6
+        assert np.median(scene.rest) < 0.8
+
+
+def test_muscle_cells_stand_in_the_wall_of_the_heart() -> None:
+    scene = draw("heart", (120, 120), 3.0, 2)
+    (cavity,) = scene.vessels
+    assert scene.units > 10
+    y, x = np.indices((120, 120)) - 59.5
+    corner = np.hypot(y, x) > 75
+    assert not corner[cavity.rows, cavity.columns].any()
+    assert scene.rest[corner].mean() < 0.15 * scene.rest.max()
+    assert cavity.lanes == len(np.unique(cavity.lane))
+
+
+def test_cells_out_of_focus_are_dim_and_soft() -> None:
+    """In depth some bodies lie above or below: they are dimmer than the same ones all in focus."""
+    sums = [
+        np.array([f.image.max() for f in draw("dense", (160, 160), 5.0, 3, optics).footprints if f.is_soma])
+        for optics in (None, Optics(300.0, 1.0))
+    ]
+    assert sums[0].size == sums[1].size
+    ratio = sums[1] / sums[0]
+    assert 0.3 < np.median(ratio) < 0.9
+    assert ratio.min() < 0.4
+
+
+def test_every_cell_in_the_field_has_one_body() -> None:
+    scene = draw("sparse", (100, 120), 4.0, 5)
+    bodies = [f.unit for f in scene.footprints if f.is_soma]
+    assert len(bodies) == len(set(bodies))
+    assert any(not f.is_soma for f in scene.footprints)

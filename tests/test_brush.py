@@ -55,6 +55,20 @@ def test_a_soma_is_a_ring() -> None:
     assert np.mean(hollow) < 0.6
 
 
+def test_a_section_above_the_nucleus_is_full_and_smaller() -> None:
+    middle, above = (brush.soma(np.random.default_rng(2), 8.0, 0.8, ((d, 1.0),)) for d in (0.0, 0.85))
+    centre = middle[0].shape[0] // 2
+    assert above[1].sum() < 0.5 * middle[1].sum()
+    assert above[0][centre, centre] > 0.6
+    assert middle[0][centre, centre] < 0.6
+
+
+def test_sections_add_up_by_their_shares() -> None:
+    parts = [brush.soma(np.random.default_rng(5), 6.0, 0.8, ((d, 1.0),))[0] for d in (0.0, 0.4)]
+    both = brush.soma(np.random.default_rng(5), 6.0, 0.8, ((0.0, 0.25), (0.4, 0.5)))[0]
+    np.testing.assert_allclose(both, 0.25 * parts[0] + 0.5 * parts[1], atol=1e-5)
+
+
 def test_a_dendrite_leaves_the_soma_it_belongs_to() -> None:
     for seed in range(10):
         image, top, left = brush.dendrite(np.random.default_rng(seed), 5.0, 0.8)

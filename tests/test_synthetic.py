@@ -225,14 +225,83 @@ def test_the_mean_is_the_photons_asked_for() -> None:
     assert means[0] == pytest.approx(20.0, rel=0.3)
 
 
+def test_dark_counts_are_light_that_shows_nothing() -> None:
+    scan = change(ORDINARY, size=(96, 96), dtype="<f4", photons=0.0, dark=0.5, excess=0.0, read_noise=0.0, gain=10.0)
+    pixels, truth = scope_of(scan=scan).render(0)
+    assert (truth == 105).all()
+    assert pixels.mean() == pytest.approx(105, abs=0.4)
+    assert pixels.var() == pytest.approx(0.5 * 10**2, rel=0.05)
+
+
+def test_a_digitiser_of_12_bits_ends_at_4095() -> None:
+    scan = change(COLLINEAR, dtype="<u2", bits=12, photons=30.0)
+    pixels = scope_of(scan=scan).render(0)[0]
+    assert pixels.max() == 4095
+    assert (pixels == 4095).mean() > 0.05
+
+
+def test_lines_shorter_than_the_frame_see_less_of_its_motion() -> None:
+    scene = dataclasses.replace(SCENE, motion_px=4.0)
+    quick = change(ORDINARY, line_us=1.0, photons=1e5, read_noise=0.0, excess=0.0, gain=0.01, dtype="<f4")
+    tissue = scope_of(scene, quick).tissue
+    (pixels, _), margin = scope_of(scene, quick).render(5), tissue.margin
+    dy, dx = tissue.motion.displacement(5, np.zeros(1))
+    canvas = tissue.render(5) * 1000 + 100
+    y, x = np.arange(33) + margin + dy, np.arange(40) + margin + dx
+    top, left = int(y[0]), int(x[0])
+    down, right = y[0] - top, x[0] - left
+    block = canvas[top : top + 34, left : left + 41]
+    rows = block[:-1] + down * (block[1:] - block[:-1])
+    still = rows[:, :-1] + right * (rows[:, 1:] - rows[:, :-1])
+    assert np.corrcoef(pixels[0].ravel(), still.ravel())[0, 1] > 0.97
+
+
+def test_fast_blood_is_gone_when_the_second_line_of_a_place_is_scanned() -> None:
+    alike = {}
+    for flow in (0.3, 30.0):
+        scene = SceneSettings(kind="flow", seed=3, motion_px=0, activity=0, soma_radius_px=5.0, flow_mm_s=flow)
+        scan = change(COLLINEAR, size=(96, 96), line_us=64.0, photons=1e5, gain=0.01, dtype="<f4", vignette=0.0)
+        scope = scope_of(scene, scan)
+        forward, backward = (view[0] for view in split_scan(scope.render(4)[0], scan.scan))
+        moved = np.abs(scope.render(4)[1][0] - scope.render(5)[1][0]) > 20
+        assert moved.mean() > 0.02
+        alike[flow] = np.corrcoef(forward[moved], backward[moved])[0, 1]
+    assert alike[0.3] > 0.99
+    assert alike[30.0] < 0.98
+
+
+def test_a_beating_heart_deforms_the_picture() -> None:
+    scene = SceneSettings(kind="heart", seed=3, motion_px=0, activity=0, soma_radius_px=3.0, beat_px=4.0, blood=False)
+    scan = change(COLLINEAR, size=(96, 96), line_us=64.0)
+    scope = scope_of(scene, scan)
+    assert scope.tissue.beat is not None
+    still = scope_of(dataclasses.replace(scene, beat_px=0.0), scan)
+    assert np.ptp([scope.render(t)[1] for t in range(10)], axis=0).max() > 20
+    assert np.ptp([still.render(t)[1] for t in range(10)], axis=0).max() == 0
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         (
             {"photons": -1.0},
             (
-                "photons -1.0, gain 100.0, read noise 15.0, excess 0.2; expected none of them negative and a gain "
-                "above 0; check the scan settings."
+                "photons -1.0, gain 100.0, dark counts 0.0, read noise 15.0, excess 0.2; expected none of them "
+                "negative and a gain above 0; check the scan settings."
+            ),
+        ),
+        (
+            {"line_us": 200.0},
+            (
+                "256 lines of 200.0 us at 30 frames per second; expected lines that fit into the frame period; lower "
+                "the rate, the lines or their duration."
+            ),
+        ),
+        (
+            {"bits": 16},
+            (
+                "a mirror that samples in 0.0 of its swing, 16 bits in pixels of type <i2; expected 0 to less than 1 "
+                "of the swing and, for this type, 1 to 15 bits or none; check the scan settings."
             ),
         ),
         (

@@ -87,3 +87,27 @@ def test_a_scene_that_cannot_be_is_refused() -> None:
         "a scene of seed 0, motion -1 px, activity 1.0 and soma radius None; expected none of them negative and a "
         "radius of at least 1 px; check the scene settings."
     )
+
+
+def test_a_depth_that_cannot_be_is_refused() -> None:
+    with pytest.raises(StreamError) as caught:
+        SceneSettings(depth_um=-5.0)
+    assert str(caught.value) == (
+        "a pixel of 1.0 um, a depth of -5.0 um, a flow of None mm/s and a beat of 0.0 px; expected none of them "
+        "negative and a pixel larger than 0; check the scene settings."
+    )
+
+
+def test_flow_is_measured_in_the_tissue() -> None:
+    for pixel_um in (0.5, 2.0):
+        scene = SceneSettings(kind="flow", seed=1, flow_mm_s=3.0, pixel_um=pixel_um)
+        speeds = Tissue(scene, SIZE, 30.0).blood.speed_px_s
+        assert np.abs(speeds).max() == pytest.approx(3000 / pixel_um)
+
+
+def test_deep_tissue_is_seen_less_sharply() -> None:
+    edges = []
+    for depth_um in (0.0, 300.0, 800.0):
+        rest = Tissue(SceneSettings(kind="dense", seed=4, soma_radius_px=5.0, depth_um=depth_um), SIZE, 30.0).render(0)
+        edges.append(np.abs(np.diff(rest)).mean() / rest.std())
+    assert edges[0] > edges[1] > edges[2]

@@ -18,6 +18,7 @@ from deepbid_rt.cli.output import print_error, set_up_logging
 from deepbid_rt.cli.replay import run as replay
 from deepbid_rt.cli.serve import run as serve
 from deepbid_rt.cli.simulate import run as simulate
+from deepbid_rt.cli.synth import run as synth
 from deepbid_rt.cli.train import run as train
 from deepbid_rt.errors import FailedError, RefusedError
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "denoise": denoise,
     "simulate": simulate,
+    "synth": synth,
     "replay": replay,
     "train": train,
     "export": export,

@@ -66,6 +66,9 @@ UnmirroredOption = Annotated[
 UnidirectionalOption = Annotated[bool, typer.Option("--unidirectional", help="All lines are scanned in one direction.")]
 ChannelsOption = Annotated[int, typer.Option(min=1, max=8, help="Channels that alternate as pages of the file.")]
 PlanesOption = Annotated[int, typer.Option(min=1, help="Planes that are scanned in turn.")]
+FramesOption = Annotated[int, typer.Option("--frames", min=1, help="Length of the movie.")]
+SizeOption = Annotated[int, typer.Option("--size", min=8, max=2048, help="Lines and pixels of the field of view.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws tissue, activity, motion and noise.")]
 BindOption = Annotated[str, typer.Option("--bind", help="Address to publish on; port 0 takes a free one.")]
 RateOption = Annotated[float, typer.Option("--rate", min=0.001, help="Frames per second.")]
 InsecureOption = Annotated[

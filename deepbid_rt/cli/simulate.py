@@ -27,8 +27,8 @@ PREPARED_BYTES = 2**30
 
 def run(
     bind: o.BindOption = "tcp://127.0.0.1:5590",
-    frames: Annotated[int, typer.Option(min=1, help="Length of the movie.")] = 900,
-    size: Annotated[int, typer.Option(min=8, max=2048, help="Lines and pixels of the field of view.")] = 512,
+    frames: o.FramesOption = 900,
+    size: o.SizeOption = 512,
     rate_hz: o.RateOption = 30.0,
     scan: o.ScanOption = o.Layout.COLLINEAR,
     first: o.FirstOption = o.Direction.FORWARD,
@@ -36,7 +36,7 @@ def run(
     unidirectional: o.UnidirectionalOption = False,
     photons: Annotated[float, typer.Option(min=0.0, help="Mean photons per pixel of one line.")] = 0.4,
     motion_px: Annotated[float, typer.Option("--motion", min=0.0, help="Motion of the tissue, pixels rms.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Draws tissue, activity, motion and noise.")] = 1,
+    seed: o.SeedOption = 1,
     stamped: Annotated[bool, typer.Option("--stamped", help="Write each frame's number into its pixels.")] = False,
     truth: Annotated[Path | None, typer.Option(help="Write the clean movie to this new TIFF.")] = None,
     raw: Annotated[Path | None, typer.Option(help="Write the noisy movie to this new TIFF.")] = None,

@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 
 from deepbid_rt.simulator import brush
 from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.heart import chamber
+from deepbid_rt.simulator.optics import Optics
 
-Kind = Literal["dense", "sparse", "vessels"]
+Kind = Literal["dense", "sparse", "vessels", "flow", "heart"]
 KINDS: tuple[Kind, ...] = ("dense", "sparse", "vessels")
+"""The kinds of brain, one of which a seed takes by itself."""
 LANES = 16
-"""Stream lines side by side in a vessel, each with blood cells of its own."""
+"""Most stream lines side by side in a vessel of the brain, each with blood cells of its own."""
 _LANE_PX = 2.5
+_SPACING = {"dense": (2.3, 3.2), "sparse": (5.0, 8.0), "vessels": (4.0, 7.0)}
+"""Smallest distance of two cells, in radii: the least and the most that a seed may draw."""
+_UNLABELLED = {"flow": 0.35, "heart": 0.06}
+"""Brightness of tissue that was not the aim of the labelling: around bright vessels, and around a heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,8 @@ class Footprint:
     x: int
     image: Image
     """(h, w) brightness for an activity of 1; its corner lies at (y, x) on the canvas."""
+    is_soma: bool
+    """Whether it is the cell's body and not a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,11 @@ class Vessel:
     along_px: Image
     """(pixels,) distance from the start of the vessel."""
     lane: NDArray[np.intp]
-    """(pixels,) number of the stream line, 0 to `LANES` - 1."""
+    """(pixels,) number of the stream line, 0 to `lanes` - 1."""
     lumen: Image
     """(pixels,) share of the light that comes from inside the vessel."""
+    lanes: int = LANES
+    """Number of stream lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,48 +77,68 @@ class Anatomy:
     """Brightness of blood plasma: small when it is unlabelled."""
 
 
-def draw(kind: Kind | None, shape: tuple[int, int], radius_px: float | None, seed: int) -> Anatomy:
+def draw(
+    kind: Kind | None,
+    shape: tuple[int, int],
+    radius_px: float | None,
+    seed: int,
+    optics: Optics | None = None,
+) -> Anatomy:
     """Draw a scene.
 
     Parameters
     ----------
-    kind : {"dense", "sparse", "vessels"} or None
-        Many somata; few somata with long dendrites; many vessels. None takes one of them by the seed.
+    kind : {"dense", "sparse", "vessels", "flow", "heart"} or None
+        Many somata; few somata with long dendrites; many vessels; more of them, their plasma bright in dim tissue; a
+        chamber of a heart. None takes one of the first three by the seed.
     shape : (int, int)
         Lines and pixels of the canvas.
     radius_px : float or None
         Typical radius of a soma, pixels; None takes 2.5 to 11 by the seed.
     seed : int
         Equal arguments give equal scenes.
+    optics : Optics, optional
+        The focus at the depth of the focal plane; cells then lie above and below it as well. None: all lie in it.
     """
     rng = np.random.default_rng([seed, 11])
     by_seed, radius_by_seed = KINDS[rng.integers(len(KINDS))], float(np.exp(rng.uniform(0.9, 2.4)))
     kind = kind or by_seed
     radius = radius_px or radius_by_seed
-    psf_px = float(rng.uniform(0.7, 1.1))
-    through, vessels, plasma = _vessels(rng, kind, shape, radius)
+    in_focus_px = float(rng.uniform(0.7, 1.1))
+    psf_px = optics.lateral_px if optics else in_focus_px
+    through, vessels, plasma, tissue = (_heart if kind == "heart" else _vessels)(rng, kind, shape, radius)
     neuropil = _neuropil(rng, shape, radius, psf_px)
+    if optics:
+        neuropil = _hazy(neuropil, optics, radius)
+    neuropil *= tissue
     rest = np.zeros(shape, np.float32)
     footprints: list[Footprint] = []
-    spacing = {"dense": rng.uniform(2.3, 3.2), "sparse": rng.uniform(5.0, 8.0), "vessels": rng.uniform(4.0, 7.0)}[kind]
+    spacings = {brain: rng.uniform(*limits) for brain, limits in _SPACING.items()}
+    spacing = spacings[{"flow": "vessels", "heart": "dense"}.get(kind, kind)]
     contrast = rng.uniform(0.8, 2.5)
-    processes = 4.0 if kind == "sparse" else 0.3
+    processes = {"sparse": 4.0, "heart": 0.0}.get(kind, 0.3)
     centres = _scatter(rng, shape, spacing * radius)
+    centres = centres[tissue[tuple(np.minimum(centres, np.array(shape) - 1).T)] > 0.1]
+    depths = np.random.default_rng([seed, 13])
     for unit, (cy, cx) in enumerate(centres):
         size, strength = radius * rng.uniform(0.75, 1.25), contrast * rng.lognormal(0.0, 0.6)
-        light, body = brush.soma(rng, size, psf_px)
+        planes, dim = brush.MIDDLE, 1.0
+        if optics:
+            away = depths.uniform(-1, 1) * (0.5 * size + optics.axial_px)
+            planes, dim = optics.planes(size, away), optics.response(depths.uniform(-1, 1) * away)
+        light, body = brush.soma(rng, size, psf_px, planes)
         half = light.shape[0] // 2
         _stamp(through, neuropil, body, cy - half, cx - half)
-        strokes = [(light, cy - half, cx - half, strength)]
+        strokes = [(light, cy - half, cx - half, strength, True)]
         for _ in range(int(rng.poisson(processes))):
             image, top, left = brush.dendrite(rng, size, psf_px)
-            strokes.append((image, cy + top, cx + left, strength * rng.uniform(0.3, 0.9)))
-        for image, top, left, brightness in strokes:
+            strokes.append((image, cy + top, cx + left, strength * dim * rng.uniform(0.3, 0.9), False))
+        for image, top, left, brightness, is_soma in strokes:
             where, part = _overlap(shape, image.shape, top, left)
             if image[part].size:
                 lit = (brightness * image[part] * through[where]).astype(np.float32)
                 rest[where] += lit
-                footprints.append(Footprint(unit, where[0].start, where[1].start, lit))
+                footprints.append(Footprint(unit, where[0].start, where[1].start, lit, is_soma))
     neuropil *= through
     rest += neuropil
     patterns = [0.5 * neuropil * (1 + brush.field(rng, shape, 8 * radius)).clip(0) for _ in range(3)]
@@ -131,11 +162,16 @@ def _neuropil(rng: np.random.Generator, shape: tuple[int, int], radius: float, p
 
 def _vessels(
     rng: np.random.Generator, kind: Kind, shape: tuple[int, int], radius: float
-) -> tuple[Image, tuple[Vessel, ...], float]:
-    """Draw vessels; returns the light they let through (H, W), the vessels and the brightness of plasma."""
+) -> tuple[Image, tuple[Vessel, ...], float, Image]:
+    """Draw vessels.
+
+    Returns the light they let through (H, W), the vessels, the brightness of plasma, and where other tissue is (H, W).
+    """
     through = np.ones(shape, np.float32)
-    count = int(rng.integers(3, 8)) if kind == "vessels" else int(rng.poisson(0.8))
-    plasma = float(rng.uniform(1.5, 4.0)) if kind == "vessels" and rng.random() < 0.6 else float(rng.uniform(0, 0.15))
+    many = {"vessels": (3, 8), "flow": (6, 13)}.get(kind)
+    count = int(rng.integers(*many)) if many else int(rng.poisson(0.8))
+    labelled = kind == "flow" or (kind == "vessels" and rng.random() < 0.6)
+    plasma = float(rng.uniform(1.5, 4.0) if labelled else rng.uniform(0, 0.15))
     vessels = []
     for _ in range(count):
         width = float(np.clip(radius * rng.lognormal(-0.5, 0.6), 1.5, min(shape) / 12))
@@ -155,7 +191,31 @@ def _vessels(
         profile = lumen[here] * np.sqrt(np.clip(1.05 - np.square(distance[here] / (width + softness)), 0.05, 1))
         vessels.append(Vessel(rows, columns, along[here], lane, profile.astype(np.float32)))
         through *= ((1 - lumen) * (1 - shadow)).astype(np.float32)
-    return through, tuple(vessels), plasma
+    return through, tuple(vessels), plasma, np.full(shape, _UNLABELLED.get(kind, 1.0), np.float32)
+
+
+def _heart(
+    rng: np.random.Generator, kind: Kind, shape: tuple[int, int], radius: float
+) -> tuple[Image, tuple[Vessel, ...], float, Image]:
+    """Draw a chamber of a heart; see `_vessels` for what is returned."""
+    parts = chamber(rng, shape, 2.0)
+    rows, columns = np.nonzero(parts.lumen)
+    here = (rows, columns)
+    lane = np.rint(parts.side_px[here] / _LANE_PX).astype(np.intp)
+    lane -= lane.min()
+    vessel = Vessel(rows, columns, parts.along_px[here], lane, parts.lumen[here], int(lane.max()) + 1)
+    return (
+        1 - parts.lumen,
+        (vessel,),
+        float(rng.uniform(0.5, 1.2)),
+        np.maximum(parts.wall, np.float32(_UNLABELLED[kind])),
+    )
+
+
+def _hazy(neuropil: Image, optics: Optics, radius: float) -> Image:
+    """Mix background from far out of focus into what is in focus."""
+    far = brush.blur(neuropil, 4 * radius)
+    return np.asarray((1 - optics.haze) * neuropil + optics.haze * far, np.float32)
 
 
 def _scatter(rng: np.random.Generator, shape: tuple[int, int], spacing_px: float) -> NDArray[np.intp]:

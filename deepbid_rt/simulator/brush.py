@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 from scipy import fft
 
 Image = NDArray[np.float32]
+Planes = tuple[tuple[float, float], ...]
+"""Sections through a ball: distance from its middle in radii, and share of the light."""
+MIDDLE: Planes = ((0.0, 1.0),)
+"""One section through the middle, as when everything lies in focus."""
 
 
 def field(rng: np.random.Generator, shape: tuple[int, int], scale_px: float, stretch: float = 1.0) -> Image:
@@ -47,8 +51,19 @@ def blur(image: Image, sigma_px: float) -> Image:
     return np.asarray(fft.irfft2(fft.rfft2(image) * low_pass, s=image.shape), np.float32)
 
 
-def soma(rng: np.random.Generator, radius_px: float, psf_px: float) -> tuple[Image, Image]:
+def soma(rng: np.random.Generator, radius_px: float, psf_px: float, planes: Planes = MIDDLE) -> tuple[Image, Image]:
     """Draw a soma in the middle of a square: bright ring, dark nucleus.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws its shape.
+    radius_px : float
+        Of the soma, which is about a ball.
+    psf_px : float
+        Width of the optical blur of its edges.
+    planes : Planes
+        Sections through it that are seen, see `deepbid_rt.simulator.optics.Optics.planes`.
 
     Returns
     -------
@@ -60,11 +75,20 @@ def soma(rng: np.random.Generator, radius_px: float, psf_px: float) -> tuple[Ima
     angle = np.arctan2(y, x)
     wobble = sum(rng.normal(0, 0.12 / k) * np.cos(k * angle + rng.uniform(0, 2 * math.pi)) for k in (2, 3, 4))
     edge = radius_px * (1 + np.asarray(wobble))
-    body = _inside(np.hypot(y, x), edge, psf_px)
     off_y, off_x = rng.normal(0, 0.12 * radius_px, 2)
-    hollow = rng.uniform(0.3, 1.0) * _inside(np.hypot(y - off_y, x - off_x), rng.uniform(0.5, 0.75) * edge, psf_px)
+    darkness, nucleus = rng.uniform(0.3, 1.0), rng.uniform(0.5, 0.75)
+    from_middle, from_nucleus = np.hypot(y, x), np.hypot(y - off_y, x - off_x)
+    light, body = np.zeros_like(x), np.zeros_like(x)
+    for distance, share in planes:
+        filled = _inside(from_middle, edge * math.sqrt(max(0.0, 1 - distance**2)), psf_px)
+        hollow: Image | float = 0.0
+        if abs(distance) < nucleus:
+            cut = nucleus * math.sqrt(1 - (distance / nucleus) ** 2)
+            hollow = darkness * _inside(from_nucleus, cut * edge, psf_px)
+        light = light + share * filled * (1 - hollow)
+        body = body + share * filled
     grain = np.exp(0.2 * field(rng, body.shape, max(psf_px, 0.25 * radius_px)))
-    return np.asarray(body * (1 - hollow) * grain, np.float32), np.asarray(body, np.float32)
+    return np.asarray(light * grain, np.float32), np.asarray(body, np.float32)
 
 
 def path(

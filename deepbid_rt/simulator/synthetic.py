@@ -18,6 +18,7 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.scan import merge_scan, split_scan
 from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.raster import Raster
 from deepbid_rt.simulator.stamp import stamp
 from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
@@ -31,12 +32,18 @@ class ScanSettings:
     rate_hz: float = 30.0
     """Frames per second."""
     scan: ScanGeometry = field(default_factory=lambda: ScanGeometry(layout="collinear"))
+    line_us: float | None = None
+    """Duration of a line, microseconds; the beam rests for what is left of the frame period. None: nothing is left."""
+    fill: float = 0.0
+    """Share of its swing in which a resonant mirror samples, pixels being even in time; 0: they are even in space."""
     photons: float = 0.4
     """Mean photons per pixel of one line, over space and time."""
     gain: float = 100.0
     """Counts per photon."""
     excess: float = 0.2
     """Variance of the detector's answer to one photon, in squared photons; 0 for a perfect counter."""
+    dark: float = 0.0
+    """Mean counts of the detector without light, per pixel of one line, in photons; they have the noise of photons."""
     read_noise: float = 15.0
     """Standard deviation of the Gaussian noise, counts."""
     offset: float = 100.0
@@ -47,13 +54,17 @@ class ScanSettings:
     """Share of the light that is lost in the corners of the field of view."""
     dtype: str = "<i2"
     """Pixel type, one of `deepbid_rt.frame.DTYPES`; integers are rounded and cut to their range."""
+    bits: int | None = None
+    """Counts end at 2**bits - 1, as those of a 12-bit digitiser in 16-bit pixels do; None: where the type ends."""
     seed: int = 0
     """Draws the noise, and nothing else."""
 
     def __post_init__(self) -> None:
-        if not (self.photons >= 0 and self.gain > 0 and self.read_noise >= 0 and self.excess >= 0):
+        amounts = (self.photons, self.dark, self.read_noise, self.excess)
+        if not (min(amounts) >= 0 and self.gain > 0):
             raise StreamError(
-                f"photons {self.photons}, gain {self.gain}, read noise {self.read_noise}, excess {self.excess}",
+                f"photons {self.photons}, gain {self.gain}, dark counts {self.dark}, read noise {self.read_noise}, "
+                f"excess {self.excess}",
                 expected="none of them negative and a gain above 0",
                 todo="check the scan settings",
             )
@@ -61,6 +72,20 @@ class ScanSettings:
             raise StreamError(
                 f"a vignette of {self.vignette}",
                 expected="at least 0 and less than 1, the share of light lost in the corners",
+                todo="check the scan settings",
+            )
+        lines = self.size[0] * (2 if self.scan.layout == "collinear" else 1)
+        if self.line_us is not None and not 0 < lines * self.line_us * self.rate_hz <= 1e6 + 1:
+            raise StreamError(
+                f"{lines} lines of {self.line_us} us at {self.rate_hz:g} frames per second",
+                expected="lines that fit into the frame period",
+                todo="lower the rate, the lines or their duration",
+            )
+        limit = {"u": 8 * np.dtype(self.dtype).itemsize, "i": 15}.get(np.dtype(self.dtype).kind, 0)
+        if not 0 <= self.fill < 1 or (self.bits is not None and not 1 <= self.bits <= limit):
+            raise StreamError(
+                f"a mirror that samples in {self.fill} of its swing, {self.bits} bits in pixels of type {self.dtype}",
+                expected=f"0 to less than 1 of the swing and, for this type, 1 to {limit} bits or none",
                 todo="check the scan settings",
             )
         if not 0 <= self.x_correlation <= 0.5:
@@ -111,6 +136,8 @@ class SyntheticSource:
             n_expected=n_frames,
         )
         self._scene, self._scan, self._n_frames = scene, scan, n_frames
+        share = None if scan.line_us is None else scan.line_us * 1e-6 * scan.rate_hz
+        self._raster = Raster(scan.size, scan.scan, share, scan.fill)
         self._upright = dataclasses.replace(scan.scan, mirrored=True)
         self._stamped, self._on_truth = stamped, on_truth
         self._next: int | None = None
@@ -157,14 +184,14 @@ class SyntheticSource:
         pixels : ndarray, (1, Y, X), the stream's dtype
             Raw counts, lines in the order and direction of the scan.
         truth : ndarray, (1, N, X), float32
-            Noise-free counts, gain and offset included, in image order and moved as the frame was;
+            Noise-free counts, gain, dark counts and offset included, in image order and moved as the frame was;
             for collinear frames the mean of both lines.
         """
         rng = np.random.Generator(np.random.SFC64([self._scan.seed, self._scene.seed, 37, index]))
         light = self._sample(index)
         pixels = self._detect(light, rng)
         clean = np.mean(split_scan(light, self._upright), axis=0) if self._collinear else light
-        truth = clean * np.float32(self._scan.gain) + np.float32(self._scan.offset)
+        truth = (clean + np.float32(self._scan.dark)) * np.float32(self._scan.gain) + np.float32(self._scan.offset)
         if self._upright != self._scan.scan:
             pixels = merge_scan(*split_scan(pixels, self._upright), self._scan.scan)
         if self._stamped:
@@ -173,19 +200,15 @@ class SyntheticSource:
 
     def _sample(self, index: int) -> Image:
         """Photons expected in each pixel (Y, X): every line is taken from where the tissue is at its time."""
-        lines, pixels = self.info.shape[1:]
-        canvas, margin = self.tissue.render(index), self.tissue.margin
-        number = np.arange(lines)
-        dy, dx = self.tissue.motion.displacement(index, number / lines)
-        y, x = dy + margin + (number // 2 if self._collinear else number), dx + margin
-        top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
-        down, right = (y - top).astype(np.float32)[:, None], (x - left).astype(np.float32)[:, None]
-        rows = np.lib.stride_tricks.sliding_window_view(canvas, pixels + 1, axis=1)
-        upper, lower = rows[top, left], rows[top + 1, left]
-        upper += down * (lower - upper)
-        light = upper[:, :-1] + right * (upper[:, 1:] - upper[:, :-1])
+        tissue, raster = self.tissue, self._raster
+        clocks = [raster.clock(tissue.margin, view) for view in range(raster.views)]
+        # Both lines of a place see the same canvas, but for blood that is gone by the second one.
+        canvases = [tissue.render(index, clock) for clock in (clocks if self._scene.flow_mm_s else [None])]
+        shift = tissue.motion.displacement(index, raster.phase)
+        warp = tissue.beat.displacement(index, raster.phase, raster.row) if tissue.beat else None
+        light = raster.sample(canvases, tissue.margin, shift, warp)
         light *= self._illumination
-        return np.asarray(light)
+        return light
 
     @functools.cached_property
     def _illumination(self) -> Image:
@@ -198,6 +221,7 @@ class SyntheticSource:
     def _detect(self, light: Image, rng: np.random.Generator) -> NDArray[np.generic]:
         """Turn expected photons (Y, X) into counts: Poisson photons, uneven answers to them, read noise."""
         scan = self._scan
+        light = light + np.float32(scan.dark)
         photons = rng.poisson(light).astype(np.float32)
         spread = np.sqrt(photons * np.float32(scan.excess) + np.float32((scan.read_noise / scan.gain) ** 2))
         noise = rng.standard_normal(light.shape, dtype=np.float32)
@@ -217,5 +241,5 @@ class SyntheticSource:
             return noise.astype(self.info.dtype, copy=False)
         limits = np.iinfo(self.info.dtype)
         np.rint(noise, out=noise)
-        np.clip(noise, limits.min, limits.max, out=noise)
+        np.clip(noise, limits.min, limits.max if scan.bits is None else 2**scan.bits - 1, out=noise)
         return noise.astype(self.info.dtype)

@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.simulator import anatomy, brush
-from deepbid_rt.simulator.anatomy import LANES, Anatomy, Kind, Vessel
+from deepbid_rt.simulator import anatomy
+from deepbid_rt.simulator.anatomy import Anatomy, Kind
+from deepbid_rt.simulator.beat import Beat
+from deepbid_rt.simulator.blood import Blood
 from deepbid_rt.simulator.brush import Image
 from deepbid_rt.simulator.motion import Motion
+from deepbid_rt.simulator.optics import Optics
 
 _BLOCK_S = 16.0
 """Events are drawn in blocks this long; a transient has died away after one block."""
 _BURST = 1.5
 """Mean number of spikes in an event beyond the first."""
-_FLOW_PX = 4096
-"""Length after which the pattern of blood cells repeats."""
+
+Clock = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float64]]
+"""When places of the canvas (rows, columns) are scanned, as fractions of the frame period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,8 @@ class SceneSettings:
     """Which tissue lies under the objective."""
 
     kind: Kind | None = None
-    """``dense``: many somata; ``sparse``: few somata with dendrites; ``vessels``: many vessels; None: by the seed."""
+    """``dense``: many somata; ``sparse``: few somata with dendrites; ``vessels``: many vessels; ``flow``: more of them,
+    their plasma bright; ``heart``: a chamber of one; None: one of the first three by the seed."""
     seed: int = 0
     """Draws anatomy, activity, blood and motion."""
     soma_radius_px: float | None = None
@@ -43,9 +49,25 @@ class SceneSettings:
     """Factor on the rate of firing; 0 for silent tissue."""
     blood: bool = True
     """Whether blood cells move inside the vessels."""
+    pixel_um: float = 1.0
+    """Side of a pixel in the tissue: what depth and flow are measured with."""
+    depth_um: float | None = None
+    """Depth of the focal plane, which widens the focus and lets cells lie above and below it; None: all in focus."""
+    flow_mm_s: float | None = None
+    """Speed of the blood in the fastest vessel, the others down to a fiftieth; None: a few hundred pixels a second."""
+    beat_px: float = 0.0
+    """Largest displacement by which a beating heart deforms the picture, pixels; 0 for none."""
 
     def __post_init__(self) -> None:
         radius_px = 1.0 if self.soma_radius_px is None else self.soma_radius_px
+        amounts = (self.depth_um or 0.0, self.flow_mm_s or 0.0, self.beat_px)
+        if not (self.pixel_um > 0 and min(amounts) >= 0):
+            raise StreamError(
+                f"a pixel of {self.pixel_um} um, a depth of {self.depth_um} um, a flow of {self.flow_mm_s} mm/s and a "
+                f"beat of {self.beat_px} px",
+                expected="none of them negative and a pixel larger than 0",
+                todo="check the scene settings",
+            )
         if not (self.motion_px >= 0 and self.activity >= 0 and radius_px >= 1 and self.seed >= 0):
             raise StreamError(
                 f"a scene of seed {self.seed}, motion {self.motion_px} px, activity {self.activity} and "
@@ -79,11 +101,16 @@ class Tissue:
 
     def __init__(self, settings: SceneSettings, shape: tuple[int, int], rate_hz: float) -> None:
         self.motion = Motion(settings.motion_px, rate_hz, settings.seed)
-        self.margin = math.ceil(self.motion.limit_px) + 1
+        self.margin = math.ceil(self.motion.limit_px + settings.beat_px) + 1
         """Lines and pixels of canvas beyond each edge of the field of view."""
         canvas = (shape[0] + 2 * self.margin, shape[1] + 2 * self.margin)
-        self.anatomy: Anatomy = anatomy.draw(settings.kind, canvas, settings.soma_radius_px, settings.seed)
-        self._seed, self._rate_hz, self._blood = settings.seed, rate_hz, settings.blood
+        optics = None if settings.depth_um is None else Optics(settings.depth_um, settings.pixel_um)
+        self.anatomy: Anatomy = anatomy.draw(settings.kind, canvas, settings.soma_radius_px, settings.seed, optics)
+        self.beat = None
+        """How a beating heart deforms the field of view, where one does."""
+        if settings.beat_px:
+            self.beat = Beat(settings.beat_px, rate_hz, shape, settings.seed)
+        self._seed, self._rate_hz, self._flows = settings.seed, rate_hz, settings.blood
         rng = np.random.default_rng([settings.seed, 23])
         units, modes = self.anatomy.units, len(self.anatomy.neuropil)
         firing = settings.activity * np.minimum(0.12 * rng.lognormal(0.0, 1.0, units), 1.0)
@@ -95,9 +122,9 @@ class Tissue:
         # GCaMP's answer to a spike: a fast rise, an exponential decay, a peak of 1.
         self._gain /= self._transient(self._rise_s * np.log1p(self._decay_s / self._rise_s), np.arange(units + modes))
         self._events = functools.lru_cache(maxsize=4)(self._draw_events)
-        self._cells = self._draw_cells(rng)
-        self._speed_px_s = rng.lognormal(5.0, 0.8, len(self.anatomy.vessels)) * rng.choice((-1, 1), len(self._cells))
-        self._pulse_hz = float(rng.uniform(5.0, 10.0))
+        fastest_px_s = None if settings.flow_mm_s is None else settings.flow_mm_s * 1e3 / settings.pixel_um
+        self.blood = Blood(self.anatomy.vessels, rng, fastest_px_s, self.beat.beats_hz if self.beat else None)
+        """What streams through the vessels."""
         self._unit_brightness = 1.0 / self._mean_brightness()
 
     def activity(self, index: int) -> NDArray[np.float32]:
@@ -110,10 +137,11 @@ class Tissue:
         light = np.concatenate([before.spikes, now.spikes]) * self._gain[unit] * self._transient(age_s, unit)
         return np.bincount(unit, light, self._gain.size).astype(np.float32)
 
-    def render(self, index: int) -> Image:
+    def render(self, index: int, clock: Clock | None = None) -> Image:
         """Return the canvas (H, W) during frame `index`, float32; its mean over space and time is 1.
 
-        Blood flows while the frame is scanned: each row shows its vessels at the time when it is scanned.
+        Blood flows while the frame is scanned: each pixel shows its vessel at the time that the clock tells, by default
+        a time that grows evenly from row to row.
         """
         parts, active = self.anatomy, self.activity(index)
         rest = parts.rest
@@ -126,7 +154,11 @@ class Tissue:
                 height, width = footprint.image.shape
                 canvas[footprint.y : footprint.y + height, footprint.x : footprint.x + width] += level * footprint.image
         for number, vessel in enumerate(parts.vessels):
-            canvas[vessel.rows, vessel.columns] += parts.plasma * vessel.lumen * self._passing(number, vessel, index)
+            passing: Image | np.float32 = np.float32(1)
+            if self._flows:
+                phase = clock(vessel.rows, vessel.columns) if clock else vessel.rows / rest.shape[0]
+                passing = self.blood.passing(number, (index + phase) / self._rate_hz)
+            canvas[vessel.rows, vessel.columns] += parts.plasma * vessel.lumen * passing
         canvas *= np.float32(self._unit_brightness)
         return canvas
 
@@ -141,25 +173,6 @@ class Tissue:
         t_s = (block + rng.random(unit.size)) * _BLOCK_S
         return _Events(unit, t_s, 1 + rng.poisson(_BURST, unit.size))
 
-    def _draw_cells(self, rng: np.random.Generator) -> Image:
-        """Blood cells in each vessel (vessels, LANES, _FLOW_PX): 1 where plasma passes, less where a cell does."""
-        shape = (LANES, _FLOW_PX)
-        chains = [np.tanh(2 * (brush.field(rng, shape, 1.5) + 0.3)) for _ in self.anatomy.vessels]
-        return np.stack([0.6 + 0.4 * chain for chain in chains]) if chains else np.zeros((0, *shape), np.float32)
-
-    def _passing(self, number: int, vessel: Vessel, index: int) -> Image:
-        """Tell what passes each pixel of a vessel (pixels,): 1 for plasma, less for a blood cell."""
-        if not self._blood:
-            return np.ones(vessel.rows.size, np.float32)
-        t_s = (index + vessel.rows / self.anatomy.rest.shape[0]) / self._rate_hz
-        beat = np.sin(2 * math.pi * self._pulse_hz * t_s) / (2 * math.pi * self._pulse_hz)
-        moved_px = self._speed_px_s[number] * (t_s + 0.4 * beat)
-        place = vessel.along_px - moved_px
-        below = np.floor(place)
-        here, cells = below.astype(np.int64) % _FLOW_PX, self._cells[number]
-        first, second = cells[vessel.lane, here], cells[vessel.lane, (here + 1) % _FLOW_PX]
-        return np.asarray(first + (place - below) * (second - first), np.float32)
-
     def _mean_brightness(self) -> float:
         """Mean of the canvas over space and time, before scaling."""
         parts = self.anatomy
@@ -167,5 +180,7 @@ class Tissue:
         mean_active = self._events_hz * (1 + _BURST) * area_s * self._gain
         total = float(parts.rest.sum()) + float(mean_active[parts.units :] @ parts.neuropil.sum(axis=(1, 2)))
         total += sum(float(mean_active[f.unit] * f.image.sum()) for f in parts.footprints)
-        total += sum(float(parts.plasma * v.lumen.sum() * self._cells[n].mean()) for n, v in enumerate(parts.vessels))
+        total += sum(
+            float(parts.plasma * v.lumen.sum() * self.blood.mean_light(n)) for n, v in enumerate(parts.vessels)
+        )
         return total / parts.rest.size

@@ -1,0 +1,83 @@
+"""The cells of a simulated movie: where each lies, and how it shines in every frame.
+
+Knows nothing of scanning, noise or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.simulator.tissue import Tissue
+
+_EDGE = 0.3
+"""A pixel belongs to a cell where its light is more than this share of the cell's brightest pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell whose body lies in the field of view."""
+
+    label: int
+    """From 1, in the order of the labels' picture."""
+    y_px: float
+    """Middle of its pixels in the field of view, where the tissue is at rest."""
+    x_px: float
+    area_px: int
+    share: float
+    """Its own part of the light in its pixels while nothing is active; the rest is background and neighbours."""
+
+
+class Cells:
+    """Truth about the cells of a tissue.
+
+    Parameters
+    ----------
+    tissue : Tissue
+        Whose cells.
+    size : (int, int)
+        Lines and pixels of its field of view.
+    """
+
+    def __init__(self, tissue: Tissue, size: tuple[int, int]) -> None:
+        anatomy, margin = tissue.anatomy, tissue.margin
+        owner = np.zeros(anatomy.rest.shape, np.intp)
+        brightest = np.zeros(anatomy.rest.shape, np.float32)
+        for footprint in anatomy.footprints:
+            if not footprint.is_soma:
+                continue
+            height, width = footprint.image.shape
+            here = np.s_[footprint.y : footprint.y + height, footprint.x : footprint.x + width]
+            mine = (footprint.image > _EDGE * footprint.image.max()) & (footprint.image > brightest[here])
+            owner[here][mine] = footprint.unit + 1
+            brightest[here][mine] = footprint.image[mine]
+        inside = np.s_[margin : margin + size[0], margin : margin + size[1]]
+        units, inverse = np.unique(owner[inside], return_inverse=True)
+        first = int(units[0] != 0)  # 0 is no cell; it is missing where cells cover everything
+        self.labels: NDArray[np.uint16] = (inverse.reshape(size) + first).astype(np.uint16)
+        """(Y, X) label of the cell that each pixel belongs to, 0 for none, where the tissue is at rest."""
+        self._units = units[1 - first :] - 1
+        self._tissue = tissue
+        self.cells = tuple(
+            _cell(self.labels == label, label, brightest[inside], anatomy.rest[inside])
+            for label in range(1, self._units.size + 1)
+        )
+        """In the order of the labels."""
+
+    def traces(self, index: int) -> NDArray[np.float32]:
+        """Return how far each cell is above its light at rest during frame `index`, as a share of it; (cells,)."""
+        return self._tissue.activity(index)[self._units]
+
+
+def _cell(mask: NDArray[np.bool_], label: int, own: NDArray[np.float32], rest: NDArray[np.float32]) -> Cell:
+    rows, columns = np.nonzero(mask)
+    light = float(rest[mask].sum())
+    return Cell(
+        label=label,
+        y_px=round(float(rows.mean()), 2),
+        x_px=round(float(columns.mean()), 2),
+        area_px=rows.size,
+        share=round(float(own[mask].sum()) / light, 4) if light > 0 else 0.0,
+    )

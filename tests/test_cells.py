@@ -1,0 +1,57 @@
+"""Cells: labels where the light of a cell is, traces that are its activity."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.simulator.cells import Cells
+from deepbid_rt.simulator.tissue import SceneSettings, Tissue
+
+SIZE = (90, 100)
+
+
+@pytest.fixture(scope="module")
+def tissue() -> Tissue:
+    return Tissue(SceneSettings(kind="dense", seed=2, soma_radius_px=5.0, motion_px=1.0, depth_um=100.0), SIZE, 30.0)
+
+
+def test_labels_count_up_and_tell_where_each_cell_is(tissue: Tissue) -> None:
+    truth = Cells(tissue, SIZE)
+    assert truth.labels.shape == SIZE
+    assert truth.labels.dtype == np.uint16
+    assert set(np.unique(truth.labels)) == set(range(len(truth.cells) + 1))
+    assert [cell.label for cell in truth.cells] == list(range(1, len(truth.cells) + 1))
+    for cell in truth.cells:
+        rows, columns = np.nonzero(truth.labels == cell.label)
+        assert (cell.y_px, cell.x_px) == pytest.approx((rows.mean(), columns.mean()), abs=0.006)
+        assert cell.area_px == rows.size
+        assert 0 < cell.share <= 1
+
+
+def test_a_cell_brightens_in_its_own_pixels_by_its_own_trace() -> None:
+    """Where nothing moves and a cell's light is all there is, the movie's own trace is the true one."""
+    size = (150, 150)
+    tissue = Tissue(SceneSettings(kind="sparse", seed=7, soma_radius_px=5.0, motion_px=0.0, blood=False), size, 30.0)
+    truth = Cells(tissue, size)
+    frames = range(0, 600, 10)
+    inside = np.s_[tissue.margin : tissue.margin + size[0], tissue.margin : tissue.margin + size[1]]
+    movie = np.stack([tissue.render(index)[inside] for index in frames])
+    traces = np.stack([truth.traces(index) for index in frames])
+    assert traces.shape == (len(frames), len(truth.cells))
+    lively = [cell for cell in truth.cells if cell.share > 0.5 and traces[:, cell.label - 1].std() > 0.2]
+    assert len(lively) > 3
+    for cell in lively:
+        seen = movie[:, truth.labels == cell.label].mean(axis=1)
+        alike = [np.corrcoef(seen, traces[:, other.label - 1])[0, 1] for other in lively]
+        assert max(alike) == alike[lively.index(cell)] > 0.94
+
+
+def test_cells_outside_the_field_of_view_are_left_out(tissue: Tissue) -> None:
+    small = Cells(tissue, SIZE)
+    assert len(small.cells) < tissue.anatomy.units
+
+
+def test_tissue_without_cells_has_none() -> None:
+    tissue = Tissue(SceneSettings(kind="sparse", seed=1, soma_radius_px=40.0, motion_px=0.0), (12, 12), 30.0)
+    truth = Cells(tissue, (12, 12))
+    assert len(truth.cells) == truth.labels.max()
+    assert truth.traces(3).shape == (len(truth.cells),)
