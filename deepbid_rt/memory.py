@@ -113,8 +113,8 @@ class Memory:
         weight = self._weights[-1][area]
         nearest = weight[1 + (down >= 0.5) :, 1 + (right >= 0.5) :][:height, :width]
         for mean, image in zip(self._means, recalled[:-1], strict=True):
-            blend = _blend([mean[area][k : k + height] for k in range(4)], down)
-            image[first:last, begin:end] = _blend([blend[:, k : k + width] for k in range(4)], right)
+            lines = blend([mean[area][k : k + height] for k in range(4)], down)
+            image[first:last, begin:end] = blend([lines[:, k : k + width] for k in range(4)], right)
         recalled[-1, first:last, begin:end] = nearest
         if weight.min() == 0:
             seen = weight > 0
@@ -124,8 +124,16 @@ class Memory:
         return recalled
 
 
-def _blend(neighbours: list[Image], part: float) -> Image:
-    """Interpolate between the middle two of four neighbours, (..., 4) samples one apart (Catmull-Rom)."""
+def blend(neighbours: list[Image], part: float) -> Image:
+    """Interpolate between the middle two of four neighbours with Catmull-Rom's cubic.
+
+    Parameters
+    ----------
+    neighbours : list of ndarray
+        Four arrays of one shape: samples at -1, 0, 1 and 2.
+    part : float
+        Where to interpolate, 0 to 1; at 0 the second neighbour itself is returned.
+    """
     if part == 0:
         return neighbours[1]
     weights = (
@@ -141,7 +149,7 @@ def _blend(neighbours: list[Image], part: float) -> Image:
 
 
 def _all_of(neighbours: list[NDArray[np.bool_]], part: float) -> NDArray[np.bool_]:
-    """Say where all that `_blend` reads is known."""
+    """Say where all that `blend` reads is known."""
     if part == 0:
         return neighbours[1]
     return neighbours[0] & neighbours[1] & neighbours[2] & neighbours[3]
