@@ -17,25 +17,31 @@ from numpy.typing import NDArray
 
 from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import STREAMING
-from deepbid_rt.errors import StreamError
-from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
-from deepbid_rt.normalize import Normalizer, to_dtype
+from deepbid_rt.errors import EngineError, StreamError
+from deepbid_rt.frame import Frame, FrameFlag, Motion, StreamInfo
+from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Engine
-from deepbid_rt.scan import (
-    Merge,
-    lines_of_views,
-    merge_views,
-    merged_geometry,
-    merged_lines,
-    split_scan,
-    to_image_order,
-)
+from deepbid_rt.registration import Registration
+from deepbid_rt.scan import Merge, merged_geometry, merged_lines
 from deepbid_rt.stream_lane import StreamLane
+from deepbid_rt.views import Views
 from deepbid_rt.window_lane import WindowLane
 
-GapPolicy = Literal["reset", "hold"]
+GapPolicy = Literal["auto", "reset", "hold"]
 """``reset``: answer what is inside and start anew after a gap. ``hold``: bridge gaps shorter than what is
-remembered: a window with copies of the frame before it, a memory by becoming older."""
+remembered: a window with copies of the frame before it, a memory by becoming older. ``auto``: reset for windows, as
+copies are no truth; hold for memories, to which a lost frame does no harm."""
+
+
+def check_stabilizes(engine: Engine) -> None:
+    """Raise `EngineError` unless the engine's frames can be registered: it must be of a kind that estimates motion."""
+    if engine.card.kind not in STREAMING:
+        raise EngineError(
+            f"a registered movie from engine {engine.card.name!r} of kind {engine.card.kind}, which does not estimate "
+            f"motion",
+            expected=f"an engine of kind {' or '.join(STREAMING)}",
+            todo="leave --stabilize out, or choose --engine stream-default or average",
+        )
 
 
 class Denoiser:
@@ -49,25 +55,35 @@ class Denoiser:
         The series; every frame pushed must have its shape and type.
     merge : {"mean", "forward", "backward", "interleave"}
         What becomes of the two denoised views of a collinear frame.
-    gap : {"reset", "hold"}
+    gap : {"auto", "reset", "hold"}
         What missing frames do to the temporal state.
+    stabilize : bool
+        Register the denoised frames to where the tissue lay in the first one, see `Registration`.
 
     Raises
     ------
     StreamError
         When the engine was not trained for this layout.
     EngineError
-        When the engine cannot take frames of this size.
+        When the engine cannot take frames of this size, or is to stabilize and does not estimate motion.
     """
 
     _lanes: Sequence[WindowLane | StreamLane]
     _expected: int | None
     _order: deque[Frame]
-    _ready: dict[int, NDArray[Any]]
+    _ready: dict[int, tuple[NDArray[Any], Motion | None]]
     _index_of: dict[tuple[int, int], int]
     _last_tick: dict[int, int]
 
-    def __init__(self, engine: Engine, info: StreamInfo, *, merge: Merge = "mean", gap: GapPolicy = "reset") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        info: StreamInfo,
+        *,
+        merge: Merge = "mean",
+        gap: GapPolicy = "auto",
+        stabilize: bool = False,
+    ) -> None:
         if info.scan.layout not in engine.card.scan:
             raise StreamError(
                 f"engine {engine.card.name!r} was trained for {' and '.join(engine.card.scan)} scans and the stream "
@@ -75,23 +91,27 @@ class Denoiser:
                 expected="an engine trained for the stream's scan",
                 todo="choose another engine, or correct the layout with --scan",
             )
+        if stabilize:
+            check_stabilizes(engine)
         self._engine = engine
         self._info = info
-        self._merge: Merge = merge
         scan = merged_geometry(info.scan, merge)
-        self._gap = gap
-        self._collinear = info.scan.layout == "collinear"
+        self._views = Views(info, merge)
+        self._stabilize = stabilize
+        streams = engine.card.kind in STREAMING
+        self.gap: Literal["reset", "hold"] = gap if gap != "auto" else "hold" if streams else "reset"
+        """What missing frames do, ``auto`` resolved."""
         channels, lines, pixels = info.shape
+        facts = {"engine": engine.card.name, "delay_frames": self.delay, **({"stabilized": True} if stabilize else {})}
         self.info = dataclasses.replace(
             info,
             shape=(channels, merged_lines(lines, info.scan, merge), pixels),
             scan=scan,
             series=uuid.uuid4().hex,
             parent=info.series,
-            user={**info.user, "engine": engine.card.name, "delay_frames": self.delay},
+            user={**info.user, **facts},
         )
-        self._size = (max(lines_of_views(lines, info.scan)) if self._collinear else lines, pixels)
-        engine.warm_up((engine.card.depth, *padded_size(self._size, engine.card.grid)))
+        engine.warm_up((engine.card.depth, *padded_size(self._views.size, engine.card.grid)))
         self._skipped = 0
         self._begin()
 
@@ -132,12 +152,12 @@ class Denoiser:
         self._expected = frame.index + 1
         self._order.append(dataclasses.replace(frame, pixels=np.empty(0)))  # the pixels stay the source's
         if frame.flags & FrameFlag.FLYBACK:
-            self._ready[frame.index] = self._to_image(self._views(frame.pixels).astype(np.float32))
+            self._ready[frame.index] = self._views.join(self._views.split(frame.pixels).astype(np.float32)), None
         else:
             tick = frame.index // self._info.planes
             self._index_of[frame.plane, tick] = frame.index
             self._last_tick[frame.plane] = tick
-            self._collect(frame.plane, self._lanes[frame.plane].push(tick, self._views(frame.pixels)))
+            self._collect(frame.plane, self._lanes[frame.plane].push(tick, self._views.split(frame.pixels)))
         return done + self._release()
 
     def skip(self, count: int) -> list[Frame]:
@@ -145,7 +165,7 @@ class Denoiser:
         self._skipped += count
         if self._expected is not None:
             self._expected += count
-        if self._gap == "hold" and count < self._engine.card.bridge * self._info.planes:
+        if self.gap == "hold" and count < self._engine.card.bridge * self._info.planes:
             return []
         return self.flush()
 
@@ -162,13 +182,13 @@ class Denoiser:
         return given_up
 
     def _begin(self) -> None:
-        channels, views = self._info.shape[0], 2 if self._collinear else 1
+        lane = (self._engine, self._info.shape[0], self._views.count, self._views.size)
         planes = range(self._info.planes)
         if self._engine.card.kind in STREAMING:
-            apart = self._merge != "mean"
-            self._lanes = [StreamLane(self._engine, channels, views, self._size, apart=apart) for _ in planes]
+            self._lanes = [StreamLane(*lane, apart=self._views.apart) for _ in planes]
         else:
-            self._lanes = [WindowLane(self._engine, channels, views, self._size) for _ in planes]
+            self._lanes = [WindowLane(*lane) for _ in planes]
+        self._registrations = [Registration() if self._stabilize else None for _ in planes]
         self._expected = None
         self._order = deque()
         self._ready = {}
@@ -204,37 +224,19 @@ class Denoiser:
                 todo="correct the number of planes in the start message",
             )
 
-    def _views(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """(C, Y, X) as scanned -> (C, V, Y', X) in image order, both views of equal height."""
-        if not self._collinear:
-            return to_image_order(pixels, self._info.scan)[:, None]
-        forward, backward = split_scan(pixels, self._info.scan)
-        rows = max(forward.shape[-2], backward.shape[-2])
-        views = np.empty((pixels.shape[0], 2, rows, pixels.shape[2]), pixels.dtype)
-        for v, view in enumerate((forward, backward)):
-            views[:, v, : view.shape[-2]] = view
-            if view.shape[-2] < rows:  # odd number of lines: the last one has no partner
-                views[:, v, -1] = view[..., -1, :] if view.shape[-2] else (backward, forward)[v][..., -1, :]
-        return views
-
-    def _answer_views(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """(C, V, Y', X) -> one array per view, without the partner line that `_views` made up."""
-        if not self._collinear:
-            return [views[:, 0]]
-        rows = lines_of_views(self._info.shape[1], self._info.scan)
-        return [views[:, v, : rows[v]] for v in range(2)]
-
-    def _to_image(self, views: NDArray[np.float32]) -> NDArray[Any]:
-        image = merge_views(self._answer_views(views), self._info.scan, self._merge)
-        return to_dtype(image, self._info.dtype)
-
     def _collect(self, plane: int, answers: list[tuple[int, NDArray[np.float32]]]) -> None:
+        lane = self._lanes[plane]
+        motions = lane.motions if isinstance(lane, StreamLane) else {}
         for tick, views in answers:
-            self._ready[self._index_of.pop((plane, tick))] = self._to_image(views)
+            motion = motions.get(tick)
+            image = self._views.join(views, motion, self._registrations[plane])
+            self._ready[self._index_of.pop((plane, tick))] = image, motion
 
     def _release(self) -> list[Frame]:
         done = []
         while self._order and self._order[0].index in self._ready:
             frame = self._order.popleft()
-            done.append(dataclasses.replace(frame, pixels=self._ready.pop(frame.index)))
+            pixels, motion = self._ready.pop(frame.index)
+            moved = FrameFlag.MOTION_CORRECTED if self._stabilize and motion else FrameFlag.NONE
+            done.append(dataclasses.replace(frame, pixels=pixels, motion=motion, flags=frame.flags | moved))
         return done

@@ -14,6 +14,7 @@ from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import Event, Frame, Gap, StreamInfo
 from deepbid_rt.mailbox import Closed, Mailbox
 from deepbid_rt.meter import Histogram
+from deepbid_rt.tally import MotionTally
 
 
 class Denoising:
@@ -42,6 +43,7 @@ class Denoising:
         self._started_ns: dict[int, int] = {}
         self._held_gaps: deque[Gap] = deque()
         self.latency = {name: Histogram() for name in ("transport", "queue", "engine")}
+        self.motion = MotionTally()
         self.frames_out = 0
         self.first_ns = 0
         """When the first frame was taken, nanoseconds since the Unix epoch; 0 before."""
@@ -97,6 +99,8 @@ class Denoising:
             self.frames_out += 1
             self.last_ns = time.time_ns()
             self.latency["engine"].add(self.last_ns - self._started_ns.pop(frame.index))
+            if frame.motion is not None:
+                self.motion.add(frame.motion)
             self._hand_on(frame)
 
     def _pass_gaps(self, before: float = math.inf) -> None:

@@ -1,4 +1,4 @@
-"""What travels: one frame, the description of its stream, and the gap where frames are missing.
+"""What travels: one frame and where the tissue lay in it, the description of its stream, the gap in their order.
 
 Knows nothing of sockets, files or engines.
 """
@@ -25,6 +25,7 @@ MAX_SIDE = 8192
 Layout = Literal["collinear", "ordinary"]
 Direction = Literal["forward", "backward"]
 GapCause = Literal["source", "transport", "ring", "engine"]
+Verdict = Literal["tracked", "held", "foreign", "restarted"]
 
 
 class FrameFlag(IntFlag):
@@ -119,6 +120,26 @@ class StreamInfo:
         return channels * lines * pixels * self.dtype.itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """Where one frame lies."""
+
+    dy: float
+    """Lines by which the content of the frame lies below that of the reference."""
+    dx: float
+    """Pixels by which it lies to the right."""
+    confidence: float
+    """Height of the correlation peak over the rest of the surface, in its standard deviations; 0 when not measured."""
+    verdict: Verdict
+    """``tracked``: measured. ``held``: too uncertain, the last shift is taken. ``foreign``: dark, saturated, broken or
+    of another place; not to be remembered. ``restarted``: the reference begins with this frame, at shift 0."""
+
+    @property
+    def accepted(self) -> bool:
+        """True when the shift was measured on this frame."""
+        return self.verdict in ("tracked", "restarted")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One frame of one plane."""
@@ -133,6 +154,8 @@ class Frame:
     """When this process received the frame, nanoseconds since the Unix epoch; 0 for frames from a file."""
     plane: int = 0
     flags: FrameFlag = FrameFlag.NONE
+    motion: Motion | None = None
+    """Where a denoised frame lay before it was denoised; None for raw frames and engines that do not estimate it."""
 
 
 @dataclass(frozen=True, slots=True)

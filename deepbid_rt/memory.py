@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.interpolation import blend, cubic
+
 Image = NDArray[np.float32]
 Shifts = NDArray[np.float64]
 """(2, Y): how far below (dy) and right (dx) of its place in the memory the content of each line lies, pixels."""
@@ -129,10 +131,10 @@ class Memory:
         area = np.s_[top + first - 1 : top + last + 2, left + begin - 1 : left + end + 2]
         height, width = last - first, end - begin
         to = recalled[:, first:last, begin:end]
-        down, right = (_cubic(p) for p in part[:, first:last])
+        down, right = (cubic(p) for p in part[:, first:last])
         means = self._means[1 - len(to) :, *area]
-        blend = _blend([means[:, k : k + height] for k in range(4)], down)
-        to[:-1] = _blend([blend[..., k : k + width] for k in range(4)], right)
+        lines = blend([means[:, k : k + height] for k in range(4)], down)
+        to[:-1] = blend([lines[..., k : k + width] for k in range(4)], right)
         weight = self._weights[-1][area]
         to[-1] = weight[1 : 1 + height, 1 : 1 + width]
         if weight.min() == 0:
@@ -148,36 +150,8 @@ def _runs(whole: NDArray[np.intp]) -> Iterator[tuple[slice, int, int]]:
         yield slice(start, stop), int(whole[0, start]), int(whole[1, start])
 
 
-def _cubic(part: Image) -> Image | None:
-    """Return the weights (4, lines, 1) of four neighbours at `part` between the middle two (Catmull-Rom); None at 0."""
-    if not part.any():
-        return None
-    square = part * part
-    cube = square * part
-    half = np.float32(0.5)
-    return np.stack(
-        [
-            square - half * (part + cube),
-            1 - np.float32(2.5) * square + np.float32(1.5) * cube,
-            half * part + 2 * square - np.float32(1.5) * cube,
-            half * (cube - square),
-        ]
-    )
-
-
-def _blend(neighbours: list[Image], weights: Image | None) -> Image:
-    """Interpolate between the middle two of four neighbours, samples one apart."""
-    if weights is None:
-        return neighbours[1]
-    blend: Image = neighbours[0] * weights[0]
-    part = np.empty_like(blend)
-    for neighbour, weight in zip(neighbours[1:], weights[1:], strict=True):
-        blend += np.multiply(neighbour, weight, out=part)
-    return blend
-
-
 def _all_of(neighbours: list[NDArray[np.bool_]], weights: Image | None) -> NDArray[np.bool_]:
-    """Say where all that `_blend` reads is known."""
+    """Say where all that `blend` reads is known."""
     if weights is None:
         return neighbours[1]
     known = neighbours[1]

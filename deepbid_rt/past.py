@@ -6,14 +6,16 @@ in both. Knows nothing of engines, scans or counts.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.frame import Motion
 from deepbid_rt.line_shifts import LineShifts
 from deepbid_rt.memory import MARGIN, Memory, Shifts
-from deepbid_rt.stabilizer import Motion, Stabilizer
+from deepbid_rt.stabilizer import Stabilizer
 
 Image = NDArray[np.float32]
 Rows = Literal["all", "even", "odd"]
@@ -39,12 +41,13 @@ class Past:
         self._line_shifts = LineShifts(size)
         self._memories = [Memory(gains, size) for _ in range(channels)]
         self._drift = np.zeros(2)
+        self._origin = np.zeros(2)  # how far it moved since the reference began, (dy, dx)
 
     def reset(self) -> None:
         """Forget everything."""
         self._stabilizer.restart()
         self._line_shifts.restart()
-        self._drift[:] = 0
+        self._drift[:] = self._origin[:] = 0
         for memory in self._memories:
             memory.reset()
 
@@ -64,6 +67,7 @@ class Past:
         Returns
         -------
         motion : Motion
+            From where the first frame of the reference lay, however far the origin has moved since.
         remembered : ndarray
             (C, M + 1, Y, X) as `Memory.recall` gives it; all 0 for a foreign frame, which is also not remembered.
         """
@@ -73,9 +77,9 @@ class Past:
         if motion.verdict == "foreign":
             self.skip(1)
             rows, columns = views.shape[2:]
-            return motion, np.zeros((len(frame), self._depth, rows, columns), np.float32)
+            return self._since_begin(motion), np.zeros((len(frame), self._depth, rows, columns), np.float32)
         if motion.verdict == "restarted":
-            self._drift[:] = 0
+            self._drift[:] = self._origin[:] = 0
             for memory in self._memories:
                 memory.reset()
         shifts = self._lines(together, motion)
@@ -84,8 +88,9 @@ class Past:
             memory.recall(shifts, recalled)
         for memory, image in zip(self._memories, frame, strict=True):
             memory.update(image, shifts)
+        absolute = self._since_begin(motion)
         self._follow(motion)
-        return motion, remembered
+        return absolute, remembered
 
     def _lines(self, frame: Image, motion: Motion) -> Shifts:
         """Return where each line of the mean of all channels lies."""
@@ -106,6 +111,9 @@ class Past:
     def _depth(self) -> int:
         return self._memories[0].depth + 1
 
+    def _since_begin(self, motion: Motion) -> Motion:
+        return replace(motion, dy=float(motion.dy + self._origin[0]), dx=float(motion.dx + self._origin[1]))
+
     def _follow(self, motion: Motion) -> None:
         """Move the origin when the tissue has drifted half way out of what is remembered."""
         self._drift += _DRIFT_GAIN * (np.array([motion.dy, motion.dx]) - self._drift)
@@ -113,6 +121,7 @@ class Past:
             return
         dy, dx = (int(d) for d in np.rint(self._drift))
         self._drift -= (dy, dx)
+        self._origin += (dy, dx)
         self._stabilizer.rebase(dy, dx)
         for memory in self._memories:
             memory.rebase(dy, dx)

@@ -92,6 +92,7 @@ class Pipeline:
             self._denoising.latency
             | {branch.outlet.name: branch.taken for branch in self._denoised}
             | {"total": self._total},
+            self._denoising.motion,
         )
 
     def run(self) -> Status:

@@ -6,16 +6,13 @@ Works on one image per frame and on the past alone; knows nothing of scans, chan
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from deepbid_rt.frame import Motion
 from deepbid_rt.pyramid import halve
-
-Verdict = Literal["tracked", "held", "foreign", "restarted"]
 
 LEAST_SIDE = 32
 """Images with a shorter side are taken to stand still: there is too little to correlate."""
@@ -43,26 +40,6 @@ _JUMPS = 8.0
 """The same, in mean absolute deviations of the mean of the frames before."""
 _GRAIN = 1.7
 """Factor by which the grain of a frame may differ from that of the frames before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """Where one frame lies."""
-
-    dy: float
-    """Lines by which the content of the frame lies below that of the reference."""
-    dx: float
-    """Pixels by which it lies to the right."""
-    confidence: float
-    """Height of the correlation peak over the rest of the surface, in its standard deviations; 0 when not measured."""
-    verdict: Verdict
-    """``tracked``: measured. ``held``: too uncertain, the last shift is taken. ``foreign``: dark, saturated, broken or
-    of another place; not to be remembered. ``restarted``: the reference begins with this frame, at shift 0."""
-
-    @property
-    def accepted(self) -> bool:
-        """True when the shift was measured on this frame."""
-        return self.verdict in ("tracked", "restarted")
 
 
 class Stabilizer:

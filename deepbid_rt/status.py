@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from deepbid_rt.meter import Histogram
+from deepbid_rt.tally import MotionTally
 
 
 class State(Enum):
@@ -49,3 +50,5 @@ class Status:
     """Frames waiting for the engine."""
     latency: dict[str, Histogram] = field(repr=False)
     """Durations by stage: transport, queue, engine, one per denoised outlet, and total."""
+    motion: MotionTally = field(repr=False)
+    """Of the answered frames; empty for engines that do not estimate motion."""

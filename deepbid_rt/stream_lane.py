@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.calibration import Calibration, Waiting, pad
+from deepbid_rt.frame import Motion
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.past import Image, Past, Rows, inputs_of, mean_of
 from deepbid_rt.ports import Engine
-from deepbid_rt.stabilizer import Motion
 from deepbid_rt.window_lane import Answer
 
 
@@ -42,7 +42,7 @@ class StreamLane:
         self._past = Past(engine.card.memories, channels, size)
         self._shape = channels, views, *size
         self._tick: int | None = None
-        self._motion: Motion | None = None
+        self._motions: dict[int, Motion] = {}
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
@@ -50,9 +50,9 @@ class StreamLane:
         return self._calibration.normalizers
 
     @property
-    def motion(self) -> Motion | None:
-        """Where the last frame lay; None before the first."""
-        return self._motion
+    def motions(self) -> dict[int, Motion]:
+        """Where the frames of the latest answers lay, by tick."""
+        return self._motions
 
     def push(self, tick: int, views: NDArray[Any]) -> list[Answer]:
         """Take one frame and return what became ready.
@@ -85,6 +85,7 @@ class StreamLane:
         self._tick = None
 
     def _answer(self, frames: Waiting) -> list[Answer]:
+        self._motions = {}
         if not frames:
             return []
         answers = np.empty((len(frames), *self._shape), np.float32)
@@ -94,7 +95,7 @@ class StreamLane:
             if self._tick is not None and tick > self._tick + 1:
                 self._past.skip(tick - self._tick - 1)
             self._tick = tick
-            self._motion, remembered = self._past.see(units)
+            self._motions[tick], remembered = self._past.see(units)
             for c, channel in enumerate(units):
                 answer[c] = self._denoise(channel, remembered[c])
             if self._calibration.biased:

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deepbid_rt.card import Normalization
+from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.errors import RefusedError, StreamError
 from deepbid_rt.frame import DTYPES, Frame, FrameFlag, ScanGeometry
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.scan import MERGES, merge_views, split_scan, to_image_order
-from tests.fakes import WINDOW_CARD, SpyEngine, echo_card, flat_frame, mixing_answer, stamped_frames, stream
+from tests.fakes import FIXED, WINDOW_CARD, SpyEngine, echo_card, flat_frame, mixing_answer, stamped_frames, stream
 from tests.lane_model import LaneModel
 
 COLLINEAR = ScanGeometry(layout="collinear")
@@ -250,7 +250,15 @@ def test_any_sequence_of_calls_answers_as_the_rules_say(card, gap, sequence, ind
     assert denoiser.flush() == []
 
 
-def test_a_gap_of_one_frame_resets_by_default():
+@pytest.mark.parametrize(("kind", "resolved"), [("echo", "reset"), ("stream", "hold"), ("average", "hold")])
+def test_what_a_gap_does_by_default_depends_on_the_kind(kind, resolved):
+    card = echo_card() if kind == "echo" else ModelCard(name="small", kind=kind, memories=(0.5,), normalization=FIXED)
+    assert Denoiser(SpyEngine(card), stream()).gap == resolved
+    assert Denoiser(SpyEngine(card), stream(), gap="reset").gap == "reset"
+    assert Denoiser(SpyEngine(card), stream(), gap="hold").gap == "hold"
+
+
+def test_a_gap_of_one_frame_resets_windows_by_default():
     info = stream((1, 1, 1))
     engine = SpyEngine(echo_card(8, 2, 2), lambda window: window)
     denoiser = Denoiser(engine, info)

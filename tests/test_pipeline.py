@@ -3,6 +3,7 @@ import threading
 import numpy as np
 import pytest
 
+from deepbid_rt.card import ModelCard
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.mailbox import Overflow
@@ -10,7 +11,7 @@ from deepbid_rt.outlet import Outlet
 from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.status import Limits, State
-from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, pixels_of, stamped_frames, stream
+from tests.fakes import FIXED, ListSink, ListSource, SpyEngine, echo_card, pixels_of, stamped_frames, stream
 
 PAPERS = echo_card(40, 8, 8)
 LOSSLESS = Overflow.FAIL
@@ -77,6 +78,14 @@ def test_latencies_are_counted_by_stage():
         "b": 30,
     }
     assert status.latency["transport"].quantile_ms(0.5) == pytest.approx(1e-3, rel=0.03)
+
+
+def test_motion_is_counted_by_verdict():
+    info = stream((1, 16, 16))
+    engine = SpyEngine(ModelCard(name="s", kind="stream", memories=(0.5,), normalization=FIXED), lambda x: x[:1])
+    status = Pipeline(ListSource(series(info, 9)), lambda info: Denoiser(engine, info), limits=Limits(series=1)).run()
+    assert status.motion.counts == {"tracked": 0, "held": 9, "foreign": 0, "restarted": 0}  # too small to move
+    assert Pipeline(ListSource(series(info, 9)), maker(), limits=Limits(series=1)).run().motion.summary() is None
 
 
 def test_the_total_is_counted_without_any_sink():

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import tifffile
 
 from deepbid_rt.errors import FileError, StageError, StreamError
-from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.frame import Frame, Gap, Motion, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
@@ -88,6 +90,20 @@ def test_pages_tell_number_time_plane_and_channel_in_plane_then_channel_order(tm
     assert pages[0]["processed"] == "denoised by deepbid-rt 9.9, not raw data"
     assert (pages[0]["series"], pages[0]["channels"], pages[0]["planes"]) == ("s1", "2", "2")
     assert all("processed" not in page for page in pages[1:])
+
+
+def test_the_motion_of_recorded_frames_stands_in_the_log(tmp_path: Path) -> None:
+    sidecar = Sidecar(tmp_path)
+    recorder = Recorder(tmp_path, "denoised", sidecar)
+    recorder.start(DENOISED)
+    motions = {n: Motion(n / 8, -n, 7.0, "held") for n in (3, 4, 90)}
+    for index, motion in motions.items():
+        recorder.put(replace(frame(index, DENOISED), motion=motion))
+    recorder.end(StreamEnd("done"))
+    log = read_sidecar(tmp_path / "s1.jsonl")
+    assert [line["kind"] for line in log] == ["start", "file", "motion", "recorded"]
+    assert log[2]["stream"] == "denoised"
+    assert read_motions(log) == motions
 
 
 def test_raw_is_not_labelled_processed_and_unknown_times_come_from_the_rate(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import pytest
 from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.denoiser import Denoiser
-from deepbid_rt.errors import StageError
-from deepbid_rt.frame import Frame, ScanGeometry
+from deepbid_rt.errors import EngineError, StageError
+from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry
 from deepbid_rt.normalize import calibrate
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.stream_lane import StreamLane
-from tests.fakes import FIXED, SpyEngine
+from tests.fakes import FIXED, SpyEngine, echo_card, stream
 
 SIZE = (40, 44)
 
@@ -192,6 +192,62 @@ def test_live_equals_offline_bit_for_bit(layout):
         movies.append(np.stack([f.pixels for f in out + denoiser.flush()]))
     assert np.array_equal(*movies)
     assert len(movies[0]) == 40
+
+
+def test_every_answer_has_the_motion_of_its_own_frame():
+    """Also those that waited for the calibration, and came out together."""
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
+    for tick, frame in enumerate(frames_of(6)):
+        ticks = [answered for answered, _ in lane.push(tick, frame)]
+        assert sorted(lane.motions) == ticks
+        assert ticks == ([] if tick < 3 else list(range(4)) if tick == 3 else [tick])
+        if tick == 3:
+            assert [lane.motions[t].verdict for t in ticks] == ["restarted", "tracked", "tracked", "tracked"]
+    assert lane.flush() == []
+    assert not lane.motions
+
+
+@pytest.mark.parametrize("stabilize", [False, True])
+def test_every_denoised_frame_carries_its_motion(stabilize):
+    source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1), 30)
+    spy = SpyEngine(stream_card(normalization=Normalization(frames=8)), average)
+    denoiser = Denoiser(spy, source.info, stabilize=stabilize)
+    out = [done for n in range(30) for done in denoiser.push(Frame(n, source.render(n)[0]))]
+    assert [frame.motion.verdict for frame in out] == ["restarted"] + ["tracked"] * 29
+    assert {bool(frame.flags & FrameFlag.MOTION_CORRECTED) for frame in out} == {stabilize}
+    assert denoiser.info.user.get("stabilized", False) is stabilize
+
+
+@pytest.mark.parametrize("merge", ["mean", "interleave"])
+def test_a_stabilized_movie_stands_still_and_live_equals_offline(merge):
+    source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1), 40)
+    movies = []
+    for stabilize in (False, True, True):
+        spy = SpyEngine(stream_card(normalization=Normalization(frames=8)), average)
+        denoiser = Denoiser(spy, source.info, merge=merge, stabilize=stabilize)
+        out = [done for n in range(40) for done in denoiser.push(Frame(n, source.render(n)[0]))]
+        movies.append(np.stack([f.pixels for f in out + denoiser.flush()]))
+    moving, still, again = movies
+    assert np.array_equal(still, again)
+    assert np.array_equal(still[0], moving[0])
+    inner = np.s_[10:, 0, 6:-6, 6:-6]
+    assert still[inner].std(axis=0).mean() < 0.85 * moving[inner].std(axis=0).mean()
+
+
+def test_a_window_engine_is_refused_when_it_is_to_stabilize():
+    with pytest.raises(
+        EngineError, match=r"^a registered movie from engine 'small' of kind echo, which does not estim"
+    ):
+        Denoiser(SpyEngine(echo_card()), stream(), stabilize=True)
+
+
+def test_a_lost_frame_only_ages_the_memory_by_default():
+    source = SyntheticSource(SceneSettings(seed=1), ScanSettings(size=(16, 16), seed=1), 30)
+    engine = SpyEngine(stream_card(), average)
+    denoiser = Denoiser(engine, source.info)
+    for n in (*range(20), 21):
+        denoiser.push(Frame(n, source.render(n)[0]))
+    assert engine.windows[-1][2].max() == pytest.approx((1 - 0.9**20) * 0.9, abs=1e-5)
 
 
 def test_short_gaps_are_bridged_by_hold_and_not_by_reset():

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.errors import StreamError, WireError
-from deepbid_rt.frame import DTYPES, Frame, FrameFlag, Gap, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.frame import DTYPES, Frame, FrameFlag, Gap, Motion, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.wire import codec as wire
 from deepbid_rt.wire.header import MAX_HEADER_BYTES, digest
 from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
@@ -310,6 +311,41 @@ def test_refusals_are_sentences() -> None:
     assert str(refused(parts[:2])) == f"a message of 2 parts; expected topic, header, payload; {check}"
 
 
+@pytest.mark.parametrize("verdict", ["tracked", "held", "foreign", "restarted"])
+def test_the_motion_of_a_denoised_frame_travels_in_its_header(verdict: Any) -> None:
+    info, motion = a_stream(), Motion(-1.25, 1 / 3, 12.5, verdict)
+    message = wire.decode(an_encoder(info, "den").frame(a_frame(info, motion=motion)))
+    assert isinstance(message, FrameMessage)
+    assert message.frame.motion == motion
+
+
+def test_a_frame_without_motion_has_no_such_key() -> None:
+    info = a_stream()
+    parts = an_encoder(info, "den").frame(a_frame(info))
+    assert "motion" not in msgpack.unpackb(parts[1])
+    for nothing in (None, ...):
+        message = wire.decode(changed(parts, motion=nothing))
+        assert isinstance(message, FrameMessage)
+        assert message.frame.motion is None
+
+
+@pytest.mark.parametrize(
+    "motion",
+    [
+        3,
+        [1, 2, 3, "held"],
+        {},
+        {"dy": 1, "dx": 1, "confidence": 1, "verdict": "lost"},
+        {"dy": math.nan, "dx": 1, "confidence": 1, "verdict": "held"},
+        {"dy": 1, "dx": True, "confidence": 1, "verdict": "held"},
+        {"dy": 1, "dx": 1, "verdict": "held"},
+    ],
+)
+def test_a_wrong_motion_is_refused_by_name(motion: Any) -> None:
+    info = a_stream()
+    assert refused(changed(an_encoder(info, "den").frame(a_frame(info)), motion=motion)).kind == "key"
+
+
 @pytest.mark.parametrize("topic", [b"", b"raw/scope1/frame", b"raw/sc ope/frame/", b"raw//frame/", b"raw/a/b/frame/"])
 def test_a_malformed_topic_is_refused(topic: bytes) -> None:
     assert refused([topic, *an_encoder().start()[1:]]).kind == "topic"
@@ -441,6 +477,7 @@ def test_golden_messages_are_read_as_described(name: str) -> None:
             assert frame.pixels.dtype.str == fields["dtype"]
             assert (frame.index, frame.plane, int(frame.flags)) == (fields["fn"], 0, fields.get("flags", 0))
             assert frame.t_ns == fields.get("t_src", message.sent_ns)
+            assert (asdict(frame.motion) if frame.motion else None) == fields.get("motion")
         case StartMessage(info=info) | BeatMessage(info=info):
             assert list(info.shape) == fields["shape"]
             assert (info.dtype.str, info.rate_hz) == (fields["dtype"], fields["rate_hz"])

@@ -382,3 +382,31 @@ def test_the_numpy_connector_publishes_a_movie(stack: ExitStack, tmp_path: Path)
     assert names(events)[1:] == [*range(6), StreamEnd("done")]
     assert isinstance(events[0], StreamInfo)
     assert (events[0].source, events[0].scan.layout) == ("numpy", "collinear")
+
+
+def test_a_slow_subscriber_still_receives_the_end_of_a_sink_that_closes(stack: ExitStack) -> None:
+    """Frames too many for the kernel's buffers wait in the sink; nobody reads before the sink was closed."""
+    sink = ZmqSink(ANY, role="raw", beat_s=60.0)
+    stack.callback(sink.close)
+    context = stack.enter_context(zmq.Context())
+    slow = stack.enter_context(context.socket(zmq.SUB))
+    slow.setsockopt(zmq.RCVHWM, 1)
+    slow.setsockopt(zmq.RCVBUF, 2**16)
+    slow.setsockopt(zmq.SUBSCRIBE, b"raw/")
+    slow.connect(sink.endpoint)
+    assert sink.wait_for_subscriber(10)
+    info = a_stream(shape=(1, 512, 1024))
+    sink.start(info)
+    for index in range(10):
+        sink.put(Frame(index, np.full(info.shape, index, "<i2")))
+    sink.end(StreamEnd("done"))
+    closing = threading.Thread(target=sink.close)
+    closing.start()
+    stack.callback(closing.join)
+    while not sink._socket.closed:
+        threading.Event().wait(0.001)
+    kinds = []
+    while "end" not in kinds:
+        assert slow.poll(10_000), f"nothing came after {kinds}"
+        kinds.append(slow.recv_multipart()[0].decode().split("/")[2])
+    assert kinds == ["start", *["frame"] * 10, "end"]

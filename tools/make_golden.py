@@ -82,6 +82,8 @@ def messages() -> dict[str, tuple[list[bytes], dict[str, Any]]]:
     pixels = np.array([[[-1, 0, 1], [2, 3, 4]]], "<i2")
     extra = {"t_src": TS - 5_000_000, "t_rx": TS - 4_000_000, "t_acq": 1.75e9, "crc": zlib.crc32(pixels.tobytes())}
     golden["frame_denoised"] = frame(41, pixels, hh, role="den", more=extra)
+    motion = {"dy": -1.25, "dx": 0.5, "confidence": 12.0, "verdict": "tracked"}
+    golden["frame_motion"] = frame(42, pixels, hh, role="den", more={**extra, "motion": motion})
     frame_parts = golden["frame_i2"][0]
     faults: dict[str, dict[str, Any]] = {
         "version": {"v": 2},

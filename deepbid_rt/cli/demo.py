@@ -5,24 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.judge import judge
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.session import Outcome, Plan, run_session
+from deepbid_rt.denoiser import check_stabilizes
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.evaluation.evaluate import evaluate
-from deepbid_rt.evaluation.movie import Movie
-from deepbid_rt.evaluation.picture import side_by_side
+from deepbid_rt.frame import Verdict
 from deepbid_rt.ports import Engine
-from deepbid_rt.recording.sidecar import read_sidecar
-from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import engine_digest, load_engine
 from deepbid_rt.status import Limits
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
@@ -43,6 +40,7 @@ def run(
     ] = None,
     rate_hz: o.RateOption = 30.0,
     out: Annotated[Path, typer.Option("--out", help="Folder for recording and picture.")] = Path("demo"),
+    stabilize: o.StabilizeOption = False,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
     as_json: o.JsonOption = False,
@@ -52,6 +50,8 @@ def run(
     with ExitStack() as stack:
         engine = load_engine(engine_name, precision=precision.value, threads=threads)
         stack.callback(engine.close)
+        if stabilize:
+            check_stabilizes(engine)
         size, rate_hz, factor = _fit(engine, size, rate_hz)
         say(f"engine {engine.card.name}: {engine.description}")
         say(f"{size}x{size} pixels at {rate_hz:.1f} Hz; the engine alone runs {factor:.1f} times as fast")
@@ -69,6 +69,7 @@ def run(
                 engine_digest(engine_name),
                 publish=sink,
                 record=folder,
+                stabilize=stabilize,
                 limits=Limits(idle_s=30.0, series=1),
             )
         )
@@ -82,7 +83,7 @@ def run(
                 todo="run deepbid-rt simulate by itself to see why",
             )
     picture = folder / "demo.png"
-    scores = _judge(outcome, truth_path, raw_path, picture)
+    scores = judge(Path(outcome.summary["recordings"][0]), truth_path, raw_path, picture, registered=stabilize)
     result = {
         "frames_in": outcome.status.frames_in,
         "frames_out": outcome.status.frames_out,
@@ -93,6 +94,7 @@ def run(
         "real_time_factor": round(factor, 2),
         "delay_frames": engine.card.delay,
         "latency_ms": outcome.summary["latency_ms"],
+        "motion": outcome.summary["motion"],
         "correlation_xyt": {"raw": scores["raw"]["correlation_xyt"], "denoised": scores["correlation_xyt"]},
         "snr_db": {"raw": scores["raw"]["snr_db"], "denoised": scores["snr_db"]},
         "engine": engine.card.name,
@@ -152,57 +154,14 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     return line
 
 
-class _Selected:
-    """Some frames of a movie, by their numbers."""
-
-    def __init__(self, movie: TiffMovie, indices: list[int]) -> None:
-        self._movie, self._indices = movie, indices
-        self.shape = (len(indices), *movie.shape[1:])
-
-    def read(self, t0: int, t1: int) -> NDArray[Any]:
-        """Return frames (t1 - t0, C, Y, X)."""
-        return np.stack([self._movie.frame(i) for i in self._indices[t0:t1]])
-
-
-def _judge(outcome: Outcome, truth_path: Path, raw_path: Path, picture: Path) -> dict[str, Any]:
-    """Compare the recording with the truth, frame number by frame number, and draw one frame of each."""
-    recording = Path(outcome.summary["recordings"][0])
-    indices = _recorded(recording.with_name(recording.name.replace("_denoised.tif", ".jsonl")))
-    with ExitStack() as stack:
-        denoised, truth, raw = (
-            stack.enter_context(closing(TiffMovie(path))) for path in (recording, truth_path, raw_path)
-        )
-        kept: list[Movie] = [_Selected(movie, indices) for movie in (truth, raw)]
-        scores = evaluate(denoised, *kept)
-        at = len(indices) // 2
-        pairs = raw.frame(indices[at])[0].astype(np.float32)
-        side_by_side(
-            [
-                ("raw, mean of both scan directions", (pairs[0::2] + pairs[1::2]) / 2),
-                ("denoised live", denoised.frame(at)[0]),
-                ("truth", truth.frame(indices[at])[0]),
-            ],
-            picture,
-            title=f"frame {indices[at]} of {recording.name}",
-        )
-    return scores
-
-
-def _recorded(log: Path) -> list[int]:
-    """Read from a session log which frames a denoised recording holds."""
-    lines = [line for line in read_sidecar(log) if line.get("stream") == "denoised"]
-    gaps = [line for line in lines if line["kind"] == "gap"]
-    missing = {i for gap in gaps for i in range(gap["first"], gap["first"] + gap["count"])}
-    span = next(line for line in lines if line["kind"] == "recorded")
-    return [i for i in range(span["first"], span["last"] + 1) if i not in missing]
-
-
 def _print(result: dict[str, Any], outcome: Outcome, scores: dict[str, Any]) -> None:
     rows = [
         ("frames in / out / lost", f"{result['frames_in']} / {result['frames_out']} / {result['frames_lost']}"),
         ("frames per second", number(result["fps"])),
         ("delay", f"{result['delay_frames']} frames"),
     ]
+    if motion := result["motion"]:
+        rows.append(("motion", ", ".join(f"{motion[verdict]} {verdict}" for verdict in get_args(Verdict))))
     for stage, histogram in outcome.status.latency.items():
         times = f"{number(histogram.quantile_ms(0.5))} / {number(histogram.quantile_ms(0.99))} ms"
         rows.append((f"latency p50 / p99, {stage}", times))

@@ -11,12 +11,13 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, progress_bar, say
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoiser import Denoiser, check_stabilizes
 from deepbid_rt.errors import FileError
 from deepbid_rt.offline import denoise
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
+from deepbid_rt.tally import MotionTally
 
 
 def run(
@@ -31,6 +32,7 @@ def run(
     planes: o.PlanesOption = 1,
     rate_hz: o.RateOption = 30.0,
     merge: o.MergeOption = o.Merge.MEAN,
+    stabilize: o.StabilizeOption = False,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
     as_json: o.JsonOption = False,
@@ -53,10 +55,14 @@ def run(
     part = out_path.with_name(out_path.name + ".part")
     with ExitStack() as stack:
         stack.callback(engine.close)
+        if stabilize:
+            check_stabilizes(engine)
         source.open()
         stack.callback(source.close)
-        info, results = denoise(source, lambda info: Denoiser(engine, info, merge=merge.value))
-        facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}, not raw data"}
+        info, results = denoise(source, lambda info: Denoiser(engine, info, merge=merge.value, stabilize=stabilize))
+        registered = " and registered to its first frame" if stabilize else ""
+        facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"}
+        motion = MotionTally()
         writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))
         bar = stack.enter_context(progress_bar())
         task = bar.add_task("denoising", total=info.n_expected, note=engine.description)
@@ -64,6 +70,8 @@ def run(
         try:
             for frame in results:
                 writer.append(frame.pixels, frame.index, frame.index / rate_hz)
+                if frame.motion is not None:
+                    motion.add(frame.motion)
                 bar.update(task, completed=writer.frames)
         except BaseException:
             say(f"stopped: the first {writer.frames} denoised frames are in {part}")
@@ -79,6 +87,7 @@ def run(
                 "fps": round(count / seconds, 2),
                 "shape": list(info.shape),
                 "dtype": info.dtype.str,
+                "motion": motion.summary(),
                 "engine": engine.card.name,
                 "runtime": engine.description,
                 "sha256": engine_digest(engine_name),

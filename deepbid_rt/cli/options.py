@@ -37,6 +37,7 @@ class Merge(StrEnum):
 class Gap(StrEnum):
     """What missing frames do to the temporal state."""
 
+    AUTO = "auto"
     RESET = "reset"
     HOLD = "hold"
 
@@ -54,7 +55,12 @@ ENGINE_DEFAULT = DEFAULT_ENGINE
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic; auto takes bf16 where the processor has it.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0 lets the runtime decide.")]
 MergeOption = Annotated[Merge, typer.Option(help="What becomes of the two views of a collinear frame.")]
-GapOption = Annotated[Gap, typer.Option(help="What missing frames do to the temporal state.")]
+GapOption = Annotated[
+    Gap, typer.Option(help="What missing frames do to the temporal state; auto: memories hold, windows reset.")
+]
+StabilizeOption = Annotated[
+    bool, typer.Option("--stabilize", help="Register the denoised movie to where the tissue lay first.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 ScanOption = Annotated[
     Layout, typer.Option("--scan", help="collinear: lines 2k and 2k+1 scan the same place; ordinary: each line once.")

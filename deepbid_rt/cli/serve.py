@@ -27,7 +27,8 @@ def run(
         o.Layout | None, typer.Option("--scan", help="How lines lie, where the stream does not say.")
     ] = None,
     merge: o.MergeOption = o.Merge.MEAN,
-    gap: o.GapOption = o.Gap.RESET,
+    gap: o.GapOption = o.Gap.AUTO,
+    stabilize: o.StabilizeOption = False,
     frames: Annotated[int | None, typer.Option(min=1, help="End after this many frames.")] = None,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", min=0.001, help="End after so many seconds without a frame.")
@@ -59,6 +60,7 @@ def run(
                 roll_frames=roll_frames,
                 merge=merge.value,
                 gap=gap.value,
+                stabilize=stabilize,
                 limits=Limits(frames, idle_timeout_s),
                 lag_frames=lag_frames,
             )
@@ -67,6 +69,7 @@ def run(
     rows = [("frames in", str(status.frames_in)), ("frames out", str(status.frames_out))]
     rows += [(f"lost: {cause}", str(count)) for cause, count in summary["lost"].items()]
     rows += [(f"latency, {k}", f"{number(v, 0)} ms") for k, v in summary["latency_ms"].items()]
+    rows += [(f"motion, {verdict}", str(count)) for verdict, count in (summary["motion"] or {}).items()]
     rows += [("bad messages", str(sum(raw.status().bad.values())))]
     rows += [("recording", path) for path in summary["recordings"]]
     print_table("session", rows, ("", ""))

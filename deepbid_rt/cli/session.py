@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from deepbid_rt.cli.output import live_line, number
-from deepbid_rt.denoiser import Denoiser, GapPolicy
+from deepbid_rt.denoiser import Denoiser, GapPolicy, check_stabilizes
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
@@ -23,6 +23,7 @@ from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.scan import Merge
 from deepbid_rt.status import Limits, Status
+from deepbid_rt.tally import MotionTally
 from deepbid_rt.zmq_io import ZmqSource
 
 NOTE_EVERY_S = 1.0
@@ -43,7 +44,8 @@ class Plan:
     record_raw: bool = False
     roll_frames: int = 0
     merge: Merge = "mean"
-    gap: GapPolicy = "reset"
+    gap: GapPolicy = "auto"
+    stabilize: bool = False
     limits: Limits = field(default_factory=Limits)
     lag_frames: int = 256
     recorder_frames: int = 300
@@ -68,7 +70,11 @@ def run_session(plan: Plan) -> Outcome:
     ------
     FileError
         When the recording folder cannot be written, before anything starts.
+    EngineError
+        When the engine is to stabilize and does not estimate motion, likewise.
     """
+    if plan.stabilize:
+        check_stabilizes(plan.engine)
     sidecar = Sidecar(plan.record) if plan.record else None
     recorders: list[Recorder] = []
     raw: list[Outlet] = []
@@ -83,12 +89,13 @@ def run_session(plan: Plan) -> Outcome:
     denoisers: list[Denoiser] = []
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
-        denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap)
+        denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
         denoisers.append(denoiser)
         if sidecar:
             series = sidecar.begin(info)
             facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": plan.engine.description}
-            sidecar.note("engine", series=series, **facts, merge=plan.merge, gap=plan.gap, delay_frames=denoiser.delay)
+            ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize}
+            sidecar.note("engine", series=series, **facts, **ways, delay_frames=denoiser.delay)
         return denoiser
 
     pipeline = Pipeline(
@@ -120,8 +127,16 @@ def status_line(status: Status) -> str:
     return (
         f"{status.state.value:8} in {status.frames_in}  out {status.frames_out}  lost {lost}  "
         f"waiting {status.waiting}  latency p50 {number(total.quantile_ms(0.5), 0)} ms  "
-        f"p99 {number(total.quantile_ms(0.99), 0)} ms"
+        f"p99 {number(total.quantile_ms(0.99), 0)} ms{_motion_text(status.motion)}"
     )
+
+
+def _motion_text(motion: MotionTally) -> str:
+    """Return the last shift, and how many frames of each verdict but ``tracked``; nothing when there is no motion."""
+    if motion.last is None:
+        return ""
+    others = [f"  {verdict} {count}" for verdict, count in motion.counts.items() if count and verdict != "tracked"]
+    return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
@@ -138,6 +153,7 @@ def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str,
             "recorder": recorder_lost,
         },
         "latency_ms": status.latency["total"].summary(),
+        "motion": status.motion.summary(),
         "recordings": [str(path) for recorder in recorders for path in recorder.paths],
         "engine": plan.engine.card.name,
         "sha256": plan.sha256,

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
+from deepbid_rt.recording.motion_trace import MotionTrace
 from deepbid_rt.recording.sidecar import Sidecar, series_name
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 
@@ -19,8 +20,8 @@ class Recorder:
     """A `Sink` that writes ``<series>_denoised.tif`` or ``<series>_raw.tif``, readable after a kill at any moment.
 
     With ``roll_frames`` the files are ``<series>_denoised_00001.tif`` and so on. Pages come in the order of the frames,
-    which is plane by plane, then channel by channel. Type and counts are kept. Gaps and the list of files go into the
-    sidecar, which the owner closes after all of its recorders.
+    which is plane by plane, then channel by channel. Type and counts are kept. Gaps, the list of files and the motion
+    of frames that have one go into the sidecar, which the owner closes after all of its recorders.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ class Recorder:
         self._info: StreamInfo | None = None
         self._series = ""
         self._writer: TiffMovieWriter | None = None
+        self._trace = MotionTrace(self._note_motion)
         self._paths: list[Path] = []
         self._files = 0  # of this series
         self._first: int | None = None  # numbers of the first and last frame of this series
@@ -133,6 +135,7 @@ class Recorder:
         if writer.frames == 1:
             self._paths.append(writer.path)
             self._sidecar.note("file", series=self._series, stream=self._stream, name=writer.path.name)
+        self._trace.add(frame)
         if synced:
             self._sidecar.sync(self._series)
         self._first = frame.index if self._first is None else self._first
@@ -157,8 +160,12 @@ class Recorder:
         if writer is None:
             return
         writer.close()
+        self._trace.flush()
         fields = {"frames": self._frames, "first": self._first, "last": self._last}
         self._sidecar.note("recorded", series=self._series, stream=self._stream, reason=reason, **fields)
+
+    def _note_motion(self, fields: dict[str, Any]) -> None:
+        self._sidecar.note("motion", series=self._series, stream=self._stream, **fields)
 
     def _open_next(self) -> TiffMovieWriter:
         """Open the next file of the series. Raises `FileError`."""

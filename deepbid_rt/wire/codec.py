@@ -10,12 +10,13 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, cast, get_args
 
 import numpy as np
 
 from deepbid_rt.errors import StreamError, WireError
-from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, StreamEnd, StreamInfo
+from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, Motion, StreamEnd, StreamInfo, Verdict
 from deepbid_rt.wire.header import CHECK_SENDER, Header, digest, pack
 from deepbid_rt.wire.message import AnyMessage, BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
 from deepbid_rt.wire.start_body import SERIES, read_body, read_dtype, read_shape, write_body
@@ -105,7 +106,13 @@ def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int)
         arrived_ns=arrived_ns,
         plane=header.integer("plane", high=4095, default=0),
         flags=FrameFlag(header.integer("flags", high=2**32 - 1, default=0)),
+        motion=None if header.values.get("motion") is None else _read_motion(header.section("motion")),
     )
+
+
+def _read_motion(section: Header) -> Motion:
+    dy, dx, confidence = (section.number(key) for key in ("dy", "dx", "confidence"))
+    return Motion(dy, dx, confidence, cast("Verdict", section.choice("verdict", get_args(Verdict))))
 
 
 def _read_end(header: Header, default: str | None = None) -> StreamEnd:
@@ -173,6 +180,8 @@ class Encoder:
         }
         if self.role != "raw" and frame.t_ns:
             fields["t_src"] = frame.t_ns
+        if frame.motion is not None:
+            fields["motion"] = asdict(frame.motion)
         self._pass(frame)
         return self._count("frame", fields, np.ascontiguousarray(pixels).data.cast("B"))
 

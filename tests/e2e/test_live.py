@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
+from typing import get_args
 
 import msgpack
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import tifffile
 import zmq
 
-from deepbid_rt.frame import Frame, StreamInfo
+from deepbid_rt.frame import Frame, StreamInfo, Verdict
+from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.runtimes import DEFAULT_ENGINE
 from deepbid_rt.simulator.stamp import read_stamp
@@ -20,7 +22,7 @@ from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.e2e.commands import Finished, page_count, run, started
 
-SERVE_KEYS = {"frames_in", "frames_out", "lost", "latency_ms", "recordings", "engine", "sha256"}
+SERVE_KEYS = {"frames_in", "frames_out", "lost", "latency_ms", "motion", "recordings", "engine", "sha256"}
 LOST_KEYS = {"source", "transport", "ring", "engine", "recorder"}
 
 
@@ -105,6 +107,32 @@ def test_live_equals_offline(tmp_path: Path, engine: str) -> None:
     assert live.dtype == np.int16
     np.testing.assert_array_equal(live, tifffile.imread(offline))
     assert not np.array_equal(live, tifffile.imread(raw)[:, ::2])
+
+
+def test_a_stabilized_session_equals_offline_and_tells_the_motion(tmp_path: Path) -> None:
+    raw, folder, offline = tmp_path / "raw.tif", tmp_path / "session", tmp_path / "offline.tif"
+    made, plain = serve(
+        ("simulate", "--frames", "40", "--size", "96", "--photons", "2", "--motion", "2", "--raw", raw),
+        *("--engine", "average", "--record", tmp_path / "plain", "--frames", "40"),
+    )
+    assert made.code == 0, made.stderr
+    options = ("--engine", "average", "--stabilize")
+    _, served = serve(("replay", raw, "--scan", "collinear"), "--record", folder, "--frames", "40", *options)
+    denoised = run("denoise", raw, offline, "--scan", "collinear", "--json", *options)
+    assert denoised.code == 0, denoised.stderr
+    live = recording(folder, "denoised")
+    np.testing.assert_array_equal(live, tifffile.imread(offline))
+    assert not np.array_equal(live, recording(tmp_path / "plain", "denoised"))
+    assert served.result["motion"] == plain.result["motion"] == denoised.result["motion"]
+    assert served.result["motion"]["restarted"] >= 1
+    (log,) = folder.glob("*.jsonl")
+    lines = read_sidecar(log)
+    motions = read_motions(lines)
+    assert list(motions) == list(range(40))
+    verdicts = [motion.verdict for motion in motions.values()]
+    assert {v: verdicts.count(v) for v in get_args(Verdict)}.items() <= served.result["motion"].items()
+    (engine,) = (line for line in lines if line["kind"] == "engine")
+    assert (engine["stabilized"], engine["gap"]) == (True, "hold")
 
 
 def test_denoised_frames_are_published_on_the_same_wire() -> None:

@@ -42,6 +42,15 @@ def test_engine_that_does_not_exist(movie: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_stabilizing_with_an_engine_that_knows_no_motion(movie: Path, tmp_path: Path) -> None:
+    told = "a registered movie from engine 'echo' of kind echo, which does not estimate motion"
+    options = ("--engine", "echo", "--stabilize")
+    assert refused("denoise", movie, tmp_path / "out.tif", *options).startswith(told)
+    assert refused("serve", "--source", "tcp://127.0.0.1:9", "--record", tmp_path / "s", *options).startswith(told)
+    assert refused("demo", "--out", tmp_path / "demo", *options).startswith(told)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [movie.name]
+
+
 @pytest.mark.parametrize("damage", ["cut", "noise", "empty"])
 def test_damaged_engine(movie: Path, tmp_path: Path, damage: str) -> None:
     whole = find_engine(DEFAULT_ENGINE).read_bytes()

@@ -1,0 +1,41 @@
+"""What became of the motion of a session: counts of verdicts and the last shift, constant memory.
+
+Knows nothing of how motion is estimated.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, get_args
+
+from deepbid_rt.frame import Motion, Verdict
+
+
+class MotionTally:
+    """Counts the motions of answered frames. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[Verdict] = Counter()
+        self._last: Motion | None = None
+
+    def add(self, motion: Motion) -> None:
+        """Count one frame."""
+        self._counts[motion.verdict] += 1
+        self._last = motion
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Frames so far of every verdict."""
+        return {verdict: self._counts[verdict] for verdict in get_args(Verdict)}
+
+    @property
+    def last(self) -> Motion | None:
+        """Where the last frame lay; None before the first."""
+        return self._last
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return the counts, and the last shift in lines and pixels, for reports; None when no motion was estimated."""
+        last = self._last
+        if last is None:
+            return None
+        return {**self.counts, "last_dy_px": round(last.dy, 3), "last_dx_px": round(last.dx, 3)}

@@ -1,0 +1,71 @@
+"""Frames to views and denoised views to frames: the geometry on either side of the lanes.
+
+Knows nothing of engines, of time or of normalisation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.frame import Motion, StreamInfo
+from deepbid_rt.normalize import to_dtype
+from deepbid_rt.registration import Registration
+from deepbid_rt.scan import Merge, lines_of_views, merge_views, split_scan, to_image_order
+
+
+class Views:
+    """Splits the frames of a series into views in image order, and makes frames of denoised views.
+
+    Parameters
+    ----------
+    info : StreamInfo
+        The raw series.
+    merge : {"mean", "forward", "backward", "interleave"}
+        What becomes of the two denoised views of a collinear frame.
+    """
+
+    def __init__(self, info: StreamInfo, merge: Merge) -> None:
+        self._info = info
+        self._merge: Merge = merge
+        self._collinear = info.scan.layout == "collinear"
+        self.count = 2 if self._collinear else 1
+        """V: the views of one frame."""
+        self.apart = merge != "mean"
+        """True when each view needs an answer of its own."""
+        lines, pixels = info.shape[1:]
+        self.size = (max(lines_of_views(lines, info.scan)) if self._collinear else lines, pixels)
+        """(Y', X) of each view."""
+
+    def split(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """(C, Y, X) as scanned -> (C, V, Y', X) in image order, both views of equal height."""
+        if not self._collinear:
+            return to_image_order(pixels, self._info.scan)[:, None]
+        forward, backward = split_scan(pixels, self._info.scan)
+        views = np.empty((pixels.shape[0], 2, *self.size), pixels.dtype)
+        for v, view in enumerate((forward, backward)):
+            views[:, v, : view.shape[-2]] = view
+            if view.shape[-2] < self.size[0]:  # odd number of lines: the last one has no partner
+                views[:, v, -1] = view[..., -1, :] if view.shape[-2] else (backward, forward)[v][..., -1, :]
+        return views
+
+    def join(
+        self,
+        views: NDArray[np.float32],
+        motion: Motion | None = None,
+        registration: Registration | None = None,
+    ) -> NDArray[Any]:
+        """(C, V, Y', X) in counts -> (C, Y, X) in the type of the stream, registered where both are given."""
+        if registration is not None and motion is not None:
+            views = registration.apply(views, motion)
+        image = merge_views(self._parts(views), self._info.scan, self._merge)
+        return to_dtype(image, self._info.dtype)
+
+    def _parts(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """(C, V, Y', X) -> one array per view, without the partner line that `split` made up."""
+        if not self._collinear:
+            return [views[:, 0]]
+        rows = lines_of_views(self._info.shape[1], self._info.scan)
+        return [views[:, v, : rows[v]] for v in range(2)]
