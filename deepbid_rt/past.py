@@ -18,7 +18,7 @@ from deepbid_rt.memory import MARGIN, Memory, Shifts
 from deepbid_rt.stabilizer import Stabilizer
 
 Image = NDArray[np.float32]
-Rows = Literal["all", "even", "odd"]
+Rows = Literal["all", "even", "odd", "none"]
 
 _DRIFT_GAIN = 0.05
 
@@ -146,7 +146,7 @@ def inputs_of(view: Image, remembered: Image, rows: Rows = "all") -> Image:
         (Y, X) the current view.
     remembered : ndarray
         (M + 1, Y, X) from `Past.see`.
-    rows : {"all", "even", "odd"}
+    rows : {"all", "even", "odd", "none"}
         Lines of the view that the engine may see; the others are 0.
 
     Returns
@@ -157,7 +157,9 @@ def inputs_of(view: Image, remembered: Image, rows: Rows = "all") -> Image:
     """
     inputs = np.empty((len(remembered) + 2, *view.shape), np.float32)
     inputs[0], inputs[1] = view, 1
-    if rows != "all":
+    if rows == "none":
+        inputs[:2] = 0
+    elif rows != "all":
         inputs[:2, rows == "even" :: 2] = 0
     inputs[2], inputs[3:] = remembered[-1], remembered[:-1]
     if inputs[2].min() == 0:

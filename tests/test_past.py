@@ -99,13 +99,13 @@ def test_reset_forgets_all():
     assert all(np.array_equal(past.see(frame)[1], before) for frame, before in zip(frames, first, strict=True))
 
 
-@pytest.mark.parametrize("rows", ["all", "even", "odd"])
+@pytest.mark.parametrize("rows", ["all", "even", "odd", "none"])
 def test_the_inputs_stand_in_their_order(rows):
     view = np.full((4, 6), 7, np.float32)
     remembered = np.stack([np.full((4, 6), n, np.float32) for n in (1, 2, 0.5)])
     remembered[:, 1, 2] = 0
     inputs = inputs_of(view, remembered, rows)
-    shown = {"all": [1, 1, 1, 1], "even": [1, 0, 1, 0], "odd": [0, 1, 0, 1]}[rows]
+    shown = {"all": [1, 1, 1, 1], "even": [1, 0, 1, 0], "odd": [0, 1, 0, 1], "none": [0, 0, 0, 0]}[rows]
     assert inputs[1, :, 0].tolist() == shown
     assert np.array_equal(inputs[0], 7 * inputs[1])
     assert inputs[2:, 0, 0].tolist() == [0.5, 1, 2]

@@ -1,7 +1,7 @@
 """Judge engines on simulated movies that none of them was trained on, beside the raw view and a filter that cheats.
 
     python tools/bench_quality.py [--engines stream-default,average,calcium-window] [--seeds 1 2 3 4 5 6] [--motion 1]
-        [--layout collinear]
+        [--layout collinear] [--preset heart-beating]
 
 Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
 movie. The last line on stdout is one JSON object: for each method the mean over the movies, the range of the
@@ -25,6 +25,7 @@ from deepbid_rt.evaluation.evaluate import agreement
 from deepbid_rt.evaluation.movie import Movie
 from deepbid_rt.frame import Frame, ScanGeometry
 from deepbid_rt.runtimes import load_engine
+from deepbid_rt.simulator.presets import NAMES, preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
@@ -49,13 +50,17 @@ def main() -> None:
     parser.add_argument("--motion", type=float, default=1.0, help="pixels rms")
     parser.add_argument("--photons", type=float, default=0.4, help="per pixel of one line")
     parser.add_argument("--layout", choices=["collinear", "ordinary"], default="collinear")
+    parser.add_argument("--preset", choices=NAMES, help="a named movie; motion and photons are then its own")
     options = parser.parse_args()
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
-        scan = ScanSettings(
-            size=(options.size, options.size), photons=options.photons, seed=seed, scan=ScanGeometry(options.layout)
-        )
-        source = SyntheticSource(SceneSettings(seed=seed, motion_px=options.motion), scan, options.frames)
+        size, layout = (options.size, options.size), ScanGeometry(options.layout)
+        if options.preset:
+            scene, scan = preset(options.preset, size, seed, scan=layout)
+        else:
+            scene = SceneSettings(seed=seed, motion_px=options.motion)
+            scan = ScanSettings(size=size, photons=options.photons, seed=seed, scan=layout)
+        source = SyntheticSource(scene, scan, options.frames)
         frames, truths = zip(*(source.render(t) for t in range(options.frames)), strict=True)
         truth, noisy = np.stack(truths), np.stack(frames).astype(np.float32)
         raw = (noisy[:, :, 0::2] + noisy[:, :, 1::2]) / 2 if options.layout == "collinear" else noisy
@@ -86,8 +91,8 @@ def main() -> None:
             {
                 "seeds": options.seeds,
                 "size": options.size,
-                "motion_px": options.motion,
                 "layout": options.layout,
+                **({"preset": options.preset} if options.preset else {"motion_px": options.motion}),
                 "methods": result,
             }
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.simulator.presets import Name, preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.train.export import card_toml, export
@@ -27,6 +28,8 @@ from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe, load_recipe
 
 ENGINES = Path(__file__).parents[1] / "engines"
+PRESETS: tuple[Name | None, ...] = (None, "calcium-vibrating", None, "vessels-flow", None, None, "heart-beating")
+"""Tissues take turns; None is the plain scene with motion and activity drawn for each movie."""
 FIRST_SEED = 10_000
 """Scenes of training start here; demo, tests and benchmarks use smaller seeds, which the engine never saw."""
 
@@ -47,11 +50,11 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
         vignette=float(rng.uniform(0.0, 0.6)),
         seed=FIRST_SEED + number,
     )
-    scene = SceneSettings(
-        seed=FIRST_SEED + number,
-        motion_px=float(rng.choice([0.0, rng.uniform(0.2, 2.5)])),
-        activity=float(rng.uniform(0.3, 2.0)),
-    )
+    motion_px, activity = float(rng.choice([0.0, rng.uniform(0.2, 3.5)])), float(rng.uniform(0.3, 2.0))
+    if (name := PRESETS[number % len(PRESETS)]) is None:
+        scene = SceneSettings(seed=FIRST_SEED + number, motion_px=motion_px, activity=activity)
+    else:
+        scene, _ = preset(name, (size, size), FIRST_SEED + number, photons=settings.photons)
     source = SyntheticSource(scene, settings, frames)
     return ArrayMovie(np.stack([source.render(index)[0] for index in range(frames)])), scan
 

@@ -27,6 +27,8 @@ _FORGET = 0.05
 """Share of pairs without memories, as at the start of a series."""
 _MASK = 0.25
 """Share of pairs of collinear recordings whose input shows every other line only."""
+_BLIND = 0.05
+"""Share of pairs whose input shows no line: what the memories alone foretell."""
 
 
 class MemoryPairs:
@@ -84,18 +86,19 @@ class MemoryPairs:
         place = np.s_[y0 : y0 + height, x0 : x0 + width]
         views = _views(recording, t, t + 1)[0, c]
         past = np.asarray(remembered[t, c][:, *place], np.float32)
-        swapped, forgotten, masked = rng.random(3) < (0.5, _FORGET * augment, _MASK * augment)
+        swapped, forgotten, masked, blind = rng.random(4) < (0.5, _FORGET * augment, _MASK * augment, _BLIND * augment)
         if forgotten:
             past = np.zeros_like(past)
         mask: Rows = "even" if rng.random() < 0.5 else "odd"
         if len(views) == 2:
             view, target = (v[place] for v in (views[::-1] if swapped else views))
             noise = float(np.mean((view - target) ** 2, dtype=np.float64)) / 2
-            inputs, weight = inputs_of(view, past, mask if masked else "all"), np.ones_like(target)
+            shown: Rows = "none" if blind else mask if masked else "all"
+            inputs, weight = inputs_of(view, past, shown), np.ones_like(target)
         else:
             target = views[0][place]
             noise = float(np.mean((target[0::2] - target[1::2]) ** 2, dtype=np.float64)) / 2
-            inputs = inputs_of(target, past, mask)
+            inputs = inputs_of(target, past, "none" if blind else mask)
             weight = 1 - inputs[1]
         orientation = int(rng.integers(_FLIPS)) if augment else 0
         pair = [orient(array, orientation) for array in (inputs, target[None], weight[None])]
