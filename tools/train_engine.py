@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -28,8 +29,19 @@ from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe, load_recipe
 
 ENGINES = Path(__file__).parents[1] / "engines"
-PRESETS: tuple[Name | None, ...] = (None, "calcium-vibrating", None, "vessels-flow", None, None, "heart-beating")
-"""Tissues take turns; None is the plain scene with motion and activity drawn for each movie."""
+Scene = Name | Literal["chart"] | None
+SCENES: tuple[Scene, ...] = (
+    None,
+    "calcium-vibrating",
+    None,
+    "chart",
+    "vessels-flow",
+    None,
+    "heart-beating",
+    "chart",
+    None,
+)
+"""They take turns; None is brain with motion and activity drawn for each movie."""
 FIRST_SEED = 10_000
 """Scenes of training start here; demo, tests and benchmarks use smaller seeds, which the engine never saw."""
 
@@ -41,7 +53,7 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
     settings = ScanSettings(
         size=(size, size),
         scan=scan,
-        photons=float(np.exp(rng.uniform(np.log(0.15), np.log(8.0)))),
+        photons=float(np.exp(rng.uniform(np.log(0.15), np.log(40.0)))),
         gain=float(np.exp(rng.uniform(np.log(10.0), np.log(200.0)))),
         excess=float(rng.uniform(0.0, 0.5)),
         read_noise=float(rng.uniform(0.0, 20.0)),
@@ -51,8 +63,9 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
         seed=FIRST_SEED + number,
     )
     motion_px, activity = float(rng.choice([0.0, rng.uniform(0.2, 3.5)])), float(rng.uniform(0.3, 2.0))
-    if (name := PRESETS[number % len(PRESETS)]) is None:
-        scene = SceneSettings(seed=FIRST_SEED + number, motion_px=motion_px, activity=activity)
+    name = SCENES[number % len(SCENES)]
+    if name is None or name == "chart":
+        scene = SceneSettings(name, FIRST_SEED + number, motion_px=motion_px, activity=activity)
     else:
         scene, _ = preset(name, (size, size), FIRST_SEED + number, photons=settings.photons)
     source = SyntheticSource(scene, settings, frames)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from deepbid_rt.simulator import brush
 from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.chart import chart
 from deepbid_rt.simulator.heart import chamber
 from deepbid_rt.simulator.optics import Optics
 
-Kind = Literal["dense", "sparse", "vessels", "flow", "heart"]
+Kind = Literal["dense", "sparse", "vessels", "flow", "heart", "chart"]
 KINDS: tuple[Kind, ...] = ("dense", "sparse", "vessels")
 """The kinds of brain, one of which a seed takes by itself."""
 LANES = 16
@@ -88,9 +89,9 @@ def draw(
 
     Parameters
     ----------
-    kind : {"dense", "sparse", "vessels", "flow", "heart"} or None
+    kind : {"dense", "sparse", "vessels", "flow", "heart", "chart"} or None
         Many somata; few somata with long dendrites; many vessels; more of them, their plasma bright in dim tissue; a
-        chamber of a heart. None takes one of the first three by the seed.
+        chamber of a heart; no tissue but a test chart. None takes one of the first three by the seed.
     shape : (int, int)
         Lines and pixels of the canvas.
     radius_px : float or None
@@ -101,6 +102,8 @@ def draw(
         The focus at the depth of the focal plane; cells then lie above and below it as well. None: all lie in it.
     """
     rng = np.random.default_rng([seed, 11])
+    if kind == "chart":
+        return Anatomy(kind, chart(rng, shape), (), 0, np.zeros((1, *shape), np.float32), (), 0.0)
     by_seed, radius_by_seed = KINDS[rng.integers(len(KINDS))], float(np.exp(rng.uniform(0.9, 2.4)))
     kind = kind or by_seed
     radius = radius_px or radius_by_seed

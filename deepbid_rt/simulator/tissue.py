@@ -38,7 +38,8 @@ class SceneSettings:
 
     kind: Kind | None = None
     """``dense``: many somata; ``sparse``: few somata with dendrites; ``vessels``: many vessels; ``flow``: more of them,
-    their plasma bright; ``heart``: a chamber of one; None: one of the first three by the seed."""
+    their plasma bright; ``heart``: a chamber of one; ``chart``: sharp shapes and no tissue; None: one of the first
+    three by the seed."""
     seed: int = 0
     """Draws anatomy, activity, blood and motion."""
     soma_radius_px: float | None = None

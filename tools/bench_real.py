@@ -1,0 +1,205 @@
+"""Judge stream engines on real recordings without a truth: what they foretell, and what they invent.
+
+    python tools/bench_real.py --data ../shared/data [--engines default,average] [--window window] [--frames 300]
+
+held frame: frame t is foretold from the frames before it (its own pixels only say where it lies); mean squared error
+in counts against the frame, beside the predictors that every lab has.
+held lines: the lines of one direction are foretold from the other's and the past; beside the best mixture of
+interpolated lines and an exponential average, its share and its blur tuned on the very recording.
+target: peak signal-to-noise ratio of a static target after 8 frames, against the mean of the 4 others, whose own noise
+is taken off; 14.3 counts are full scale.
+dark: a channel without light and a recording with 0.09 photons per pixel: spread in time, and in space of the mean
+over time, of the answer as a share of the raw one's. Above 1 something would be invented.
+The last line on stdout is one JSON object. A recording that is not there is named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, uniform_filter1d
+
+from deepbid_rt.calibration import pad, padded_size
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
+from deepbid_rt.normalize import Normalizer, calibrate
+from deepbid_rt.past import Past, Rows, inputs_of
+from deepbid_rt.ports import Engine
+from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.runtimes import load_engine
+
+Movie = NDArray[np.float32]
+_FIRST = 60
+"""Frames before it only fill the memories and averages."""
+_FULL_SCALE = 14.3
+
+
+def read(path: Path, frames: int) -> Movie:
+    """Read the first channel of a TIFF movie as (T, Y, X) counts."""
+    movie = TiffMovie(path)
+    try:
+        return np.stack([movie.frame(t)[0].astype(np.float32) for t in range(min(frames, movie.shape[0]))])
+    finally:
+        movie.close()
+
+
+def squared(prediction: Movie, truth: Movie) -> float:
+    """Return the mean squared error."""
+    return float(np.mean((prediction - truth) ** 2, dtype=np.float64))
+
+
+def foretell(engine: Engine, movie: Movie, rows: tuple[Rows, ...]) -> Iterator[list[Movie]]:
+    """Yield, for each frame, the answers of an engine that sees only these lines of it."""
+    scale: Normalizer = calibrate(movie[: engine.card.normalization.frames])
+    size = movie.shape[1:]
+    engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
+    past = Past(engine.card.memories, 1, size)
+    for frame in movie:
+        view = scale.apply(frame)
+        _, remembered = past.see(view[None, None])
+        answers = [engine.infer(pad(inputs_of(view, remembered[0], r), engine.card.grid)).copy() for r in rows]
+        yield [a[0, : size[0], : size[1]] * np.float32(scale.scale) + np.float32(scale.offset) for a in answers]
+
+
+def held_frame(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:
+    """Foretell whole frames."""
+    later = movie[_FIRST:]
+    average, ema = movie[0], np.empty_like(movie)
+    for t, frame in enumerate(movie):
+        ema[t] = average
+        average = average + np.float32(0.15) * (frame - average)
+    sums = np.cumsum(np.concatenate([np.zeros_like(movie[:1]), movie]), axis=0, dtype=np.float64)
+    eight = ((sums[_FIRST:-1] - sums[_FIRST - 8 : -9]) / 8).astype(np.float32)
+    found = {
+        "previous frame": squared(movie[_FIRST - 1 : -1], later),
+        "mean of 8": squared(eight, later),
+        "mean of 8, Gauss 1 px": squared(gaussian_filter(eight, (0, 1, 1)), later),
+        "average 0.15": squared(ema[_FIRST:], later),
+    }
+    if len(movie) > _FIRST + 30:
+        middle = slice(_FIRST, len(movie) - 30)
+        around = uniform_filter1d(movie, 61, axis=0)[middle] * 61 / 60 - movie[middle] / 60
+        found["mean of the 60 around, frames without 30 after left out"] = squared(around, movie[middle])
+    for name, engine in engines.items():
+        if engine.card.kind == "stream":
+            answers = np.stack([answer for [answer] in foretell(engine, movie, ("none",))])
+            found[name] = squared(answers[_FIRST:], later)
+    return found
+
+
+def held_lines(movie: Movie, engines: dict[str, Engine], window: Engine | None) -> dict[str, float]:
+    """Foretell the lines of one direction from those of the other."""
+    movie = movie[:, : movie.shape[1] // 2 * 2]
+    best = np.inf
+    for blur in (0.5, 1.0, 1.5, 2.0):
+        now = np.empty_like(movie)
+        for k in (0, 1):  # a line is filled in from the lines of the other direction alone
+            other = gaussian_filter(movie[:, 1 - k :: 2], (0, blur / 2, blur))
+            beside = np.concatenate([other[:, :1], other] if k == 0 else [other, other[:, -1:]], axis=1)
+            now[:, k::2] = (beside[:, :-1] + beside[:, 1:]) / 2
+        for gain in (0.03, 0.05, 0.1, 0.2, 0.4):
+            past, average = np.empty_like(movie), movie[:8].mean(axis=0)
+            for t, frame in enumerate(movie):
+                past[t] = average
+                average = average + np.float32(gain) * (frame - average)
+            for past_blur in (0.0, 0.5, 1.0):
+                before = gaussian_filter(past[_FIRST:], (0, past_blur, past_blur))
+                mixtures = (before + share * (now[_FIRST:] - before) for share in (0, 0.05, 0.1, 0.2, 0.4, 0.7))
+                best = min([best, *(squared(mixture, movie[_FIRST:]) for mixture in mixtures)])
+    found = {"best filter": best}
+    for name, engine in engines.items():
+        if engine.card.kind == "stream":
+            errors = [
+                (squared(seen_even[1::2], frame[1::2]) + squared(seen_odd[0::2], frame[0::2])) / 2
+                for frame, (seen_even, seen_odd) in zip(movie, foretell(engine, movie, ("even", "odd")), strict=True)
+            ]
+            found[name] = float(np.mean(errors[_FIRST:]))
+    if window:
+        halves = [answers_of(window, movie[:, k::2]) for k in (0, 1)]
+        found[window.card.name] = float(
+            np.mean([squared(halves[k][_FIRST:], movie[_FIRST:, 1 - k :: 2]) for k in (0, 1)])
+        )
+    return found
+
+
+def answers_of(engine: Engine, movie: Movie) -> Movie:
+    """Denoise (T, Y, X) counts as live."""
+    info = StreamInfo((1, *movie.shape[1:]), np.dtype("<f4"), 30.0, ScanGeometry("ordinary"))
+    denoiser = Denoiser(engine, info)
+    done = [out for t, frame in enumerate(movie) for out in denoiser.push(Frame(t, frame[None]))]
+    return np.stack([out.pixels[0] for out in done + denoiser.flush()])
+
+
+def target(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:
+    """Return the PSNR, dB, of 12 frames of a static target, started at each of them."""
+    noise = float(movie.var(axis=0, ddof=1).mean())
+    orders = [np.roll(movie, -start, axis=0) for start in range(len(movie))]
+
+    def psnr(answers: list[Movie]) -> float:
+        errors = [squared(a, o[8:].mean(axis=0)) - noise / (len(o) - 8) for a, o in zip(answers, orders, strict=True)]
+        return float(10 * np.log10(_FULL_SCALE**2 / np.mean(errors)))
+
+    found = {"raw": psnr([o[7] for o in orders]), "mean of 8": psnr([o[:8].mean(axis=0) for o in orders])}
+    return found | {name: psnr([answers_of(e, o[:8])[7] for o in orders]) for name, e in engines.items()}
+
+
+def dark(movie: Movie, engines: dict[str, Engine]) -> dict[str, dict[str, float]]:
+    """Return the spread of what an engine makes of almost nothing, as a share of the raw spread."""
+    settled = min(len(movie) // 2, _FIRST)
+    raw = movie[settled:]
+    found = {}
+    for name, engine in engines.items():
+        answers = answers_of(engine, movie)[settled:]
+        found[name] = {
+            "in_time": float(answers.std(axis=0).mean() / raw.std(axis=0).mean()),
+            "in_space": float(answers.mean(axis=0).std() / raw.mean(axis=0).std()),
+            "mean": float(answers.mean() - raw.mean()),
+        }
+    return found
+
+
+def ultralow(path: Path) -> Movie:
+    """Read the HDF5 recording."""
+    import h5py  # not a dependency: this one file alone needs it
+
+    with h5py.File(path) as file:
+        return np.asarray(file["input_frames"], np.float32)
+
+
+def main() -> None:
+    """Run and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the recordings")
+    parser.add_argument("--engines", default="default,average", help="separated by commas")
+    parser.add_argument("--window", help="a windowed engine for the held lines")
+    parser.add_argument("--frames", type=int, default=300)
+    options = parser.parse_args()
+    engines = {name: load_engine(name) for name in options.engines.split(",")}
+    window = load_engine(options.window) if options.window else None
+    result: dict[str, Any] = {}
+    for name, file in (("fmi_gcamp", "fmi_frames_0001-0300.tif"), ("fissa_v1_A01", "AVG_A01.tif")):
+        if (path := options.data / name / file).exists():
+            movie = read(path, options.frames)
+            result[name] = {"held_frame": held_frame(movie, engines), "held_lines": held_lines(movie, engines, window)}
+            print(name, json.dumps(result[name]), file=sys.stderr)
+    if (path := options.data / "si2023_2slice_2ch" / "scanimage_20220923_noroi.tif").exists():
+        import tifffile
+
+        pages = tifffile.imread(path).reshape(-1, 256, 256).astype(np.float32)
+        result["target"] = target(pages[1::2], engines)
+        result["dark_channel"] = dark(pages[0::2], engines)
+    if (path := options.data / "allen_ultralow" / "792757260_test_data.h5").exists():
+        result["ultralow"] = dark(ultralow(path), engines)
+    missing = {"fmi_gcamp", "fissa_v1_A01", "target", "ultralow"} - result.keys()
+    print(json.dumps({"frames": options.frames, "missing": sorted(missing), **result}))
+
+
+if __name__ == "__main__":
+    main()
