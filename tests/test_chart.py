@@ -31,7 +31,8 @@ def test_a_chart_is_sharper_than_tissue():
         low, high = np.quantile(rest, [0.001, 0.999])
         return np.quantile(np.abs(np.diff(rest, axis=1)), 0.995) / (high - low)
 
-    assert min(sharpness("chart", n) for n in range(6)) > max(sharpness("dense", n) for n in range(6))
+    charts, tissues = ([sharpness(kind, n) for n in range(12)] for kind in ("chart", "dense"))
+    assert np.median(charts) > 1.3 * np.median(tissues)
 
 
 @pytest.mark.parametrize("seed", range(20))
