@@ -1,0 +1,65 @@
+"""Frames that are not of the tissue: shutters, stimuli, jumps, broken pixels. Quality is back within a second."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.frame import Frame
+from deepbid_rt.runtimes.average import AverageEngine
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
+
+FRAMES, FIRST, SECOND = 100, 30, 30
+SETTINGS = ScanSettings(size=(72, 72), dtype="<f4", seed=3)
+
+
+@functools.cache
+def movie(seed):
+    source = SyntheticSource(SceneSettings(seed=seed, motion_px=1.0), SETTINGS, FRAMES)
+    frames, truths = zip(*(source.render(n) for n in range(FRAMES)), strict=True)
+    return source.info, frames, np.stack(truths)[:, 0]
+
+
+def half(pixels, value):
+    broken = pixels.copy()
+    broken[:, : pixels.shape[1] // 2] = value
+    return broken
+
+
+FAULTS = {
+    "NaN": lambda n, pixels: np.full_like(pixels, np.nan),
+    "infinite": lambda n, pixels: np.full_like(pixels, np.inf),
+    "half NaN": lambda n, pixels: half(pixels, np.nan),
+    "black": lambda n, pixels: np.zeros_like(pixels),
+    "saturated": lambda n, pixels: np.full_like(pixels, 4095),
+    "half saturated": lambda n, pixels: half(pixels, 4095),
+    "shutter closed": lambda n, pixels: np.random.default_rng(n).normal(100, 15, pixels.shape).astype("f4"),
+    "another place": lambda n, pixels: movie(9)[1][n],
+}
+
+
+def denoised(frames, info):
+    denoiser = Denoiser(AverageEngine(), info)
+    done = [out for n, pixels in enumerate(frames) for out in denoiser.push(Frame(n, pixels))] + denoiser.flush()
+    return np.stack([out.pixels[0] for out in done]), [out.motion.verdict for out in done]
+
+
+def agreement(image, truth):
+    return float(np.corrcoef(image.ravel(), truth.ravel())[0, 1])
+
+
+@pytest.mark.parametrize("length", [3, 40])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_quality_is_back_within_a_second(fault, length):
+    info, frames, truth = movie(3)
+    after = FIRST + length
+    faulty = [FAULTS[fault](n, pixels) if FIRST <= n < after else pixels for n, pixels in enumerate(frames)]
+    (clean, _), (found, verdicts) = denoised(frames, info), denoised(faulty, info)
+    assert np.isfinite(found).all()
+    last = after + SECOND - 1
+    assert agreement(found[last], truth[last]) > agreement(clean[last], truth[last]) - 0.02
+    if fault != "half NaN":  # the other half is of the tissue, and what is known of this half stays
+        first = verdicts[FIRST : FIRST + min(length, 9)]
+        assert first.count("foreign") >= 2 / 3 * len(first)  # a place may look like another for a moment
