@@ -21,7 +21,6 @@ from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, Motion, StreamInfo
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Engine
-from deepbid_rt.registration import Registration
 from deepbid_rt.scan import Merge, merged_geometry, merged_lines
 from deepbid_rt.stream_lane import StreamLane
 from deepbid_rt.views import Views
@@ -185,10 +184,10 @@ class Denoiser:
         lane = (self._engine, self._info.shape[0], self._views.count, self._views.size)
         planes = range(self._info.planes)
         if self._engine.card.kind in STREAMING:
-            self._lanes = [StreamLane(*lane, apart=self._views.apart) for _ in planes]
+            apart, stabilize = self._views.apart, self._stabilize
+            self._lanes = [StreamLane(*lane, apart=apart, stabilize=stabilize) for _ in planes]
         else:
             self._lanes = [WindowLane(*lane) for _ in planes]
-        self._registrations = [Registration() if self._stabilize else None for _ in planes]
         self._expected = None
         self._order = deque()
         self._ready = {}
@@ -228,9 +227,7 @@ class Denoiser:
         lane = self._lanes[plane]
         motions = lane.motions if isinstance(lane, StreamLane) else {}
         for tick, views in answers:
-            motion = motions.get(tick)
-            image = self._views.join(views, motion, self._registrations[plane])
-            self._ready[self._index_of.pop((plane, tick))] = image, motion
+            self._ready[self._index_of.pop((plane, tick))] = self._views.join(views), motions.get(tick)
 
     def _release(self) -> list[Frame]:
         done = []

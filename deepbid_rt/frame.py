@@ -133,6 +133,11 @@ class Motion:
     verdict: Verdict
     """``tracked``: measured. ``held``: too uncertain, the last shift is taken. ``foreign``: dark, saturated, broken or
     of another place; not to be remembered. ``restarted``: the reference begins with this frame, at shift 0."""
+    bend_dy: tuple[float, ...] = ()
+    """How much farther below each strip of lines lies than the frame: tissue moves while it is scanned. Strips are of
+    equal height, between their middles it is interpolated. Empty: the frame moved as a whole."""
+    bend_dx: tuple[float, ...] = ()
+    """The same to the right; as many strips."""
 
     @property
     def accepted(self) -> bool:

@@ -1,4 +1,4 @@
-"""How far each line of a frame lies off the frame's rigid shift: tissue moves while it is scanned.
+"""How far each strip of lines lies off the frame's rigid shift: tissue moves while it is scanned.
 
 Works on one image and on what is remembered of it; knows nothing of rigid shifts, scans, channels or memories.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.frame import Motion
 from deepbid_rt.pyramid import Image, halve, smooth
 
 Matrix = NDArray[np.float64]
@@ -50,7 +51,6 @@ class LineShifts:
     def __init__(self, size: tuple[int, int]) -> None:
         self.rigid = min(size) < LEAST_SIDE
         """True when the images are too small, and all shifts are 0."""
-        self._lines = size[0]
         halvings = 0
         while min(size) >> halvings > _MOST_SIDE:
             halvings += 1
@@ -78,11 +78,11 @@ class LineShifts:
         Returns
         -------
         ndarray
-            (2, Y) float64, px: how far the content of each line lies below and right of where `remembered` has it.
+            (2, K) float64, px: how far the content of each strip lies below and right of where `remembered` has it.
         """
         noise = float(np.var(image - remembered))
         if self.rigid or noise == 0:
-            return np.repeat(start, self._lines, axis=1)
+            return np.repeat(start, _STRIPS, axis=1)
         strips = np.repeat(start.T, _STRIPS, axis=0)
         covariance = np.zeros((2 * _STRIPS, 2 * _STRIPS))
         for level in self._levels:
@@ -90,13 +90,13 @@ class LineShifts:
             for _ in range(_ITERATIONS):
                 strips, covariance = self._improve(strips, seen, expected, noise / 4**level, 2**level)
         self._learn(strips, covariance)
-        return np.asarray(strips.T @ _hats(self._lines))
+        return strips.T
 
     def _improve(
         self, strips: Matrix, image: Image, remembered: Image, noise: float, pitch: int
     ) -> tuple[Matrix, Matrix]:
         """Do one step of Gauss and Newton; return the shifts, px of the full image, and their covariance."""
-        hats = _hats(len(image))
+        hats = _hats(_STRIPS, len(image))
         expected = _move(remembered, strips.T @ hats / pitch)
         slope_y, slope_x = np.zeros_like(expected), np.zeros_like(expected)
         np.subtract(expected[:-2], expected[2:], out=slope_y[1:-1])
@@ -139,10 +139,18 @@ class LineShifts:
         self._variance = max(self._variance, _LEAST_VARIANCE)
 
 
-def _hats(lines: int) -> Matrix:
+def shifts_of(motion: Motion, lines: int) -> Matrix:
+    """Return where each line of a frame lies, (2, lines): dy and dx in px."""
+    shifts: Matrix = np.repeat([[motion.dy], [motion.dx]], lines, axis=1)
+    if motion.bend_dy:
+        shifts += np.array([motion.bend_dy, motion.bend_dx]) @ _hats(len(motion.bend_dy), lines)
+    return shifts
+
+
+def _hats(strips: int, lines: int) -> Matrix:
     """Return the share of each strip's shift in that of each line, (K, lines): linear between middles of strips."""
-    place = np.clip((np.arange(lines) + 0.5) * _STRIPS / lines - 0.5, 0, _STRIPS - 1)
-    hats: Matrix = np.maximum(0, 1 - np.abs(place - np.arange(_STRIPS)[:, None]))
+    place = np.clip((np.arange(lines) + 0.5) * strips / lines - 0.5, 0, strips - 1)
+    hats: Matrix = np.maximum(0, 1 - np.abs(place - np.arange(strips)[:, None]))
     return hats
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import Motion
-from deepbid_rt.line_shifts import LineShifts
+from deepbid_rt.line_shifts import LineShifts, shifts_of
 from deepbid_rt.memory import MARGIN, Memory, Shifts
 from deepbid_rt.stabilizer import Stabilizer
 
@@ -82,7 +82,8 @@ class Past:
             self._drift[:] = self._origin[:] = 0
             for memory in self._memories:
                 memory.reset()
-        shifts = self._lines(together, motion)
+        motion = self._bent(together, motion)
+        shifts = shifts_of(motion, together.shape[0])
         remembered = np.empty((len(frame), self._depth, *together.shape), np.float32)
         for memory, recalled in zip(self._memories, remembered, strict=True):
             memory.recall(shifts, recalled)
@@ -92,20 +93,22 @@ class Past:
         self._follow(motion)
         return absolute, remembered
 
-    def _lines(self, frame: Image, motion: Motion) -> Shifts:
-        """Return where each line of the mean of all channels lies."""
-        rigid = np.array([[motion.dy], [motion.dx]])
-        shifts: Shifts = np.repeat(rigid, len(frame), axis=1)
+    def _bent(self, frame: Image, motion: Motion) -> Motion:
+        """Add how the mean of all channels is bent."""
         if motion.verdict != "tracked" or self._line_shifts.rigid:
-            return shifts
-        whole: Shifts = np.rint(shifts)  # a recall that need not be interpolated
+            return motion
+        rigid = np.array([[motion.dy], [motion.dx]])
+        # A recall of whole pixels need not be interpolated.
+        whole: Shifts = np.repeat(np.rint(rigid), len(frame), axis=1)
         slowest = np.empty((len(self._memories), 2, *frame.shape), np.float32)
         for memory, recalled in zip(self._memories, slowest, strict=True):
             memory.recall(whole, recalled)
         remembered = mean_of(slowest[None, :, 0])[0]
         if slowest[:, 1].min() == 0:
             remembered = np.where(slowest[:, 1].min(axis=0) > 0, remembered, frame)
-        return whole + self._line_shifts.estimate(frame, remembered, rigid - np.rint(rigid))
+        off = rigid - np.rint(rigid)
+        dy, dx = (self._line_shifts.estimate(frame, remembered, off) - off).tolist()
+        return replace(motion, bend_dy=tuple(dy), bend_dx=tuple(dx))
 
     @property
     def _depth(self) -> int:

@@ -5,23 +5,22 @@ Knows nothing of how shifts are found, of scans, of engines or of counts.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import Motion
 from deepbid_rt.interpolation import blend, cubic
+from deepbid_rt.line_shifts import shifts_of
 
 Image = NDArray[np.float32]
 
 
 class Registration:
-    """Registers the frames of one plane, one after the other.
+    """Registers the frames of one plane, one after the other, line by line.
 
     Each frame is resampled once, by Catmull-Rom's cubic along either axis. A place that a frame does not show keeps
     the value it had in the last frame that showed it; one that no frame has shown yet takes that of the nearest pixel.
-    Foreign frames are moved by the last shift and leave nothing behind.
+    Foreign frames are moved by the last shift and leave nothing behind; after a new start nothing before it counts.
     """
 
     def __init__(self) -> None:
@@ -33,30 +32,36 @@ class Registration:
         Parameters
         ----------
         image : ndarray
-            (..., Y, X); its pixel (y, x) shows the place (y - dy, x - dx).
+            (..., Y, X).
         motion : Motion
-            Where the frame lies.
+            Where its lines lie: pixel (y, x) shows the place (y - dy[y], x - dx[y]).
 
         Returns
         -------
         ndarray
             (..., Y, X), a new array.
         """
-        registered = image
-        outside = []
-        for axis, shift in ((-2, motion.dy), (-1, motion.dx)):
-            length = image.shape[axis]
-            whole = math.floor(shift)
-            # Indices beyond the border stand for the nearest pixel.
-            wide = np.take(registered, np.arange(-1, length + 2) + whole, axis, mode="clip")
-            cut = np.moveaxis(wide, axis, 0)
-            neighbours = [np.moveaxis(cut[k : k + length], 0, axis) for k in range(4)]
-            registered = blend(neighbours, cubic(np.full((1, 1), shift - whole, np.float32)))
-            at = np.arange(length) + shift
-            outside.append((at < 0) | (at > length - 1))
-        unseen = outside[0][:, None] | outside[1]
+        lines, pixels = image.shape[-2:]
+        row = np.arange(lines, dtype=np.float64)
+        shifts = shifts_of(motion, lines)
+        # Lines that tissue overtakes show a place twice.
+        shown = np.maximum.accumulate(row - shifts[0])
+        y = np.interp(row, shown, row)
+        y = np.where(row < shown[0], row + shifts[0, 0], np.where(row > shown[-1], row + shifts[0, -1], y))
+        dx = np.interp(y, row, shifts[1])
+        whole_y, whole_x = np.floor(y).astype(np.intp), np.floor(dx).astype(np.intp)
+        # Indices beyond the border stand for the nearest pixel.
+        columns = np.clip(np.arange(-1, pixels + 2) + whole_x[:, None], 0, pixels - 1)
+        neighbours = [image[..., np.clip(whole_y + k, 0, lines - 1)[:, None], columns] for k in range(-1, 3)]
+        rows = blend(neighbours, cubic((y - whole_y).astype(np.float32)[:, None]))
+        part = cubic((dx - whole_x).astype(np.float32)[:, None])
+        registered = blend([rows[..., k : k + pixels] for k in range(4)], part).copy()
+        place = np.arange(pixels) + dx[:, None]
+        unseen = ((y < 0) | (y > lines - 1))[:, None] | (place < 0) | (place > pixels - 1)
+        if motion.verdict == "restarted":
+            self._shown = None
         if self._shown is not None and unseen.any():
             registered[..., unseen] = self._shown[..., unseen]
         if motion.verdict != "foreign":
             self._shown = registered.copy()
-        return np.ascontiguousarray(registered)
+        return registered

@@ -15,6 +15,7 @@ from deepbid_rt.frame import Motion
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.past import Image, Past, Rows, inputs_of, mean_of
 from deepbid_rt.ports import Engine
+from deepbid_rt.registration import Registration
 from deepbid_rt.window_lane import Answer
 
 
@@ -31,10 +32,19 @@ class StreamLane:
         (Y, X) of one view, unpadded.
     apart : bool
         Every view needs an answer of its own, even where the engine could answer for their mean.
+    stabilize : bool
+        Register the answers to where the tissue lay in the first frame, see `Registration`.
     """
 
     def __init__(
-        self, engine: Engine, channels: int, views: int, size: tuple[int, int], *, apart: bool = False
+        self,
+        engine: Engine,
+        channels: int,
+        views: int,
+        size: tuple[int, int],
+        *,
+        apart: bool = False,
+        stabilize: bool = False,
     ) -> None:
         self._engine = engine
         self._together = engine.card.views == "mean" and not apart
@@ -43,6 +53,7 @@ class StreamLane:
         self._shape = channels, views, *size
         self._tick: int | None = None
         self._motions: dict[int, Motion] = {}
+        self._registration = Registration() if stabilize else None
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
@@ -101,7 +112,10 @@ class StreamLane:
             if self._calibration.biased:
                 excess += np.mean(answer - units, axis=(1, 2, 3), dtype=np.float64) / len(frames)
         counts = self._calibration.restore(answers, excess, frames[-1][0] + 1)
-        return [(tick, image) for (tick, _), image in zip(frames, counts, strict=True)]
+        answered = [(tick, image) for (tick, _), image in zip(frames, counts, strict=True)]
+        if self._registration:
+            answered = [(tick, self._registration.apply(image, self._motions[tick])) for tick, image in answered]
+        return answered
 
     def _denoise(self, views: Image, remembered: Image) -> Image:
         """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.frame import Motion, StreamInfo
+from deepbid_rt.frame import StreamInfo
 from deepbid_rt.normalize import to_dtype
-from deepbid_rt.registration import Registration
 from deepbid_rt.scan import Merge, lines_of_views, merge_views, split_scan, to_image_order
 
 
@@ -51,17 +50,9 @@ class Views:
                 views[:, v, -1] = view[..., -1, :] if view.shape[-2] else (backward, forward)[v][..., -1, :]
         return views
 
-    def join(
-        self,
-        views: NDArray[np.float32],
-        motion: Motion | None = None,
-        registration: Registration | None = None,
-    ) -> NDArray[Any]:
-        """(C, V, Y', X) in counts -> (C, Y, X) in the type of the stream, registered where both are given."""
-        if registration is not None and motion is not None:
-            views = registration.apply(views, motion)
-        image = merge_views(self._parts(views), self._info.scan, self._merge)
-        return to_dtype(image, self._info.dtype)
+    def join(self, views: NDArray[np.float32]) -> NDArray[Any]:
+        """(C, V, Y', X) in counts -> (C, Y, X) in the type of the stream."""
+        return to_dtype(merge_views(self._parts(views), self._info.scan, self._merge), self._info.dtype)
 
     def _parts(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """(C, V, Y', X) -> one array per view, without the partner line that `split` made up."""

@@ -8,7 +8,11 @@ from deepbid_rt.recording.motion_trace import LINE_FRAMES, MotionTrace, read_mot
 
 
 def moved(index):
-    return Frame(index, np.empty(0), motion=Motion(index / 8, -index / 4, 10.0, "tracked"))
+    return Frame(
+        index,
+        np.empty(0),
+        motion=Motion(index / 8, -index / 4, 10.0, "tracked", *(((0.5, -0.25), (0.0, 1.0)) if index % 4 else ())),
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, LINE_FRAMES - 1, LINE_FRAMES, 3 * LINE_FRAMES + 1])

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Motion
+from deepbid_rt.line_shifts import shifts_of
 from deepbid_rt.registration import Registration
+from tests.test_line_shifts import bent
 from tests.test_stabilizer import at, scene
 
 SIZE = (12, 15)
@@ -14,7 +16,7 @@ whole = st.integers(-20, 20)
 
 
 def moved(dy=0.0, dx=0.0, verdict="tracked"):
-    return Motion(dy, dx, 9.0, verdict)
+    return Motion(float(dy), float(dx), 9.0, verdict)
 
 
 def image(seed=0):
@@ -66,3 +68,22 @@ def test_neither_the_frame_nor_what_is_kept_is_shared():
     registration.apply(first, moved())[:] = np.nan
     assert np.array_equal(first, kept)
     assert np.array_equal(registration.apply(image(1), moved(0, 30)), kept)
+
+
+def test_a_bent_frame_is_put_straight():
+    tissue = scene(3)
+    still = at(tissue)
+    side = len(still)
+    motion = Motion(1.0, -0.5, 9.0, "tracked", (3.0, -2.0, 1.0, 2.0), (-2.0, 1.0, 3.0, 0.5))
+    frame = bent(tissue, shifts_of(motion, side))
+    registered = Registration().apply(frame, motion)
+    inner = np.s_[6:-6, 6:-6]
+    assert np.abs(registered - still)[inner].mean() < 0.1 * np.abs(frame - still)[inner].mean()
+
+
+def test_a_new_start_forgets_what_was_shown():
+    registration, first = Registration(), image(0)
+    registration.apply(first, moved())
+    second = image(1)
+    registered = registration.apply(second, moved(3, 0, "restarted"))
+    assert np.array_equal(registered[..., -3:, :], np.repeat(second[..., -1:, :], 3, axis=-2))

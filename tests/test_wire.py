@@ -313,7 +313,7 @@ def test_refusals_are_sentences() -> None:
 
 @pytest.mark.parametrize("verdict", ["tracked", "held", "foreign", "restarted"])
 def test_the_motion_of_a_denoised_frame_travels_in_its_header(verdict: Any) -> None:
-    info, motion = a_stream(), Motion(-1.25, 1 / 3, 12.5, verdict)
+    info, motion = a_stream(), Motion(-1.25, 1 / 3, 12.5, verdict, (0.5, -1 / 3), (0.0, 2.0))
     message = wire.decode(an_encoder(info, "den").frame(a_frame(info, motion=motion)))
     assert isinstance(message, FrameMessage)
     assert message.frame.motion == motion
@@ -339,6 +339,10 @@ def test_a_frame_without_motion_has_no_such_key() -> None:
         {"dy": math.nan, "dx": 1, "confidence": 1, "verdict": "held"},
         {"dy": 1, "dx": True, "confidence": 1, "verdict": "held"},
         {"dy": 1, "dx": 1, "verdict": "held"},
+        {"dy": 1, "dx": 1, "confidence": 1, "verdict": "held", "bend_dy": 1},
+        {"dy": 1, "dx": 1, "confidence": 1, "verdict": "held", "bend_dy": ["1"], "bend_dx": [1]},
+        {"dy": 1, "dx": 1, "confidence": 1, "verdict": "held", "bend_dy": [1, 2], "bend_dx": [1]},
+        {"dy": 1, "dx": 1, "confidence": 1, "verdict": "held", "bend_dy": [math.inf], "bend_dx": [1]},
     ],
 )
 def test_a_wrong_motion_is_refused_by_name(motion: Any) -> None:
@@ -464,6 +468,10 @@ def test_an_unknown_reason_is_not_sent() -> None:
 # Golden messages, made by another msgpack implementation
 
 
+def expected_motion(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {key: tuple(fields[key]) for key in ("bend_dy", "bend_dx")}
+
+
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if "refused" not in expected])
 def test_golden_messages_are_read_as_described(name: str) -> None:
     expected = EXPECTED[name]
@@ -477,7 +485,8 @@ def test_golden_messages_are_read_as_described(name: str) -> None:
             assert frame.pixels.dtype.str == fields["dtype"]
             assert (frame.index, frame.plane, int(frame.flags)) == (fields["fn"], 0, fields.get("flags", 0))
             assert frame.t_ns == fields.get("t_src", message.sent_ns)
-            assert (asdict(frame.motion) if frame.motion else None) == fields.get("motion")
+            motion = asdict(frame.motion) if frame.motion else None
+            assert motion == (expected_motion(fields["motion"]) if "motion" in fields else None)
         case StartMessage(info=info) | BeatMessage(info=info):
             assert list(info.shape) == fields["shape"]
             assert (info.dtype.str, info.rate_hz) == (fields["dtype"], fields["rate_hz"])

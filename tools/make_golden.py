@@ -83,6 +83,7 @@ def messages() -> dict[str, tuple[list[bytes], dict[str, Any]]]:
     extra = {"t_src": TS - 5_000_000, "t_rx": TS - 4_000_000, "t_acq": 1.75e9, "crc": zlib.crc32(pixels.tobytes())}
     golden["frame_denoised"] = frame(41, pixels, hh, role="den", more=extra)
     motion = {"dy": -1.25, "dx": 0.5, "confidence": 12.0, "verdict": "tracked"}
+    motion |= {"bend_dy": [0.5, -0.25], "bend_dx": [0, 1.0]}
     golden["frame_motion"] = frame(42, pixels, hh, role="den", more={**extra, "motion": motion})
     frame_parts = golden["frame_i2"][0]
     faults: dict[str, dict[str, Any]] = {

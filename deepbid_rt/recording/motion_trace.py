@@ -49,6 +49,8 @@ class MotionTrace:
                 "dx": [round(motion.dx, _DECIMALS) for _, motion in motions],
                 "confidence": [round(motion.confidence, 1) for _, motion in motions],
                 "verdict": [motion.verdict for _, motion in motions],
+                "bend_dy": [[round(px, _DECIMALS) for px in motion.bend_dy] for _, motion in motions],
+                "bend_dx": [[round(px, _DECIMALS) for px in motion.bend_dx] for _, motion in motions],
             }
         )
 
@@ -58,6 +60,7 @@ def read_motions(lines: list[dict[str, Any]]) -> dict[int, Motion]:
     motions: dict[int, Motion] = {}
     for line in lines:
         if line["kind"] == "motion":
-            columns = (line[key] for key in ("frames", "dy", "dx", "confidence", "verdict"))
-            motions |= {index: Motion(*motion) for index, *motion in zip(*columns, strict=True)}
+            columns = (line[key] for key in ("frames", "dy", "dx", "confidence", "verdict", "bend_dy", "bend_dx"))
+            for index, dy, dx, confidence, verdict, *bend in zip(*columns, strict=True):
+                motions[index] = Motion(dy, dx, confidence, verdict, *(tuple(part) for part in bend))
     return motions

@@ -42,4 +42,4 @@ def chart(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
             inside *= np.clip(1.5 * np.sin(2 * math.pi * u / rng.uniform(*_PERIODS_PX)) + 0.5, 0, 1)
         here += (inside * (rng.lognormal(0.0, 0.7) - here)).astype(np.float32)
     # Blurring less than a pixel overshoots beside sharp edges.
-    return np.maximum(brush.blur(canvas, rng.uniform(0.3, 0.7)), canvas.min())
+    return np.asarray(np.maximum(brush.blur(canvas, rng.uniform(0.3, 0.7)), canvas.min()))

@@ -112,7 +112,10 @@ def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int)
 
 def _read_motion(section: Header) -> Motion:
     dy, dx, confidence = (section.number(key) for key in ("dy", "dx", "confidence"))
-    return Motion(dy, dx, confidence, cast("Verdict", section.choice("verdict", get_args(Verdict))))
+    bend = section.numbers("bend_dy"), section.numbers("bend_dx")
+    if len(bend[0]) != len(bend[1]):
+        raise section.refusal("bend_dx", f"a list of {len(bend[0])}, as bend_dy is")
+    return Motion(dy, dx, confidence, cast("Verdict", section.choice("verdict", get_args(Verdict))), *bend)
 
 
 def _read_end(header: Header, default: str | None = None) -> StreamEnd:

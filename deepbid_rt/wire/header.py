@@ -122,6 +122,13 @@ class Header:
             raise self.refusal(key, "a finite number")
         return float(value)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """Return a list of finite ints or floats; empty when absent or nil."""
+        values = self._get(key, [])
+        if not isinstance(values, list) or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+            raise self.refusal(key, "a list of finite numbers")
+        return tuple(float(v) for v in values)
+
     def text(self, key: str, *, default: str | None = None) -> str:
         """Return a string."""
         value = self._get(key, default)
