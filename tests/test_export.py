@@ -20,7 +20,7 @@ from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.train import export as module
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from deepbid_rt.train.export import card_toml, check_parity, export, make_card
-from deepbid_rt.train.learner import make_net
+from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recipe import Recipe
 
 

@@ -18,10 +18,13 @@ from deepbid_rt.errors import EngineError, FileError, StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.train.checkpoint import BEST, LAST, load_checkpoint
 from deepbid_rt.train.learner import Learner
-from deepbid_rt.train.loop import LOG, TrainProgress, TrainSummary, train
+from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.progress import TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.recording import draw, open_recording
+from deepbid_rt.train.recording import open_recording
+from deepbid_rt.train.run_log import LOG
+from deepbid_rt.train.window_pairs import draw
 
 COLLINEAR = ScanGeometry("collinear")
 RECIPE = Recipe(

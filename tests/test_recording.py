@@ -14,7 +14,8 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.train.movie import ArrayMovie, FileMovie
 from deepbid_rt.train.recipe import Mode, Recipe
-from deepbid_rt.train.recording import Recording, draw, held_out_batches, open_recording
+from deepbid_rt.train.recording import Recording, open_recording
+from deepbid_rt.train.window_pairs import draw, held_out_batches
 
 COLLINEAR, ORDINARY = ScanGeometry("collinear"), ScanGeometry("ordinary")
 RECIPE = Recipe(patch=(8, 8, 16), calibration_frames=4, held_out=0.2)

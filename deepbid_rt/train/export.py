@@ -26,8 +26,9 @@ from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.frame import Layout
 from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.nets.unet2d import UNet2D
-from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
-from deepbid_rt.train.learner import make_net
+from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
+from deepbid_rt.train.network import make_net
+from deepbid_rt.train.seed import SEEN, is_seed, read_seed
 
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
 OPSET = 18
@@ -36,17 +37,20 @@ PARITY_TOLERANCE = 1e-3
 _PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (K, Y, X); two, so that a size frozen into the graph shows
 
 
-def export(source: Path, out_path: Path, name: str) -> ModelCard:
-    """Write a run's best network as an engine file.
+def export(source: Path, out_path: Path, name: str, seen: Normalization | None = None) -> ModelCard:
+    """Write a run's best network, or that of another project's checkpoint, as an engine file.
 
     Parameters
     ----------
     source : Path
-        A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file.
+        A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file, ours or
+        one of DeepBID or DeepCAD-RT (see `deepbid_rt.train.seed`).
     out_path : Path
         The ONNX file to write; its folder must exist. Written whole or not at all.
     name : str
         The engine's name on its card.
+    seen : Normalization, optional
+        What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
 
     Returns
     -------
@@ -58,15 +62,11 @@ def export(source: Path, out_path: Path, name: str) -> ModelCard:
     FileError
         When the checkpoint cannot be read or the file not be written.
     EngineError
-        When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`.
+        When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`, or the checkpoint
+        holds another network.
     """
-    if source.is_dir():
-        source = source / (BEST if (source / BEST).exists() else LAST)
-    checkpoint = load_checkpoint(source)
-    net = make_net(checkpoint.recipe)
-    net.load_state_dict(checkpoint.average)
+    net, card = _load(best_of(source), name, seen)
     net.eval()
-    card = make_card(checkpoint, name)
     part = out_path.with_name(out_path.name + ".part")
     try:
         write_onnx(net, card, part)
@@ -81,6 +81,25 @@ def export(source: Path, out_path: Path, name: str) -> ModelCard:
     finally:
         part.unlink(missing_ok=True)
     return card
+
+
+def _load(path: Path, name: str, seen: Normalization | None) -> tuple[nn.Module, ModelCard]:
+    data = read_tensors(path)
+    if is_seed(data):
+        seed = read_seed(data, path)
+        net: nn.Module = unet3d.UNet3D(seed.width)
+        net.load_state_dict(seed.weights)
+        return net, seed.card(name, seen or SEEN)
+    if seen:
+        raise EngineError(
+            f"an offset rule for {path}, a checkpoint of deepbid-rt",
+            expected="one for checkpoints of other projects only",
+            todo="leave --offset and --scale out",
+        )
+    checkpoint = as_checkpoint(data, path)
+    net = make_net(checkpoint.recipe)
+    net.load_state_dict(checkpoint.average)
+    return net, make_card(checkpoint, name)
 
 
 def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
@@ -105,6 +124,7 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
         normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
         training={
             "mode": recipe.mode,
+            **({} if stream else {"network": recipe.network}),
             "width": recipe.width,
             "recipe": recipe.digest,
             "step": checkpoint.step,

@@ -41,11 +41,34 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     return each.mean() if weight is None else (each * weight).sum() / weight.sum()
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate of step ``step`` (0 is the first): linear warm-up, then the recipe's decay."""
+def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
+    """Return rDL's gap-amending term, a scalar: ``mean (target - output - gap)^2``.
+
+    Parameters
+    ----------
+    output, target : Tensor
+        (N, 1, T, Y, X) in normalised units, float32.
+    gap : Tensor
+        Same shape: how target and input differ in the network's own answer to the block that both were taken from.
+        Lines or slices that lie one pitch apart show different places; what the network itself sees between them is
+        taken off the error. Carries no gradient.
+
+    Notes
+    -----
+    Source: rDL (Nat Biotechnol 2023) for slices, after Neighbor2Neighbor (CVPR 2021).
+    """
+    return (target - output - gap).square().mean()
+
+
+def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
+    """Return the learning rate of step ``step`` (0 is the first): linear warm-up, then the recipe's decay.
+
+    ``spent`` is the share of the recipe's minutes that is gone; the decay follows whichever of steps and time is
+    further.
+    """
     if step < recipe.warm_up_steps:
         return recipe.learning_rate * (step + 1) / recipe.warm_up_steps
     if recipe.decay == "none":
         return recipe.learning_rate
     done = (step - recipe.warm_up_steps) / max(recipe.steps - recipe.warm_up_steps, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(max(done, spent), 1.0)))
