@@ -137,7 +137,7 @@ def test_a_recording_that_starts_with_nan_is_refused() -> None:
     pixels = numbered()
     pixels[2, 3, 4] = np.nan
     message = (
-        "a recording with pixels that are not finite in its first 4 frames of channel 0; expected finite counts; "
+        "a recording with pixels that are not finite, first in frame 2 of channel 0; expected finite counts; "
         "replace NaN and infinity before training."
     )
     with pytest.raises(StreamError, match=f"^{re.escape(message)}$"):

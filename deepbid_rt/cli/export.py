@@ -24,15 +24,19 @@ class Offset(StrEnum):
 def run(
     run_dir: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="Folder of a run, or a checkpoint file (.pth of DeepBID or DeepCAD-RT too)."),
+        typer.Argument(
+            metavar="RUN", help="Folder of a run, or a checkpoint file (.pt, or .pth of DeepBID or DeepCAD-RT)."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Engine file to write (.onnx).")],
     name: Annotated[str | None, typer.Option(help="Name on the card; the file's name when left out.")] = None,
     offset: Annotated[
-        Offset | None, typer.Option(help="Checkpoint of another project: mean (the default), minimum in its 2021 version.")
+        Offset | None,
+        typer.Option(help="For a .pth: what was subtracted in training; mean (the default), or minimum (2021)."),
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(min=1e-9, help="Checkpoint of another project: DeepCAD-RT's scale_factor, 1 if unset.")
+        float | None,
+        typer.Option(min=1e-9, help="For a .pth: counts per unit in training, DeepCAD-RT's scale_factor."),
     ] = None,
     as_json: o.JsonOption = False,
 ) -> None:

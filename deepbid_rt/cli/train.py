@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from enum import StrEnum
@@ -47,7 +48,8 @@ def run(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, instead of the recipe's.")] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="End after this time with the best checkpoint, instead of the recipe's.")
+        float | None,
+        typer.Option(min=0.0, help="End after this time, with the best checkpoint; 0: no limit."),
     ] = None,
     start_from: Annotated[
         Path | None, typer.Option("--from", help="Fine-tune: begin with this run, checkpoint (.pt, .pth) or engine.")
@@ -62,7 +64,8 @@ def run(
     as_json: o.JsonOption = False,
 ) -> None:
     """Train on recordings. Ctrl-C writes a checkpoint; the same command goes on from there."""
-    loop, recipes, movies, reports = _load_trainer()
+    loop, recipes, movies = _load_trainer()
+    writes = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started
     changes: dict[str, Any] = {}
     recipe = recipes.load_recipe(recipe_path) if recipe_path else recipes.preset(preset_name.value)
     if mode:
@@ -75,40 +78,38 @@ def run(
     geometry = o.geometry(scan, first, unmirrored, unidirectional)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
-        bar = stack.enter_context(progress_bar())
+        bar = stack.enter_context(progress_bar(writes))
         task = bar.add_task("training", total=recipe.steps, note="")
 
         def report(progress: Any) -> None:
-            note = f"held-out loss {number(progress.held_out, 4)} (best {number(progress.best_held_out, 4)})"
+            left = f"{progress.left_s / 60:.0f} min left, " if recipe.minutes else ""
+            note = f"{left}held-out loss {number(progress.held_out, 4)} (best {number(progress.best_held_out, 4)})"
             bar.update(task, completed=progress.step, note=note)
 
         opened = [movies.FileMovie(file) for file in files]
         scans = [geometry] * len(files)
         summary = loop.train(
-            opened, scans, recipe, out, start_from, report, planes=planes, tensorboard=tensorboard
+            opened, scans, recipe, out, start_from, report, planes=planes, tensorboard=tensorboard, report=True
         )
-        if not summary.writes:
-            return
-        bar.stop()
-        picture = None if summary.interrupted else reports.draw_report(out, opened[0], geometry, planes)
+    if not writes:
+        return
     state = "interrupted; the same command goes on" if summary.interrupted else f"done ({_ENDS[summary.ended]})"
     say(f"{state}: step {summary.step} of {summary.steps}, best held-out loss {summary.best_held_out:.4f} in {out}")
-    if picture:
-        say(f"report: {picture}")
+    if summary.report:
+        say(f"losses and pictures: {summary.report}")
     if as_json:
-        values = asdict(summary) | {"report": picture}
-        print_json({key: str(v) if isinstance(v, Path) else v for key, v in values.items()})
+        print_json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(summary).items()})
 
 
 _ENDS = {"steps": "all steps", "minutes": "time is over", "patience": "no better for long"}
 
 
-def _load_trainer() -> tuple[Any, Any, Any, Any]:
+def _load_trainer() -> tuple[Any, Any, Any]:
     """Import the trainer, which needs torch, only when it is used; find what exporting will need now, not later."""
     try:
-        from deepbid_rt.train import loop, movie, recipe, report
+        from deepbid_rt.train import loop, movie, recipe
 
-        for package in ("onnx", "onnxscript"):
+        for package in ("onnx", "onnxscript", "matplotlib"):
             if importlib.util.find_spec(package) is None:
                 raise ModuleNotFoundError(name=package)
     except ImportError as error:
@@ -117,4 +118,4 @@ def _load_trainer() -> tuple[Any, Any, Any, Any]:
             expected="the extra 'train' to be installed",
             todo='run pip install "deepbid-rt[train]"',
         ) from error
-    return loop, recipe, movie, report
+    return loop, recipe, movie

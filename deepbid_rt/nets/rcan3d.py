@@ -95,6 +95,7 @@ class RCAN3D(nn.Module):
             if isinstance(module, nn.Conv3d) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
+        for module in self.modules():
             if isinstance(module, Residual):
                 last = [layer for layer in module if isinstance(layer, nn.Conv3d)][-1]
                 with torch.no_grad():

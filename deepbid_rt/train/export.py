@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,8 @@ from torch import nn
 
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.frame import Layout
-from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.nets.unet2d import UNet2D
-from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
-from deepbid_rt.train.network import make_net
-from deepbid_rt.train.seed import SEEN, is_seed, read_seed
+from deepbid_rt.train.trained import load_trained
 
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
 OPSET = 18
@@ -50,7 +45,7 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
     name : str
         The engine's name on its card.
     seen : Normalization, optional
-        What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
+        What a network of another project was trained to see, see `load_trained`.
 
     Returns
     -------
@@ -65,8 +60,7 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
         When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`, or the checkpoint
         holds another network.
     """
-    net, card = _load(best_of(source), name, seen)
-    net.eval()
+    net, card = load_trained(source, name, seen)
     part = out_path.with_name(out_path.name + ".part")
     try:
         write_onnx(net, card, part)
@@ -81,58 +75,6 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
     finally:
         part.unlink(missing_ok=True)
     return card
-
-
-def _load(path: Path, name: str, seen: Normalization | None) -> tuple[nn.Module, ModelCard]:
-    data = read_tensors(path)
-    if is_seed(data):
-        seed = read_seed(data, path)
-        net: nn.Module = unet3d.UNet3D(seed.width)
-        net.load_state_dict(seed.weights)
-        return net, seed.card(name, seen or SEEN)
-    if seen:
-        raise EngineError(
-            f"an offset rule for {path}, a checkpoint of deepbid-rt",
-            expected="one for checkpoints of other projects only",
-            todo="leave --offset and --scale out",
-        )
-    checkpoint = as_checkpoint(data, path)
-    net = make_net(checkpoint.recipe)
-    net.load_state_dict(checkpoint.average)
-    return net, make_card(checkpoint, name)
-
-
-def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
-    """Return the card of the engine that a checkpoint becomes.
-
-    Raises
-    ------
-    EngineError
-        When the recipe's window, hop and look-ahead do not make a valid card.
-    """
-    recipe = checkpoint.recipe
-    layouts: tuple[Layout, ...] = ("collinear", "ordinary")
-    trained = {word for recording in checkpoint.recordings for word in recording.split()}
-    time: dict[str, Any] = {"window": recipe.window, "hop": recipe.hop, "look_ahead": recipe.look_ahead}
-    stream = recipe.mode == "stream"
-    return ModelCard(
-        name=name,
-        kind="stream" if stream else "window",
-        scan=tuple(layout for layout in layouts if layout in trained),
-        **({"memories": recipe.memories} if stream else time),
-        grid=unet2d.GRID if stream else unet3d.GRID,
-        normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
-        training={
-            "mode": recipe.mode,
-            **({} if stream else {"network": recipe.network}),
-            "width": recipe.width,
-            "recipe": recipe.digest,
-            "step": checkpoint.step,
-            "steps": recipe.steps,
-            "held_out": round(checkpoint.held_out, 6) if np.isfinite(checkpoint.held_out) else "not measured",
-            "recordings": [f"{n} of {what}" for what, n in Counter(checkpoint.recordings).items()],
-        },
-    )
 
 
 def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:

@@ -6,6 +6,7 @@ Knows nothing of file formats of recordings, of networks, of ONNX or of a screen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deepbid_rt.errors import FileError, StreamError
@@ -32,6 +33,7 @@ def train(
     *,
     planes: int = 1,
     tensorboard: bool = False,
+    report: bool = False,
 ) -> TrainSummary:
     """Train an engine's network, or go on with a run that was stopped.
 
@@ -56,6 +58,8 @@ def train(
         Planes that were scanned in turn, see `open_recordings`.
     tensorboard : bool
         Log for TensorBoard too.
+    report : bool
+        Draw ``report.png`` once the run has ended.
 
     Returns
     -------
@@ -92,7 +96,12 @@ def train(
         if log is None:
             return run.go(None)
         with log:
-            return run.go(progress)
+            summary = run.go(progress)
+    if not report or summary.interrupted:
+        return summary
+    from deepbid_rt.train.report import draw_report  # loads matplotlib
+
+    return replace(summary, report=draw_report(run_dir, recordings[0]))
 
 
 def _prepare(run_dir: Path, recipe: Recipe, learner: Learner, step: int, tensorboard: bool) -> RunLog:

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from deepbid_rt.train.recipe import Recipe
 
+WARM_UP = 0.05
+"""Share of a limited time that the warm-up takes at most."""
+
 
 def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: Tensor | None = None) -> Tensor:
     """Return the papers' loss, ``l1 * mean|e| + mse * mean e^2`` in raw counts, divided by ``scale^2``.
@@ -63,11 +66,11 @@ def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
 def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
     """Return the learning rate of step ``step`` (0 is the first): linear warm-up, then the recipe's decay.
 
-    ``spent`` is the share of the recipe's minutes that is gone; the decay follows whichever of steps and time is
-    further.
+    ``spent`` is the share of the recipe's minutes that is gone: the decay follows whichever of steps and time is
+    further, and the warm-up is over after `WARM_UP` of the time at the latest.
     """
-    if step < recipe.warm_up_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up_steps
+    if step < recipe.warm_up_steps and spent < WARM_UP:
+        return recipe.learning_rate * max((step + 1) / recipe.warm_up_steps, spent / WARM_UP)
     if recipe.decay == "none":
         return recipe.learning_rate
     done = (step - recipe.warm_up_steps) / max(recipe.steps - recipe.warm_up_steps, 1)

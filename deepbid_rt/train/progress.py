@@ -47,3 +47,5 @@ class TrainSummary:
     digest: str
     """Of the recipe."""
     run_dir: Path
+    report: Path | None = None
+    """The picture of what was learned, where one was asked for."""
