@@ -68,8 +68,8 @@ print(json.dumps({"bytes": size, "before_mb": before / 1024, "after_mb": after /
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is measured in Linux's units")
 def test_a_movie_of_100_gigabytes_trains_in_a_fraction_of_4(tmp_path: Path) -> None:
     big = tmp_path / "big.tif"
-    pixels = tifffile.memmap(big, shape=(200_000, 512, 512), dtype=np.int16, bigtiff=True)  # a sparse file
-    noise = np.random.default_rng(0).normal(1000, 50, (16, 512, 512)).astype(np.int16)
+    pixels = tifffile.memmap(big, shape=(50_000, 1024, 1024), dtype=np.int16, bigtiff=True)  # a sparse file
+    noise = np.random.default_rng(0).normal(1000, 50, (16, 1024, 1024)).astype(np.int16)
     pixels[:16] = noise
     pixels.flush()
     del pixels
@@ -87,4 +87,4 @@ def test_a_movie_of_100_gigabytes_trains_in_a_fraction_of_4(tmp_path: Path) -> N
     assert result["bytes"] > 100e9
     assert result["step"] == TINY.steps
     assert result["after_mb"] < 2000
-    assert result["after_mb"] - result["before_mb"] < 600
+    assert result["after_mb"] - result["before_mb"] < 1000
