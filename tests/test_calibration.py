@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deepbid_rt.card import Normalization
 from deepbid_rt.calibration import SMALLEST_BIAS, Calibration, pad, padded_size
+from deepbid_rt.card import Normalization
 from deepbid_rt.normalize import calibrate
 from tests.fakes import WINDOW_CARD
 
