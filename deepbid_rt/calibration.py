@@ -75,9 +75,17 @@ class Calibration:
         waiting, self._waiting = self._waiting, []
         if waiting:
             frames = np.stack([views for _, views in waiting])  # (T, C, V, Y, X)
-            self._normalizers = [calibrate(frames[:, channel]) for channel in range(frames.shape[1])]
+            self._normalizers = [self._measured(frames[:, channel]) for channel in range(frames.shape[1])]
             self._known = True
         return waiting
+
+    def _measured(self, counts: NDArray[Any]) -> Normalizer:
+        rule, measured = self._card.normalization, calibrate(counts)
+        if rule.rule == "calibrate":
+            return measured
+        finite = counts[np.isfinite(counts)]
+        lowest = float(finite.min()) if finite.size else 0.0
+        return Normalizer(measured.offset if rule.rule == "mean" else lowest, rule.scale)
 
     def drop(self) -> None:
         """Forget the frames that wait."""

@@ -22,7 +22,7 @@ Kind = Literal["window", "stream", "average", "echo"]
 Views = Literal["each", "mean"]
 STREAMING: tuple[Kind, ...] = ("stream", "average")
 """Kinds that see one frame and what is remembered of all frames before it."""
-OffsetRule = Literal["calibrate", "fixed"]
+OffsetRule = Literal["calibrate", "mean", "minimum", "fixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,14 @@ class Normalization:
     """How raw counts become network units: ``(counts - offset) / scale``, constant for a whole series."""
 
     rule: OffsetRule = "calibrate"
-    """``calibrate``: offset and scale are measured once on the first frames. ``fixed``: they stand in the card."""
+    """``calibrate``: offset (the mean) and scale (the noise) are measured once on the first frames. ``mean`` and
+    ``minimum``: the offset alone is, the scale stands in the card. ``fixed``: both stand in the card."""
     frames: int = 16
     """Frames of one plane that calibration looks at. Up to ``delay + 1`` frames it delays no answer."""
     offset: float = 0.0
     """Counts, for ``fixed``."""
     scale: float = 1.0
-    """Counts per network unit, for ``fixed``."""
+    """Counts per network unit, for all rules but ``calibrate``."""
 
 
 @dataclass(frozen=True, slots=True)

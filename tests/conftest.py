@@ -103,6 +103,19 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_rcan_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An engine file with the residual channel attention network at its smallest, untrained."""
+    torch = pytest.importorskip("torch", reason="the train extra is not installed")
+    from deepbid_rt.nets.rcan3d import RCAN3D
+    from deepbid_rt.train.export import write_onnx
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
+    write_onnx(RCAN3D(4, 1, 1).eval(), WINDOW_CARD, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_stream_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An engine file with the stream engine's network at width 2, untrained."""
     torch = pytest.importorskip("torch", reason="the train extra is not installed")
@@ -115,7 +128,12 @@ def tiny_stream_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["echo", "echo-window", "average", "openvino-f32", "openvino-auto", "stream-f32", "stream-auto"])
+@pytest.fixture(
+    params=[
+        *("echo", "echo-window", "average", "openvino-f32", "openvino-auto", "stream-f32", "stream-auto"),
+        *("rcan-f32", "torch-window", "torch-stream"),
+    ]
+)
 def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Every engine there is, with windows of at most 40 frames."""
     name: str = request.param
@@ -126,10 +144,23 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         engine = EchoEngine(echo_card(16, 8, 8, 8))
     elif name == "average":
         engine = AverageEngine()
+    elif name.startswith("torch"):
+        torch = pytest.importorskip("torch", reason="the train extra is not installed")
+        from deepbid_rt.nets.unet2d import UNet2D
+        from deepbid_rt.nets.unet3d import UNet3D
+        from deepbid_rt.train.torch_engine import TorchEngine
+
+        torch.manual_seed(0)
+        if name == "torch-stream":
+            engine = TorchEngine(UNet2D(2, STREAM_CARD.depth).eval(), STREAM_CARD)
+        else:
+            engine = TorchEngine(UNet3D(2).eval(), WINDOW_CARD)
     else:
         from deepbid_rt.runtimes.openvino import OpenVinoEngine
 
-        path = request.getfixturevalue("tiny_stream_onnx" if name.startswith("stream") else "tiny_onnx")
+        path = request.getfixturevalue(
+            {"stream": "tiny_stream_onnx", "rcan": "tiny_rcan_onnx"}.get(name.partition("-")[0], "tiny_onnx")
+        )
         engine = OpenVinoEngine(path, precision="f32" if name.endswith("f32") else "auto", threads=2)
     yield engine
     engine.close()

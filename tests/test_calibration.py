@@ -1,7 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from deepbid_rt.calibration import SMALLEST_BIAS, Calibration, pad, padded_size
+from deepbid_rt.card import Normalization
 from deepbid_rt.normalize import calibrate
 from tests.fakes import WINDOW_CARD
 
@@ -43,3 +46,15 @@ def test_padding_mirrors_up_to_the_grid():
     assert padded_size((2, 3), 4) == (4, 4)
     assert np.array_equal(pad(image, 4), np.pad(image, [(0, 2), (0, 1)], mode="symmetric"))
     assert pad(image, 1) is image
+
+
+@pytest.mark.parametrize(("rule", "offset"), [("mean", np.mean), ("minimum", np.min)])
+def test_networks_of_other_projects_get_their_own_offset_and_no_scale(rule, offset):
+    card = dataclasses.replace(WINDOW_CARD, normalization=Normalization(rule=rule, frames=4, scale=2.0))
+    calibration = Calibration(card, 2)
+    frames = np.random.default_rng(0).normal(100, 30, (4, 2, 1, 8, 8)).astype(np.float32)
+    for tick, frame in enumerate(frames):
+        calibration.take(tick, frame)
+    for channel, normalizer in enumerate(calibration.normalizers):
+        assert normalizer.offset == pytest.approx(offset(frames[:, channel]), rel=1e-5)
+        assert normalizer.scale == 2.0

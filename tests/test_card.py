@@ -88,7 +88,7 @@ def test_the_delay_is_what_the_grid_makes_it():
             "window 40, hop 4, look-ahead 8 on grid 8",
             "window and hop to be multiples of the grid and a look-ahead of at least 8 frames",
         ),
-        ({"normalization": {"rule": "guess"}}, "offset rule 'guess'", "one of calibrate, fixed"),
+        ({"normalization": {"rule": "guess"}}, "offset rule 'guess'", "one of calibrate, mean, minimum, fixed"),
         (
             {"normalization": {"scale": 0.0}},
             "scale 0.0 and 16 calibration frames",

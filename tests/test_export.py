@@ -19,9 +19,10 @@ from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.train import export as module
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
-from deepbid_rt.train.export import card_toml, check_parity, export, make_card
-from deepbid_rt.train.learner import make_net
+from deepbid_rt.train.export import card_toml, check_parity, export
+from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recipe import Recipe
+from deepbid_rt.train.trained import make_card
 
 
 @pytest.fixture(autouse=True)

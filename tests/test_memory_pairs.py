@@ -107,7 +107,8 @@ def test_half_of_the_pairs_are_swapped() -> None:
 
 def test_pixels_that_are_not_finite_are_refused() -> None:
     pixels = movie(COLLINEAR)
-    pixels[15, 3, 3] = np.nan
+    recording = open_recording(ArrayMovie(pixels), COLLINEAR, recipe_of())
+    pixels[15, 3, 3] = np.nan  # after the recording was looked through
     message = r"^a recording with pixels that are not finite in frames 15 to 15; expected finite counts; replace NaN"
     with pytest.raises(StageError, match=message):
-        pairs_of(COLLINEAR, pixels)
+        MemoryPairs([recording], recipe_of())

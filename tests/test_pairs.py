@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deepbid_rt.train.pairs import Split, block_size, orient, orientation_count, split_block
+from deepbid_rt.train.pairs import Split, block_size, orient, orientation_count, split_block, split_volumes
 
-SPLITS: tuple[Split, ...] = ("mp-collinear", "mp-rows", "mp-rows-stacked", "tp")
+SPLITS: tuple[Split, ...] = ("mp-collinear", "mp-rows", "mp-rows-stacked", "tp", "tis", "sis")
 
 
 @pytest.fixture
@@ -44,6 +44,34 @@ def test_temporal_split_takes_every_other_frame(block: NDArray[Any]) -> None:
     first, second = split_block(block, "tp")
     assert np.array_equal(first, block[[0, 2, 4, 6]])
     assert np.array_equal(second, block[[1, 3, 5, 7]])
+
+
+def test_time_interleaved_volumes_are_rdl_s_even_and_odd_time_points() -> None:
+    volumes = 100 * np.arange(8)[:, None] + np.arange(16)  # 8 time points of 16 slices
+    first, second = split_volumes(np.broadcast_to(volumes[..., None, None], (8, 16, 5, 5)))
+    assert first.shape == second.shape == (4, 16, 5, 5)
+    assert np.array_equal(first[..., 0, 0], volumes[[0, 2, 4, 6]])
+    assert np.array_equal(second[..., 0, 0], volumes[[1, 3, 5, 7]])
+
+
+def test_a_block_of_two_volumes_becomes_one_and_the_next(block: NDArray[Any]) -> None:
+    first, second = split_block(block, "tis")
+    assert np.array_equal(first, block[:4])
+    assert np.array_equal(second, block[4:])
+
+
+def test_slice_interleaved_volumes_are_rdl_s_even_and_odd_slices() -> None:
+    volume = np.broadcast_to(np.arange(16)[:, None, None], (16, 5, 5))
+    first, second = split_block(volume, "sis")
+    assert first[:, 0, 0].tolist() == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert second[:, 0, 0].tolist() == [1, 3, 5, 7, 9, 11, 13, 15]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_blocks_may_be_stacked(block: NDArray[Any], split: Split) -> None:
+    both = split_block(np.stack([block, -block])[:, None], split)
+    for stacked, view in zip(both, split_block(block, split), strict=True):
+        assert np.array_equal(stacked, np.stack([view, -view])[:, None])
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -39,13 +39,20 @@ def test_toml_and_digest_survive_the_round_trip(recipe: Recipe) -> None:
 
 def test_every_field_changes_the_digest() -> None:
     base = Recipe()
-    other: dict[str, Any] = {"mode": "tp", "decay": "none", "patch": (8, 8, 8), "betas": (0.9, 0.99)}
+    base = dataclasses.replace(base, mode="mp-rows", augment="flips", batch=2)
+    other: dict[str, Any] = {"mode": "mp", "decay": "none", "patch": (8, 8, 8), "betas": (0.9, 0.99)}
+    other |= {"network": "rcan3d", "augment": "none", "minutes": 0.5, "gap_weight": 1.0, "batch": 4, "accumulate": 2}
     for f in dataclasses.fields(Recipe):
         value = getattr(base, f.name)
         changed = other.get(f.name, value / 2 if isinstance(value, float) else 0)
         changed = 0.5 if f.name == "ema_decay" else changed
-        if isinstance(value, int):
+        if isinstance(value, int) and f.name not in other:
             changed = {"window": 40, "hop": 16, "look_ahead": 16}.get(f.name, value + 1)
+        if f.name == "rcan":  # nothing but network rcan3d reads it
+            assert dataclasses.replace(base, rcan=(1, 1)).digest == base.digest
+            rcan = dataclasses.replace(base, network="rcan3d")
+            assert dataclasses.replace(rcan, rcan=(1, 1)).digest != rcan.digest
+            continue
         if f.name == "memories":  # nothing but mode stream reads it
             assert dataclasses.replace(base, memories=(0.5, 0.2, 0.1)).digest == base.digest
             stream = dataclasses.replace(base, mode="stream", patch=(1, 16, 16))
@@ -69,14 +76,17 @@ def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_is_refused() -> None:
-    with pytest.raises(EngineError, match=r"^the recipe has an unknown key 'epochs'; expected some of mode, width, "):
+    with pytest.raises(EngineError, match=r"^the recipe has an unknown key 'epochs'; expected some of mode, network, "):
         Recipe.from_dict({"epochs": 3})
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mode": "magic"}, "mode = 'magic'; expected one of mp, mp-collinear, mp-rows, mp-rows-stacked, tp, stream"),
+        (
+            {"mode": "magic"},
+            "mode = 'magic'; expected one of mp, mp-collinear, mp-rows, mp-rows-stacked, tp, tis, sis, stream",
+        ),
         ({"steps": "many"}, "steps = 'many'; expected a whole number"),
         ({"steps": 1.5}, "steps = 1.5; expected a whole number"),
         ({"steps": True}, "steps = True; expected a whole number"),

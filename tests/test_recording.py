@@ -14,7 +14,8 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.train.movie import ArrayMovie, FileMovie
 from deepbid_rt.train.recipe import Mode, Recipe
-from deepbid_rt.train.recording import Recording, draw, held_out_batches, open_recording
+from deepbid_rt.train.recording import Recording, open_recording
+from deepbid_rt.train.window_pairs import draw, held_out_batches
 
 COLLINEAR, ORDINARY = ScanGeometry("collinear"), ScanGeometry("ordinary")
 RECIPE = Recipe(patch=(8, 8, 16), calibration_frames=4, held_out=0.2)
@@ -136,7 +137,7 @@ def test_a_recording_that_starts_with_nan_is_refused() -> None:
     pixels = numbered()
     pixels[2, 3, 4] = np.nan
     message = (
-        "a recording with pixels that are not finite in its first 4 frames of channel 0; expected finite counts; "
+        "a recording with pixels that are not finite, first in frame 2 of channel 0; expected finite counts; "
         "replace NaN and infinity before training."
     )
     with pytest.raises(StreamError, match=f"^{re.escape(message)}$"):

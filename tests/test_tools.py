@@ -19,6 +19,7 @@ TINY = {
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
+    "bench_training.py": ("--width", "2", "--frames", "8", "--size", "16", "--steps", "2"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "make_golden.py": ("--out", "{tmp}"),
     "train_engine.py": (

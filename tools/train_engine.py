@@ -24,8 +24,9 @@ from deepbid_rt.simulator.presets import Name, preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.train.export import card_toml, export
-from deepbid_rt.train.loop import TrainProgress, train
+from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.progress import TrainProgress
 from deepbid_rt.train.recipe import Recipe, load_recipe
 
 ENGINES = Path(__file__).parents[1] / "engines"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,22 +14,46 @@ from deepbid_rt.cli.output import print_json, say
 from deepbid_rt.errors import EngineError
 
 
+class Offset(StrEnum):
+    """What was subtracted from the counts that a network of another project was trained on."""
+
+    MEAN = "mean"
+    MINIMUM = "minimum"
+
+
 def run(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or a checkpoint file.")],
+    run_dir: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="Folder of a run, or a checkpoint file (.pt, or .pth of DeepBID or DeepCAD-RT)."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Engine file to write (.onnx).")],
     name: Annotated[str | None, typer.Option(help="Name on the card; the file's name when left out.")] = None,
+    offset: Annotated[
+        Offset | None,
+        typer.Option(help="For a .pth: what was subtracted in training; mean (the default), or minimum (2021)."),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(min=1e-9, help="For a .pth: counts per unit in training, DeepCAD-RT's scale_factor."),
+    ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a run's best network as an engine file, checked against torch."""
     try:
         from deepbid_rt.train.export import export
+        from deepbid_rt.train.seed import SEEN
     except ImportError as error:
         raise EngineError(
             f"exporting without {error.name}",
             expected="the extra 'train' to be installed",
             todo='run pip install "deepbid-rt[train]"',
         ) from error
-    card = export(run_dir, out, name or out.stem)
+    seen = None
+    if offset or scale:
+        seen = replace(SEEN, rule=offset.value if offset else SEEN.rule, scale=scale or SEEN.scale)
+    card = export(run_dir, out, name or out.stem, seen)
     say(f"engine {card.name} (delay {card.delay} frames): {out}")
     if as_json:
         print_json({"engine": str(out), "card": card.to_dict()})

@@ -51,8 +51,8 @@ def print_table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, 
     stderr.print(table)
 
 
-def progress_bar() -> Progress:
-    """Make a progress bar with count and remaining time, on stderr."""
+def progress_bar(shown: bool = True) -> Progress:
+    """Make a progress bar with count and remaining time, on stderr; one that is not shown shows nothing."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,6 +61,7 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=stderr,
+        disable=not shown,
     )
 
 

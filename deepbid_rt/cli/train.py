@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from enum import StrEnum
@@ -24,6 +26,8 @@ class Mode(StrEnum):
     MP_ROWS = "mp-rows"
     MP_ROWS_STACKED = "mp-rows-stacked"
     TP = "tp"
+    TIS = "tis"
+    SIS = "sis"
     STREAM = "stream"
 
 
@@ -43,48 +47,71 @@ def run(
         Path | None, typer.Option("--recipe", help="Recipe file (TOML) instead of a preset.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, instead of the recipe's.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="End after this time, with the best checkpoint; 0: no limit."),
+    ] = None,
     start_from: Annotated[
-        Path | None, typer.Option("--from", help="Fine-tune: begin with this checkpoint's weights.")
+        Path | None, typer.Option("--from", help="Fine-tune: begin with this run, checkpoint (.pt, .pth) or engine.")
     ] = None,
     scan: o.ScanOption = o.Layout.ORDINARY,
     first: o.FirstOption = o.Direction.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
+    planes: o.PlanesOption = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Train on recordings. Ctrl-C writes a checkpoint; the same command goes on from there."""
     loop, recipes, movies = _load_trainer()
+    writes = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started
     changes: dict[str, Any] = {}
     recipe = recipes.load_recipe(recipe_path) if recipe_path else recipes.preset(preset_name.value)
     if mode:
         changes["mode"] = mode.value
     if steps:
         changes |= {"steps": steps, "warm_up_steps": min(recipe.warm_up_steps, steps)}
+    if minutes is not None:
+        changes["minutes"] = minutes
     recipe = recipes.Recipe.from_dict(recipe.to_dict() | changes)
     geometry = o.geometry(scan, first, unmirrored, unidirectional)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
-        bar = stack.enter_context(progress_bar())
+        bar = stack.enter_context(progress_bar(writes))
         task = bar.add_task("training", total=recipe.steps, note="")
 
         def report(progress: Any) -> None:
-            note = f"held-out loss {number(progress.held_out, 4)} (best {number(progress.best_held_out, 4)})"
+            left = f"{progress.left_s / 60:.0f} min left, " if recipe.minutes else ""
+            note = f"{left}held-out loss {number(progress.held_out, 4)} (best {number(progress.best_held_out, 4)})"
             bar.update(task, completed=progress.step, note=note)
 
+        opened = [movies.FileMovie(file) for file in files]
+        scans = [geometry] * len(files)
         summary = loop.train(
-            [movies.FileMovie(file) for file in files], [geometry] * len(files), recipe, out, start_from, report
+            opened, scans, recipe, out, start_from, report, planes=planes, tensorboard=tensorboard, report=True
         )
-    state = "interrupted; the same command goes on" if summary.interrupted else "done"
+    if not writes:
+        return
+    state = "interrupted; the same command goes on" if summary.interrupted else f"done ({_ENDS[summary.ended]})"
     say(f"{state}: step {summary.step} of {summary.steps}, best held-out loss {summary.best_held_out:.4f} in {out}")
+    if summary.report:
+        say(f"losses and pictures: {summary.report}")
     if as_json:
         print_json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(summary).items()})
 
 
+_ENDS = {"steps": "all steps", "minutes": "time is over", "patience": "no better for long"}
+
+
 def _load_trainer() -> tuple[Any, Any, Any]:
-    """Import the trainer, which needs torch, only when it is used."""
+    """Import the trainer, which needs torch, only when it is used; find what exporting will need now, not later."""
     try:
         from deepbid_rt.train import loop, movie, recipe
+
+        for package in ("onnx", "onnxscript", "matplotlib"):
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)
     except ImportError as error:
         raise EngineError(
             f"training without {error.name}",

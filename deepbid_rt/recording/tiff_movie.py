@@ -7,6 +7,7 @@ frame, channel by channel. Writing is `deepbid_rt.recording.tiff_writer`.
 from __future__ import annotations
 
 import math
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class TiffMovie:
 
     def __init__(self, path: Path | str, channels: int = 1) -> None:
         self.path = Path(path)
+        self._mmap: mmap.mmap | None = None
         self._map: NDArray[np.uint8] | None = None
         try:
             self._tif = tifffile.TiffFile(self.path)
@@ -107,7 +109,9 @@ class TiffMovie:
         self.shape = (planes // channels, channels, lines, pixels)
         if len(starts) == planes:
             self._starts = starts
-            self._map = np.memmap(self.path, np.uint8, mode="r")
+            with self.path.open("rb") as file:
+                self._mmap = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._map = np.frombuffer(self._mmap, np.uint8)
         else:
             self._plane(0)  # a missing codec is found before anything starts
 
@@ -152,7 +156,15 @@ class TiffMovie:
         out = np.empty((t1 - t0, channels, lines, pixels), self.dtype)
         for number, plane in enumerate(out.reshape(-1, lines, pixels), start=t0 * channels):
             plane[...] = self._plane(number)
+        if self._mmap is not None and hasattr(mmap, "MADV_DONTNEED"):  # absent on Windows
+            # Pages once read would stay in this process until memory is short: all of the movie, in the end.
+            self._mmap.madvise(mmap.MADV_DONTNEED)
         return out
+
+    @property
+    def mapped(self) -> bool:
+        """True when all pages lie uncompressed in the file, so that none can turn out impossible to decode."""
+        return self._map is not None
 
     def frame(self, i: int) -> NDArray[Any]:
         """Return frame ``i`` as a new array (C, Y, X). Raises `FileError` when a page cannot be decoded."""
@@ -161,7 +173,7 @@ class TiffMovie:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        self._map = None
+        self._map = self._mmap = None
         self._tif.close()
 
     def __enter__(self) -> TiffMovie:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.train.progress import Ended
 from deepbid_rt.train.recipe import Recipe
 
 CHECKPOINT_VERSION = 1
@@ -41,6 +43,10 @@ class Checkpoint:
     """Lowest held-out loss so far."""
     best_step: int
     """Step it was reached at."""
+    elapsed_s: float = 0.0
+    """Time the run took so far, over all calls."""
+    ended: Ended = ""
+    """Why the run is over; empty while it can go on."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -78,14 +84,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
     EngineError
         When it is of another version or its recipe is not valid here.
     """
+    return as_checkpoint(read_tensors(path), path)
+
+
+def read_tensors(path: Path) -> Any:
+    """Return what a file of torch holds: numbers, text and tensors on the CPU, never code.
+
+    Raises
+    ------
+    FileError
+        When the file is absent, damaged, or holds anything else.
+    """
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise FileError(
             f"the checkpoint {path} cannot be read ({f'{type(error).__name__}: {error}'.splitlines()[0]})",
             expected="a file written by deepbid-rt train",
             todo="check the path, or train again into an empty folder",
         ) from error
+
+
+def as_checkpoint(data: Any, path: Path) -> Checkpoint:
+    """Check what `read_tensors` found in ``path``. Raises `EngineError` as `load_checkpoint` does."""
     if not isinstance(data, dict) or data.get("version") != CHECKPOINT_VERSION:
         came = data.get("version") if isinstance(data, dict) else type(data).__name__
         raise EngineError(
@@ -97,6 +118,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(
         **data | {"recipe": Recipe.from_dict(data["recipe"]), "recordings": tuple(data["recordings"])},
     )
+
+
+def best_of(source: Path) -> Path:
+    """Return the file of a run's best network: the file itself, or of a folder ``best.pt``, or else ``last.pt``."""
+    if not source.is_dir():
+        return source
+    return source / (BEST if (source / BEST).exists() else LAST)
+
+
+def require_room(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise `FileError` when a folder's disk has no room for the checkpoints of a network."""
+    one = 4 * sum(w.numel() * w.element_size() for w in weights.values())  # weights, their mean, Adam's two moments
+    free = shutil.disk_usage(folder).free
+    if free < 3 * one:  # last, best, and the one being written
+        raise FileError(
+            f"the disk of {folder} has {free / 1e6:.0f} MB left",
+            expected=f"room for checkpoints, {3 * one / 1e6:.0f} MB",
+            todo="make room or choose another folder",
+        )
 
 
 def load_for_resume(run_dir: Path, recipe: Recipe, recordings: tuple[str, ...]) -> Checkpoint | None:

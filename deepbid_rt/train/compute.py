@@ -40,7 +40,7 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def choose_compute(deepest_frames: int | None) -> Compute:
+def choose_compute(deepest_frames: int | None, place: int = 0) -> Compute:
     """Return CUDA where present, else the CPU; bfloat16 where the hardware multiplies it natively.
 
     On a CPU that does (AVX512-BF16 or AMX) a training step takes about a third of the float32 time; elsewhere it
@@ -52,9 +52,12 @@ def choose_compute(deepest_frames: int | None) -> Compute:
         Frames of a patch at the network's deepest level; None for a 2D network. Below 3, the size of its kernels, a
         CPU computes in float32: there the bfloat16 gradient of torch 2.13's 3D convolution contains uninitialised
         memory (seen with AVX512-BF16; 3 frames and more, of any lines and pixels, agree with float32 to rounding).
+    place : int
+        Which of several CUDA devices.
     """
     if torch.cuda.is_available():
-        return Compute(torch.device("cuda"), torch.cuda.is_bf16_supported(including_emulation=False))
+        torch.cuda.set_device(place)
+        return Compute(torch.device("cuda", place), torch.cuda.is_bf16_supported(including_emulation=False))
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return Compute(torch.device("cpu"), (deepest_frames or 3) >= 3 and any(_probe(name) for name in probes))
 

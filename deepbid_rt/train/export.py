@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,8 @@ from torch import nn
 
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.frame import Layout
-from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.nets.unet2d import UNet2D
-from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, load_checkpoint
-from deepbid_rt.train.learner import make_net
+from deepbid_rt.train.trained import load_trained
 
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
 OPSET = 18
@@ -36,17 +32,20 @@ PARITY_TOLERANCE = 1e-3
 _PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (K, Y, X); two, so that a size frozen into the graph shows
 
 
-def export(source: Path, out_path: Path, name: str) -> ModelCard:
-    """Write a run's best network as an engine file.
+def export(source: Path, out_path: Path, name: str, seen: Normalization | None = None) -> ModelCard:
+    """Write a run's best network, or that of another project's checkpoint, as an engine file.
 
     Parameters
     ----------
     source : Path
-        A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file.
+        A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file, ours or
+        one of DeepBID or DeepCAD-RT (see `deepbid_rt.train.seed`).
     out_path : Path
         The ONNX file to write; its folder must exist. Written whole or not at all.
     name : str
         The engine's name on its card.
+    seen : Normalization, optional
+        What a network of another project was trained to see, see `load_trained`.
 
     Returns
     -------
@@ -58,15 +57,10 @@ def export(source: Path, out_path: Path, name: str) -> ModelCard:
     FileError
         When the checkpoint cannot be read or the file not be written.
     EngineError
-        When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`.
+        When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`, or the checkpoint
+        holds another network.
     """
-    if source.is_dir():
-        source = source / (BEST if (source / BEST).exists() else LAST)
-    checkpoint = load_checkpoint(source)
-    net = make_net(checkpoint.recipe)
-    net.load_state_dict(checkpoint.average)
-    net.eval()
-    card = make_card(checkpoint, name)
+    net, card = load_trained(source, name, seen)
     part = out_path.with_name(out_path.name + ".part")
     try:
         write_onnx(net, card, part)
@@ -81,38 +75,6 @@ def export(source: Path, out_path: Path, name: str) -> ModelCard:
     finally:
         part.unlink(missing_ok=True)
     return card
-
-
-def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
-    """Return the card of the engine that a checkpoint becomes.
-
-    Raises
-    ------
-    EngineError
-        When the recipe's window, hop and look-ahead do not make a valid card.
-    """
-    recipe = checkpoint.recipe
-    layouts: tuple[Layout, ...] = ("collinear", "ordinary")
-    trained = {word for recording in checkpoint.recordings for word in recording.split()}
-    time: dict[str, Any] = {"window": recipe.window, "hop": recipe.hop, "look_ahead": recipe.look_ahead}
-    stream = recipe.mode == "stream"
-    return ModelCard(
-        name=name,
-        kind="stream" if stream else "window",
-        scan=tuple(layout for layout in layouts if layout in trained),
-        **({"memories": recipe.memories} if stream else time),
-        grid=unet2d.GRID if stream else unet3d.GRID,
-        normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
-        training={
-            "mode": recipe.mode,
-            "width": recipe.width,
-            "recipe": recipe.digest,
-            "step": checkpoint.step,
-            "steps": recipe.steps,
-            "held_out": round(checkpoint.held_out, 6) if np.isfinite(checkpoint.held_out) else "not measured",
-            "recordings": [f"{n} of {what}" for what, n in Counter(checkpoint.recordings).items()],
-        },
-    )
 
 
 def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:

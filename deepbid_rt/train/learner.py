@@ -5,28 +5,25 @@ Knows nothing of recordings, files or of how long a run lasts.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
-from deepbid_rt.errors import EngineError
-from deepbid_rt.nets.unet2d import UNet2D
-from deepbid_rt.nets.unet3d import GRID, UNet3D
+from deepbid_rt.train.batch import Batch, Gap
 from deepbid_rt.train.checkpoint import Checkpoint
 from deepbid_rt.train.compute import choose_compute
-from deepbid_rt.train.objective import learning_rate, loss
+from deepbid_rt.train.network import deepest_frames, make_net
+from deepbid_rt.train.objective import gap_loss, learning_rate, loss
+from deepbid_rt.train.pairs import split_block
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.recording import Batch
-
-
-def make_net(recipe: Recipe) -> nn.Module:
-    """Return the untrained network that a recipe asks for."""
-    if recipe.mode == "stream":
-        return UNet2D(recipe.width, 3 + len(recipe.memories))
-    return UNet3D(recipe.width)
+from deepbid_rt.train.starting_point import StartingPoint
+from deepbid_rt.train.world import World
 
 
 class Learner:
@@ -35,12 +32,14 @@ class Learner:
     Parameters
     ----------
     recipe : Recipe
-        Width, seed, optimiser and loss.
+        Network, seed, optimiser and loss.
+    world : World
+        The processes that learn together; all hold the same weights at every step.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self.compute = choose_compute(None if recipe.mode == "stream" else recipe.patch[0] // GRID)
+    def __init__(self, recipe: Recipe, world: World | None = None) -> None:
+        self._recipe, self._world = recipe, world or World()
+        self.compute = choose_compute(deepest_frames(recipe), self._world.device)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             self._net = make_net(recipe)
@@ -48,6 +47,7 @@ class Learner:
         self._average.load_state_dict(self._net.state_dict())
         self.compute.place(self._net)
         self.compute.place(self._average)
+        self._shared = DistributedDataParallel(self._net) if self._world.size > 1 else None
         self._optimizer = torch.optim.Adam(self._net.parameters(), recipe.learning_rate, betas=recipe.betas)
 
     @property
@@ -65,46 +65,41 @@ class Learner:
         self._average.load_state_dict(found.average)
         self._optimizer.load_state_dict(dict(found.optimizer))
 
-    def warm_start(self, other: Checkpoint) -> None:
-        """Take over what another run has learned.
-
-        Raises
-        ------
-        EngineError
-            When its network is of another kind or width.
-        """
-        if (other.recipe.mode == "stream") != (self._recipe.mode == "stream"):
-            raise EngineError(
-                f"a starting point of mode {other.recipe.mode} for a recipe of mode {self._recipe.mode}",
-                expected="both or neither of mode stream, which has a network of its own",
-                todo="change the recipe's mode or the starting point",
-            )
-        if other.recipe.width != self._recipe.width:
-            raise EngineError(
-                f"a starting point of width {other.recipe.width}",
-                expected=f"the recipe's width {self._recipe.width}",
-                todo="change the recipe's width or the starting point",
-            )
-        self._net.load_state_dict(other.average)
-        self._average.load_state_dict(other.average)
-        self._optimizer.load_state_dict(dict(other.optimizer))
+    def warm_start(self, start: StartingPoint) -> None:
+        """Take over what another network has learned. Raises `EngineError` when it is of another kind or size."""
+        start.require_fit(self._recipe)
+        self._net.load_state_dict(start.weights)
+        self._average.load_state_dict(start.weights)
+        if start.optimizer is None:
+            return
+        self._optimizer.load_state_dict(dict(start.optimizer))
         for group in self._optimizer.param_groups:
             group["betas"] = self._recipe.betas
 
-    def learn(self, batch: Batch, step: int) -> float:
-        """Do training step ``step`` (0 is the first) and return its loss.
+    def learn(self, batch: Batch, step: int, spent: float = 0.0) -> float:
+        """Do training step ``step`` (0 is the first) and return the loss of this process's share of it.
 
-        Where the gradient is not finite, as with a loss that is not, nothing is learned and its length is returned.
+        The losses of all processes add up to that of the step. Where the gradient is not finite, as with a loss that is
+        not, nothing is learned and its length is returned.
+
+        Parameters
+        ----------
+        batch : Batch
+            This process's pairs.
+        step : int
+        spent : float
+            Share of the recipe's minutes that is gone.
         """
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(self._recipe, step)
-        with self.compute.autocast():
-            output = self._net(self.compute.tensor(batch.inputs))
-        target, scale = self.compute.tensor(batch.targets), self.compute.tensor(batch.scales)
-        error = loss(output.float(), target, scale, self._recipe, self._weights(batch))
-        value = error.item()
+            group["lr"] = learning_rate(self._recipe, step, spent)
         self._optimizer.zero_grad(set_to_none=True)
-        error.backward()  # type: ignore[no-untyped-call]
+        parts = batch.parts(self._recipe.accumulate)
+        value = 0.0
+        for number, (part, share) in enumerate(zip(parts, self._shares(parts), strict=True)):
+            with self._alone() if number < len(parts) - 1 else contextlib.nullcontext():
+                error = self._error(part) * share
+                value += error.item()
+                (error * self._world.size).backward()  # type: ignore[no-untyped-call]  # processes average gradients
         longest = self._recipe.clip_norm or math.inf
         length = torch.nn.utils.clip_grad_norm_(self._net.parameters(), longest).item()
         if not math.isfinite(length):
@@ -119,17 +114,44 @@ class Learner:
 
         Half the squared difference of two views is the variance of the noise in one of them. So the raw view
         scores 2, and a perfect network 1, the noise of the target itself; on ordinary scans a little less, because
-        lines that lie one pitch apart differ in their scene as well.
+        lines that lie one pitch apart differ in their scene as well. Processes share the work and get the same answer.
         """
         squared = noise = 0.0
-        for batch in batches:
+        for batch in batches[self._world.rank :: self._world.size]:
             with self.compute.autocast():
                 output = self._average(self.compute.tensor(batch.inputs))
             error = (output.float() - self.compute.tensor(batch.targets)).square()
             weights = self._weights(batch)
             squared += (error.mean() if weights is None else (error * weights).sum() / weights.sum()).item()
             noise += batch.noise
+        squared, noise = self._world.total((squared, noise))
         return squared / noise if noise else squared
+
+    def _error(self, batch: Batch) -> Tensor:
+        with self.compute.autocast():
+            output = (self._shared or self._net)(self.compute.tensor(batch.inputs)).float()
+        target, scale = self.compute.tensor(batch.targets), self.compute.tensor(batch.scales)
+        error = loss(output, target, scale, self._recipe, self._weights(batch))
+        if batch.gap:
+            error = error + self._recipe.gap_weight * gap_loss(output, target, self._gap(batch.gap))
+        return error
+
+    @torch.no_grad()
+    def _gap(self, gap: Gap) -> Tensor:
+        """Return how the network's own views of whole blocks differ, target less input."""
+        with self.compute.autocast():
+            whole = self._net(self.compute.tensor(gap.wholes))
+        first, second = split_block(whole.float().cpu().numpy(), gap.split)
+        return self.compute.tensor((second - first) * gap.signs.reshape(-1, 1, 1, 1, 1))
+
+    def _shares(self, parts: Sequence[Batch]) -> list[float]:
+        """Return how much of the step's loss the mean over each part is."""
+        counts = [float(len(p.inputs) if p.weights is None else p.weights.sum(dtype="f8")) for p in parts]
+        (total,) = self._world.total([sum(counts)])
+        return [count / total for count in counts]
+
+    def _alone(self) -> AbstractContextManager[object]:
+        return self._shared.no_sync() if self._shared else contextlib.nullcontext()
 
     def _weights(self, batch: Batch) -> Tensor | None:
         return None if batch.weights is None else self.compute.tensor(batch.weights)

@@ -1,76 +1,26 @@
-"""The training loop: steps, held-out checks, checkpoints, resume, and a clean stop.
+"""Starting a training run, or going on with one.
 
 Knows nothing of file formats of recordings, of networks, of ONNX or of a screen; progress goes out by callback.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
 
-from deepbid_rt.errors import FileError, StageError, StreamError
+from deepbid_rt.errors import FileError, StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.train.checkpoint import (
-    BEST,
-    LAST,
-    Checkpoint,
-    load_checkpoint,
-    load_for_resume,
-    replace_text,
-    save_checkpoint,
-)
+from deepbid_rt.train.checkpoint import load_for_resume, replace_text, require_room
 from deepbid_rt.train.learner import Learner
-from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.movie import BlockReader
-from deepbid_rt.train.objective import learning_rate
+from deepbid_rt.train.progress import TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.recording import Recording, WindowPairs, open_recording
-from deepbid_rt.train.stop import StopSignal
-
-LOG = "log.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainProgress:
-    """Where a run stands, after every step."""
-
-    step: int
-    steps: int
-    loss: float
-    """Training loss of this step, see `deepbid_rt.train.objective.loss`."""
-    held_out: float
-    """Latest held-out loss, see `Learner.judge`: 2 is the raw view, 1 is perfect. Infinite before the first."""
-    best_held_out: float
-    elapsed_s: float
-    """Seconds since this call began."""
-    left_s: float
-    """Seconds that the remaining steps will take at the speed so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainSummary:
-    """What a run came to."""
-
-    step: int
-    steps: int
-    interrupted: bool
-    """True when it was stopped before its last step; the same call goes on with it."""
-    held_out: float
-    """Last held-out loss, see `TrainProgress.held_out`."""
-    best_held_out: float
-    best_step: int
-    elapsed_s: float
-    """Time of this call."""
-    compute: str
-    """Device and precision."""
-    digest: str
-    """Of the recipe."""
-    run_dir: Path
+from deepbid_rt.train.recording import open_recordings
+from deepbid_rt.train.run import Run
+from deepbid_rt.train.run_log import RunLog
+from deepbid_rt.train.starting_point import load_starting_point
+from deepbid_rt.train.world import joined
 
 
 def train(
@@ -80,8 +30,14 @@ def train(
     run_dir: Path,
     from_checkpoint: Path | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
+    *,
+    planes: int = 1,
+    tensorboard: bool = False,
+    report: bool = False,
 ) -> TrainSummary:
     """Train an engine's network, or go on with a run that was stopped.
+
+    Started by torchrun, several processes share each batch; one of them writes.
 
     Parameters
     ----------
@@ -94,146 +50,70 @@ def train(
     run_dir : Path
         Folder for checkpoints and log; made when absent. A run found there is continued.
     from_checkpoint : Path, optional
-        Start from the weights and optimiser state of another run (warm start); ignored when continuing a run.
+        Start from another run, checkpoint or engine (warm start), see `load_starting_point`; ignored when continuing a
+        run.
     progress : callable, optional
-        Called after every step.
+        Called after every step, by the process that writes.
+    planes : int
+        Planes that were scanned in turn, see `open_recordings`.
+    tensorboard : bool
+        Log for TensorBoard too.
+    report : bool
+        Draw ``report.png`` once the run has ended.
 
     Returns
     -------
     TrainSummary
-        After the last step, or after Ctrl-C, which finishes the step and writes a checkpoint (main thread only).
+        After the end, or after Ctrl-C, which finishes the step and writes a checkpoint (main thread only).
 
     Raises
     ------
     StreamError
-        When there is no recording, or one does not fit the recipe.
+        When there is no recording, or one does not fit the recipe or cannot be learned from.
     EngineError
-        When the folder holds a run of another recipe or other recordings, or the starting point another width.
+        When the folder holds a run of another recipe or other recordings, the starting point another network, or the
+        batch cannot be shared by the processes.
     FileError
-        When the folder cannot be written or a checkpoint not read.
+        When the folder cannot be written or has no room, or a checkpoint or recording cannot be read.
     StageError
-        When the loss is not finite. The last checkpoint stays.
+        When the loss is not finite, or a checkpoint could not be written. The last checkpoint stays.
     """
     if not movies:
         raise StreamError("no recording to train on", expected="at least one", todo="name a recording")
-    recordings = [open_recording(movie, scan, recipe) for movie, scan in zip(movies, scans, strict=True)]
-    found = load_for_resume(run_dir, recipe, tuple(r.description for r in recordings))
-    learner = Learner(recipe)
-    if found:
-        learner.restore(found)
-    elif from_checkpoint:
-        learner.warm_start(load_checkpoint(from_checkpoint))
+    with joined() as world:
+        world.share(recipe.batch)
+        opened = (open_recordings(movie, scan, recipe, planes) for movie, scan in zip(movies, scans, strict=True))
+        recordings = [recording for group in opened for recording in group]
+        found = load_for_resume(run_dir, recipe, tuple(r.description for r in recordings))
+        learner = Learner(recipe, world)
+        if found:
+            learner.restore(found)
+        elif from_checkpoint:
+            scales = [n.scale for r in recordings for n in r.normalizers]
+            learner.warm_start(load_starting_point(from_checkpoint, sum(scales) / len(scales)))
+        log = _prepare(run_dir, recipe, learner, found.step if found else 0, tensorboard) if not world.rank else None
+        run = Run(recordings, recipe, run_dir, learner, log, found, world)
+        if log is None:
+            return run.go(None)
+        with log:
+            summary = run.go(progress)
+    if not report or summary.interrupted:
+        return summary
+    from deepbid_rt.train.report import draw_report  # loads matplotlib
+
+    return replace(summary, report=draw_report(run_dir, recordings[0]))
+
+
+def _prepare(run_dir: Path, recipe: Recipe, learner: Learner, step: int, tensorboard: bool) -> RunLog:
+    """Make the run's folder ready and open its log."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        require_room(run_dir, learner.state["weights"])
         replace_text(run_dir / "recipe.toml", recipe.to_toml())
-        _cut_log(run_dir / LOG, found.step if found else 0)
-        log = (run_dir / LOG).open("a", encoding="utf-8", newline="\n")
+        return RunLog(run_dir, step, tensorboard)
     except OSError as error:
         raise FileError(
             f"the run folder {run_dir} cannot be written ({error})",
             expected="a folder to write into",
             todo="choose another folder",
         ) from error
-    with log, StopSignal() as stop:
-        return _Run(recordings, recipe, run_dir, learner, log, found).go(stop, progress)
-
-
-class _Run:
-    """A run in memory."""
-
-    def __init__(
-        self,
-        recordings: list[Recording],
-        recipe: Recipe,
-        run_dir: Path,
-        learner: Learner,
-        log: TextIO,
-        found: Checkpoint | None,
-    ) -> None:
-        self._recordings, self._recipe, self._run_dir = recordings, recipe, run_dir
-        self._learner, self._log = learner, log
-        self._pairs = MemoryPairs(recordings, recipe) if recipe.mode == "stream" else WindowPairs(recordings, recipe)
-        self._held_out_batches = self._pairs.held_out()
-        self._step = found.step if found else 0  # finished steps
-        self._held_out = found.held_out if found else math.inf
-        self._best = found.best_held_out if found else math.inf
-        self._best_step = found.best_step if found else 0
-
-    def go(self, stop: StopSignal, progress: Callable[[TrainProgress], None] | None) -> TrainSummary:
-        """Run to the last step or to the stop signal."""
-        recipe, began, first = self._recipe, time.perf_counter(), self._step
-        while self._step < recipe.steps and not stop.seen:
-            loss = self._one_step()
-            if self._due(recipe.validate_every):
-                self._validate()
-            if self._due(recipe.checkpoint_every):
-                self._save(LAST)
-            if progress:
-                elapsed = time.perf_counter() - began
-                left = elapsed / (self._step - first) * (recipe.steps - self._step)
-                progress(TrainProgress(self._step, recipe.steps, loss, self._held_out, self._best, elapsed, left))
-        if stop.seen:
-            self._save(LAST)
-        return TrainSummary(
-            step=self._step,
-            steps=recipe.steps,
-            interrupted=self._step < recipe.steps,
-            held_out=self._held_out,
-            best_held_out=self._best,
-            best_step=self._best_step,
-            elapsed_s=time.perf_counter() - began,
-            compute=self._learner.compute.description,
-            digest=recipe.digest,
-            run_dir=self._run_dir,
-        )
-
-    def _due(self, every: int) -> bool:
-        return self._step % every == 0 or self._step == self._recipe.steps
-
-    def _one_step(self) -> float:
-        loss = self._learner.learn(self._pairs.draw(self._step), self._step)
-        self._require_finite(loss, "training")
-        rate = learning_rate(self._recipe, self._step)
-        self._step += 1
-        self._write({"step": self._step, "loss": loss, "learning_rate": rate})
-        return loss
-
-    def _validate(self) -> None:
-        self._held_out = self._learner.judge(self._held_out_batches)
-        self._require_finite(self._held_out, "held-out")
-        self._write({"step": self._step, "held_out": self._held_out})
-        if self._held_out < self._best:
-            self._best, self._best_step = self._held_out, self._step
-            self._save(BEST)
-
-    def _require_finite(self, value: float, what: str) -> None:
-        if not math.isfinite(value):
-            raise StageError(
-                f"the {what} loss became {value} after {self._step} steps",
-                expected="a finite number",
-                todo="look for NaN in the recordings or lower the recipe's learning_rate; the last checkpoint is kept",
-            )
-
-    def _save(self, name: str) -> None:
-        checkpoint = Checkpoint(
-            recipe=self._recipe,
-            recordings=tuple(r.description for r in self._recordings),
-            step=self._step,
-            held_out=self._held_out,
-            best_held_out=self._best,
-            best_step=self._best_step,
-            **self._learner.state,
-        )
-        save_checkpoint(self._run_dir / name, checkpoint)
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self._log.write(json.dumps(entry) + "\n")
-        self._log.flush()
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop what a killed run logged after its last checkpoint: those steps will be done again."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        replace_text(path, "".join(line + "\n" for line in kept))

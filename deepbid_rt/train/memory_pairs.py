@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StageError
 from deepbid_rt.past import Past, Rows, inputs_of
 from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.train.batch import Batch
 from deepbid_rt.train.pairs import orient
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.recording import Batch, Recording
+from deepbid_rt.train.recording import Recording
 
 Image = NDArray[np.float32]
 _TRAINING, _HELD_OUT = 2, 3  # first word of the random seed, unlike those of `deepbid_rt.train.recording`
@@ -53,10 +54,10 @@ class MemoryPairs:
         self._recordings, self._recipe = recordings, recipe
         self._remembered = [_remember(recording, recipe.memories) for recording in recordings]
 
-    def draw(self, step: int) -> Batch:
-        """Return the pairs of training step ``step``, a pure function of recordings, recipe and step."""
+    def draw(self, step: int, numbers: Sequence[int] | None = None) -> Batch:
+        """Return the pairs of step ``step``, or those of its batch with these numbers: a pure function of all four."""
         pairs = []
-        for n in range(self._recipe.batch):
+        for n in range(self._recipe.batch) if numbers is None else numbers:
             rng = np.random.default_rng([_TRAINING, self._recipe.seed, step, n])
             number = int(rng.integers(len(self._recordings)))
             pairs.append(self._pair(number, rng, 0, self._recordings[number].frames_training, augment=True))

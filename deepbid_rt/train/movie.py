@@ -15,7 +15,12 @@ from deepbid_rt.evaluation.movie import Movie
 
 
 class Typed(Movie, Protocol):
-    """A movie that knows its pixel type; `deepbid_rt.recording.tiff_movie.TiffMovie` is one."""
+    """A movie in a file; `deepbid_rt.recording.tiff_movie.TiffMovie` is one."""
+
+    @property
+    def mapped(self) -> bool:
+        """True when every page lies in the file as it is, so that none can turn out impossible to decode."""
+        ...
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -34,6 +39,11 @@ class BlockReader(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Pixel type."""
+        ...
+
+    @property
+    def sound(self) -> bool:
+        """True when no frame can turn out unreadable or not finite; such a movie need not be looked through whole."""
         ...
 
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
@@ -75,6 +85,11 @@ class ArrayMovie:
         """Pixel type."""
         return self._pixels.dtype
 
+    @property
+    def sound(self) -> bool:
+        """True for whole numbers."""
+        return self.dtype.kind != "f"
+
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
         """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c; a view."""
         return self._pixels[t0:t1, c, y0:y1, x0:x1]
@@ -102,6 +117,48 @@ class FileMovie:
         """Pixel type."""
         return self._movie.dtype
 
+    @property
+    def sound(self) -> bool:
+        """True for uncompressed whole numbers."""
+        return self._movie.mapped and self.dtype.kind != "f"
+
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
         """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
         return self._movie.read(t0, t1)[:, c, y0:y1, x0:x1]
+
+
+class PlaneMovie:
+    """The frames of one plane of a movie whose planes were scanned in turn.
+
+    Parameters
+    ----------
+    movie : BlockReader
+    plane : int
+        The frame of `movie` that is the plane's first.
+    planes : int
+        Frames of `movie` from one frame of the plane to the next.
+    """
+
+    def __init__(self, movie: BlockReader, plane: int, planes: int) -> None:
+        self._movie, self._plane, self._planes = movie, plane, planes
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(T, C, Y, X) of the plane; a last round of planes that is not whole is left out."""
+        frames, channels, lines, pixels = self._movie.shape
+        return frames // self._planes, channels, lines, pixels
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type."""
+        return self._movie.dtype
+
+    @property
+    def sound(self) -> bool:
+        """As the movie."""
+        return self._movie.sound
+
+    def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
+        places = range(t0 * self._planes + self._plane, t1 * self._planes + self._plane, self._planes)
+        return np.concatenate([self._movie.read(t, t + 1, c, y0, y1, x0, x1) for t in places])

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from deepbid_rt.train.recipe import Recipe
 
+WARM_UP = 0.05
+"""Share of a limited time that the warm-up takes at most."""
+
 
 def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: Tensor | None = None) -> Tensor:
     """Return the papers' loss, ``l1 * mean|e| + mse * mean e^2`` in raw counts, divided by ``scale^2``.
@@ -41,11 +44,34 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     return each.mean() if weight is None else (each * weight).sum() / weight.sum()
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Return the learning rate of step ``step`` (0 is the first): linear warm-up, then the recipe's decay."""
-    if step < recipe.warm_up_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warm_up_steps
+def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
+    """Return rDL's gap-amending term, a scalar: ``mean (target - output - gap)^2``.
+
+    Parameters
+    ----------
+    output, target : Tensor
+        (N, 1, T, Y, X) in normalised units, float32.
+    gap : Tensor
+        Same shape: how target and input differ in the network's own answer to the block that both were taken from.
+        Lines or slices that lie one pitch apart show different places; what the network itself sees between them is
+        taken off the error. Carries no gradient.
+
+    Notes
+    -----
+    Source: rDL (Nat Biotechnol 2023) for slices, after Neighbor2Neighbor (CVPR 2021).
+    """
+    return (target - output - gap).square().mean()
+
+
+def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
+    """Return the learning rate of step ``step`` (0 is the first): linear warm-up, then the recipe's decay.
+
+    ``spent`` is the share of the recipe's minutes that is gone: the decay follows whichever of steps and time is
+    further, and the warm-up is over after `WARM_UP` of the time at the latest.
+    """
+    if step < recipe.warm_up_steps and spent < WARM_UP:
+        return recipe.learning_rate * max((step + 1) / recipe.warm_up_steps, spent / WARM_UP)
     if recipe.decay == "none":
         return recipe.learning_rate
     done = (step - recipe.warm_up_steps) / max(recipe.steps - recipe.warm_up_steps, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(max(done, spent), 1.0)))

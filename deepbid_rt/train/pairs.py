@@ -2,7 +2,8 @@
 
 Pure functions of arrays; the last three axes are always (T, Y, X). Lines are taken to stand in image order. It knows
 nothing of recordings, random numbers or torch. Source of the splits: DeepBID (PhotoniX 2023), multi-path
-self-supervised learning, and DeepCAD-RT for the temporal one; see each function.
+self-supervised learning, DeepCAD-RT for the temporal one and rDL (Nat Biotechnol 2023) for those of volumes; see each
+function.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Split = Literal["mp-collinear", "mp-rows", "mp-rows-stacked", "tp"]
+Split = Literal["mp-collinear", "mp-rows", "mp-rows-stacked", "tp", "tis", "sis"]
 Pair = tuple[NDArray[Any], NDArray[Any]]
 """Input and target, of equal shape and dtype."""
 Size = tuple[int, int, int]
@@ -25,12 +26,17 @@ def block_size(split: Split, patch: Size) -> Size:
 
 
 def split_block(block: NDArray[Any], split: Split) -> Pair:
-    """Split a block (T, Y, X) into input and target, both of the patch's size.
+    """Split a block (..., T, Y, X) into input and target, both of the patch's size.
 
-    Even lines or frames of the block become the input. T and Y must be even where the split halves them.
+    Even lines, frames, slices or volumes of the block become the input. T and Y must be even where the split halves
+    them. For ``tis`` the block holds some slices of one volume and then the same slices of the next.
     """
     if split in ("mp-collinear", "mp-rows"):
         return split_lines(block)
+    if split == "tis":
+        slices = block.shape[-3] // 2
+        first, second = split_volumes(block.reshape(*block.shape[:-3], 2, slices, *block.shape[-2:]))
+        return first[..., 0, :, :, :], second[..., 0, :, :, :]
     return split_lines_stacked(block) if split == "mp-rows-stacked" else split_frames(block)
 
 
@@ -57,8 +63,20 @@ def split_lines_stacked(block: NDArray[Any]) -> Pair:
 
 
 def split_frames(block: NDArray[Any]) -> Pair:
-    """Even frames in, odd frames out: (T, Y, X) becomes two of (T/2, Y, X), as DeepCAD-RT trains."""
+    """Even frames in, odd frames out: (T, Y, X) becomes two of (T/2, Y, X), as DeepCAD-RT trains.
+
+    Where the frames are the slices of one volume, this is ``sis``, rDL's slice-interleaved split.
+    """
     return block[..., 0::2, :, :], block[..., 1::2, :, :]
+
+
+def split_volumes(block: NDArray[Any]) -> Pair:
+    """Even volumes in, odd volumes out: (V, Z, Y, X) becomes two of (V/2, Z, Y, X), rDL's time-interleaved split.
+
+    rDL's network sees four volumes at a time as channels; ours sees each by itself, its slices where others see
+    frames.
+    """
+    return block[..., 0::2, :, :, :], block[..., 1::2, :, :, :]
 
 
 def orientation_count(patch: Size) -> int:

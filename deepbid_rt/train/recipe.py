@@ -12,15 +12,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.errors import FileError
+from deepbid_rt.train.recipe_rules import GRID as GRID
+from deepbid_rt.train.recipe_rules import Augment, Decay, Mode, Network, check_type, check_values, wrong
 
-Mode = Literal["mp", "mp-collinear", "mp-rows", "mp-rows-stacked", "tp", "stream"]
-Decay = Literal["cosine", "none"]
-
-GRID = 8
-"""Frames, lines and pixels of a patch are multiples of this, as are window and hop of the exported engine."""
+_LATER = ("network", "accumulate", "augment", "minutes", "patience", "gap_weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +32,32 @@ class Recipe:
     """Where input and target come from: ``mp-collinear`` (forward and backward line of the same place), ``mp-rows``
     (even and odd lines of the same frames), ``mp-rows-stacked`` (the papers' version of it, two frames stacked),
     ``tp`` (even and odd frames), ``mp`` (``mp-collinear`` or ``mp-rows`` by each recording's own layout),
+    ``tis`` (a volume and the next one), ``sis`` (even and odd slices of a volume),
     ``stream`` (as ``mp``, one frame and the memories of its past, for the stream engine)."""
+    network: Network = "unet3d"
+    """``unet3d``: the papers' 3D U-Net; ``rcan3d``: residual groups with channel attention, far slower. Mode stream
+    has a network of its own."""
     width: int = 16
-    """Channels after the network's first level; 16 is the papers' 1,020,337 parameters."""
+    """Channels after the network's first level; 16 is the U-Net's 1,020,337 parameters."""
+    rcan: tuple[int, int] = (3, 5)
+    """Network rcan3d: residual groups, and blocks in each."""
     memories: tuple[float, float, float] = (0.4, 0.15, 0.05)
     """Mode stream: weight of the newest frame in each exponential average."""
     patch: tuple[int, int, int] = (32, 96, 96)
     """(T, Y, X) that the network sees: frames, lines of one view, pixels; multiples of `GRID`. Mode stream: T is 1."""
     batch: int = 1
-    """Patches per step."""
+    """Patches per step, of all processes together."""
+    accumulate: int = 1
+    """Equal parts that a process works its patches of a step off in, so that fewer are in memory at once."""
+    augment: Augment = "turns"
+    """``turns``: flips, and quarter turns of square patches; ``flips``: scan lines stay lines; ``none``."""
     steps: int = 6000
-    """Optimiser steps of the whole run."""
+    """Optimiser steps of the whole run, at most."""
+    minutes: float = 0.0
+    """The run ends after this time at the latest, the learning rate falling with whichever of steps and time is
+    further; 0 sets no limit. With a limit the numbers depend on the machine's speed."""
+    patience: int = 0
+    """The run ends after this many held-out checks in a row without a better one; 0 never."""
     learning_rate: float = 6e-4
     """Adam's step size at its highest."""
     betas: tuple[float, float] = (0.5, 0.999)
@@ -59,6 +72,9 @@ class Recipe:
     """Weight of the mean absolute error in raw counts; see `deepbid_rt.train.objective.loss`."""
     mse: float = 0.5
     """Weight of the mean squared error in raw counts squared."""
+    gap_weight: float = 0.0
+    """Weight of the gap-amending term, see `deepbid_rt.train.objective.gap_loss` (rDL: 1), for modes mp-rows,
+    mp-rows-stacked and sis; costs a second pass of the network. 0 leaves it out."""
     ema_decay: float = 0.0
     """Decay per step of the running mean of the weights that is judged and exported; 0 turns it off."""
     seed: int = 0
@@ -82,8 +98,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            _check_type(f.name, getattr(self, f.name), f.default)
-        _check_values(self)
+            check_type(f.name, getattr(self, f.name), f.default)
+        check_values(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, TOML and checkpoints; `from_dict` is the exact inverse."""
@@ -95,14 +111,22 @@ class Recipe:
         known = [f.name for f in dataclasses.fields(cls)]
         for key in data:
             if key not in known:
-                raise _wrong(f"an unknown key {key!r}", f"some of {', '.join(known)}")
+                raise wrong(f"an unknown key {key!r}", f"some of {', '.join(known)}")
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in data.items()}
         return cls(**fields)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the mode reads, 64 hexadecimal digits; equal recipes have equal digests."""
-        content = {k: v for k, v in self.to_dict().items() if k != "memories" or self.mode == "stream"}
+        """SHA-256 of what the mode reads, 64 hexadecimal digits; equal recipes have equal digests.
+
+        Fields that came after the first engines count only where they say something, so that digests stay.
+        """
+        read = {
+            "memories": self.mode == "stream",
+            "rcan": self.network == "rcan3d",
+            **{f.name: getattr(self, f.name) != f.default for f in dataclasses.fields(self) if f.name in _LATER},
+        }
+        content = {key: value for key, value in self.to_dict().items() if read.get(key, True)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
@@ -158,59 +182,3 @@ def load_recipe(path: Path) -> Recipe:
             todo="correct the file or its path",
         ) from error
     return Recipe.from_dict(data)
-
-
-def _wrong(came: str, expected: str) -> EngineError:
-    return EngineError(f"the recipe has {came}", expected=expected, todo="correct the recipe")
-
-
-def _check_type(key: str, value: object, default: object) -> None:
-    if isinstance(default, tuple):
-        fits = isinstance(value, tuple) and len(value) == len(default)
-        if fits and isinstance(value, tuple):
-            for item, like in zip(value, default, strict=True):
-                _check_type(key, item, like)
-        kind = f"{len(default)} numbers"
-    elif isinstance(default, float):
-        fits, kind = isinstance(value, int | float) and not isinstance(value, bool), "a number"
-    elif isinstance(default, int):
-        fits, kind = isinstance(value, int) and not isinstance(value, bool), "a whole number"
-    else:
-        fits, kind = isinstance(value, str), "a word in quotes"
-    if not fits:
-        raise _wrong(f"{key} = {value!r}", kind)
-
-
-def _check_values(r: Recipe) -> None:
-    sides = r.patch[1:] if r.mode == "stream" else r.patch
-    rules = [
-        ("mode", r.mode in get_args(Mode), f"one of {', '.join(get_args(Mode))}"),
-        ("decay", r.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
-        ("patch", r.mode != "stream" or r.patch[0] == 1, "1 frame for mode stream"),
-        ("patch", all(n >= GRID and n % GRID == 0 for n in sides), f"positive multiples of {GRID}"),
-        ("memories", all(0 < gain < 1 for gain in r.memories), "numbers between 0 and 1"),
-        ("betas", all(0 <= b < 1 for b in r.betas), "two numbers from 0 to below 1"),
-        ("learning_rate", 0 < r.learning_rate < 1, "more than 0 and less than 1"),
-        ("held_out", 0 < r.held_out <= 0.5, "more than 0 and at most 0.5"),
-        ("ema_decay", 0 <= r.ema_decay < 1, "from 0 to below 1"),
-        ("clip_norm", r.clip_norm >= 0, "0 or more"),
-        ("seed", r.seed >= 0, "0 or more"),
-        ("l1", r.l1 >= 0, "0 or more"),
-        ("mse", r.mse >= 0 and r.l1 + r.mse > 0, "0 or more, and not 0 together with l1"),
-        ("warm_up_steps", 0 <= r.warm_up_steps <= r.steps, f"from 0 to the {r.steps} steps"),
-        ("window", r.window >= GRID and r.window % GRID == 0, f"a positive multiple of {GRID}"),
-        ("hop", r.hop >= GRID and r.hop % GRID == 0, f"a positive multiple of {GRID}"),
-        (
-            "look_ahead",
-            GRID <= r.look_ahead <= r.window - r.hop,
-            f"from {GRID} to window - hop = {r.window - r.hop}",
-        ),
-        *((key, getattr(r, key) >= 1, "at least 1") for key in _AT_LEAST_1),
-        ("calibration_frames", r.calibration_frames >= 2, "at least 2"),
-    ]
-    for key, right, expected in rules:
-        if not right:
-            raise _wrong(f"{key} = {getattr(r, key)!r}", expected)
-
-
-_AT_LEAST_1 = ("width", "batch", "steps", "held_out_pairs", "validate_every", "checkpoint_every")

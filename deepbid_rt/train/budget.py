@@ -1,0 +1,49 @@
+"""The time a run may take, counted over all the calls that it went on in. Knows nothing of training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Budget:
+    """A stopwatch with a limit.
+
+    Parameters
+    ----------
+    minutes : float
+        The limit; 0 sets none.
+    before_s : float
+        What earlier calls took.
+    clock : callable
+        Seconds, never running backwards.
+    """
+
+    def __init__(self, minutes: float, before_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit_s = 60 * minutes
+        self._clock = clock
+        self._began = clock() - before_s
+
+    @property
+    def limited(self) -> bool:
+        """True when there is a limit."""
+        return self._limit_s > 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time so far, earlier calls included."""
+        return self._clock() - self._began
+
+    @property
+    def spent(self) -> float:
+        """Share of the limit that is gone; 0 when there is none."""
+        return self.spent_after(0.0)
+
+    def spent_after(self, seconds: float) -> float:
+        """Return what `spent` will be in some seconds."""
+        return (self.elapsed_s + seconds) / self._limit_s if self.limited else 0.0
+
+    @property
+    def left_s(self) -> float:
+        """Time to the limit; infinite when there is none."""
+        return self._limit_s - self.elapsed_s if self.limited else float("inf")

@@ -1,0 +1,120 @@
+"""The picture at the end of a run: how its losses fell, and what its best network does to frames it never learned from.
+
+Knows nothing of how the run went on; it reads the run's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.errors import FileError
+from deepbid_rt.frame import DTYPES, Frame, StreamInfo
+from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.train.recording import Recording
+from deepbid_rt.train.run_log import read_curve
+from deepbid_rt.train.torch_engine import TorchEngine
+from deepbid_rt.train.trained import load_trained
+
+REPORT = "report.png"
+_SIDE, _FRAMES = 256, 48
+"""Pixels of a view and frames that are denoised, at most: seconds on two cores."""
+_PERCENTILES = (1.0, 99.8)
+
+
+def draw_report(run_dir: Path, recording: Recording) -> Path:
+    """Draw ``report.png`` into a run's folder and return its path.
+
+    Parameters
+    ----------
+    run_dir : Path
+        Of a run that has a checkpoint.
+    recording : Recording
+        Its last frames, which were kept back, are denoised as the live path does it.
+
+    Raises
+    ------
+    FileError
+        When a frame or checkpoint cannot be read or the picture not be written.
+    """
+    net, card = load_trained(run_dir, "report")
+    raw, denoised, mean = _pictures(recording, TorchEngine(net, card))
+    figure = Figure(figsize=(12, 8.4), layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.35))
+    _draw_curves(figure.add_subplot(grid[0, :]), run_dir)
+    best = f"denoised, step {card.training['step']}"
+    for column, (label, picture, like) in enumerate(
+        (("raw, held-out frame", raw, raw), (best, denoised, mean), ("mean of raw held-out frames", mean, mean))
+    ):
+        low, high = np.percentile(like, _PERCENTILES)
+        axes = figure.add_subplot(grid[1, column])
+        axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        axes.set_title(f"{label}\n{low:.4g} to {high:.4g} counts", fontsize=10)
+        axes.set_axis_off()
+    path = run_dir / REPORT
+    try:
+        figure.savefig(path, dpi=100)
+    except OSError as error:
+        raise FileError(
+            f"the report {path} cannot be written ({error.strerror or error})",
+            expected="a folder with room for it",
+            todo="make room; the run itself is whole and can be exported",
+        ) from error
+    return path
+
+
+def _draw_curves(axes: Axes, run_dir: Path) -> None:
+    steps, losses = read_curve(run_dir, "loss")
+    checks, held_out = read_curve(run_dir, "held_out")
+    every = max(1, len(steps) // 100)
+    means = [float(np.mean(losses[i : i + every])) for i in range(0, len(losses), every)]
+    axes.plot(steps, losses, color="0.85", linewidth=0.8)
+    axes.plot(
+        steps[every // 2 :: every][: len(means)],
+        means[: len(steps[every // 2 :: every])],
+        color="0.45",
+        label="training loss" + (f", mean of {every} steps" if every > 1 else ""),
+    )
+    axes.set_xlabel("step")
+    axes.set_ylabel("training loss")
+    other = axes.twinx()
+    other.plot(checks, held_out, color="tab:blue", marker="o", markersize=3, label="held-out loss")
+    other.axhline(1, color="tab:blue", linestyle=":", linewidth=1)
+    other.set_ylabel("held-out loss in noise variances\n(dotted: 1, a perfect network; raw: 2)", color="tab:blue")
+    lines = [*axes.get_legend_handles_labels()[0], *other.get_legend_handles_labels()[0]]
+    other.legend(handles=lines, loc="best", frameon=False)
+
+
+def _pictures(recording: Recording, engine: TorchEngine) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return a raw view, the same denoised, and the mean of all raw views of that place, each (Y, X)."""
+    movie, scan, first = recording.movie, recording.scan, recording.frames_training
+    frames, _, lines, pixels = movie.shape
+    tall = 2 * _SIDE if scan.layout == "collinear" else _SIDE
+    y0, y1 = _middle(lines, tall)
+    x0, x1 = _middle(pixels, _SIDE)
+    whole = movie.read(first, min(first + _FRAMES, frames), 0, y0, y1, 0, pixels)
+    counts = to_image_order(whole, scan)[..., x0:x1]
+    counts = np.ascontiguousarray(counts if counts.dtype.str in DTYPES else counts.astype(np.float32))
+    scan = dataclasses.replace(scan, mirrored=True)
+    denoiser = Denoiser(engine, StreamInfo((1, *counts.shape[1:]), counts.dtype, 1.0, scan))
+    answers = [out for n, frame in enumerate(counts) for out in denoiser.push(Frame(n, frame[None]))]
+    answers += denoiser.flush()
+    middle = len(counts) // 2
+    alike = counts[middle % recording.slices :: recording.slices]
+    views = np.stack(split_scan(alike, scan), axis=1) if scan.layout == "collinear" else alike[:, None]
+    of_middle = views[middle // recording.slices, 0]
+    return of_middle, answers[middle].pixels[0], views.mean(axis=(0, 1))
+
+
+def _middle(length: int, wanted: int) -> tuple[int, int]:
+    """Return first and end of the middle of an axis, an even start and length."""
+    wanted = min(wanted, length // 2 * 2)
+    start = (length - wanted) // 4 * 2
+    return start, start + wanted
