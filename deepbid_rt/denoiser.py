@@ -39,7 +39,7 @@ def check_stabilizes(engine: Engine) -> None:
             f"a registered movie from engine {engine.card.name!r} of kind {engine.card.kind}, which does not estimate "
             f"motion",
             expected=f"an engine of kind {' or '.join(STREAMING)}",
-            todo="leave --stabilize out, or choose --engine stream-default or average",
+            todo="leave --stabilize out, or choose --engine default or average",
         )
 
 

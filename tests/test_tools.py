@@ -14,10 +14,11 @@ import tifffile
 ROOT = Path(__file__).parents[1]
 
 TINY = {
-    "bench_engine.py": ("--size", "16", "--frames", "16"),
+    "bench_engine.py": ("--size", "16", "--frames", "16", "--runs", "1", "--engines", "default,window,average"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),
+    "bench_real.py": ("--data", "{tmp}", "--engines", "average"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_training.py": ("--width", "2", "--frames", "8", "--size", "16", "--steps", "2"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),

@@ -1,6 +1,6 @@
 """Judge engines on simulated movies that none of them was trained on, beside the raw view and a filter that cheats.
 
-    python tools/bench_quality.py [--engines stream-default,average,calcium-window] [--seeds 1 2 3 4 5 6] [--motion 1]
+    python tools/bench_quality.py [--engines default,average,window] [--seeds 1 2 3 4 5 6] [--motion 1]
         [--layout collinear] [--preset heart-beating]
 
 Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
@@ -43,7 +43,7 @@ def judge(movie: Movie | NDArray[Any], truth: NDArray[Any], raw_mean: float) -> 
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engines", default="stream-default,average,calcium-window", help="separated by commas")
+    parser.add_argument("--engines", default="default,average,window", help="separated by commas")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=160)

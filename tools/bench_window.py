@@ -92,7 +92,7 @@ def shifts(engine: Engine, noisy: Stack) -> dict[str, float]:
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="calcium-window")
+    parser.add_argument("--engine", default="window")
     parser.add_argument("--size", type=int, default=96, help="lines and pixels, a multiple of the engine's grid")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])

@@ -1,7 +1,7 @@
 """Train a shipped engine from nothing but this project's own simulator.
 
-    OMP_NUM_THREADS=1 python tools/train_engine.py --engine stream-default
-    python tools/train_engine.py --engine calcium-window --frames 120
+    OMP_NUM_THREADS=1 python tools/train_engine.py --engine default
+    python tools/train_engine.py --engine window --frames 120
 
 draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the recipe in the
 engine's folder, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
@@ -76,7 +76,7 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
 def main() -> None:
     """Parse the command line, train, export, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="stream-default", help="folder in engines/ with the recipe")
+    parser.add_argument("--engine", default="default", help="folder in engines/ with the recipe")
     parser.add_argument("--recipe", type=Path, help="instead of the engine's")
     parser.add_argument("--run", type=Path, help="folder of the run; runs/ENGINE when left out")
     parser.add_argument("--out", type=Path, help="folder of model.onnx and card.toml; the engine's when left out")

@@ -12,7 +12,7 @@ from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.runtimes.openvino import OpenVinoEngine, Precision
 
-DEFAULT_ENGINE = "stream-default"
+DEFAULT_ENGINE = "default"
 _FILELESS: dict[str, Callable[[], Engine]] = {"echo": EchoEngine, "average": AverageEngine}
 _SHIPPED = (
     Path(__file__).parents[2] / "engines",  # a checkout

@@ -37,10 +37,17 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     term alone would darken the result. In raw counts, as the papers have it, the squared error outweighs it by the
     scale: on 16-bit data of some ten counts of noise its share is a few percent or less. Loss in normalised units
     with equal weights would be another loss, and would move the mean intensity. Set ``l1 = 0`` for 8-bit data.
+
+    With ``balance = "log"`` it is the mean logarithm of each pair's loss: the likelihood of a normal error of unknown
+    size. In units of its noise a bright recording's error is many times that of a dim one, which it would drown.
     """
     error = output - target
     s = scale.view(-1, *[1] * (error.ndim - 1))
     each = recipe.l1 * (error.abs() / s) + recipe.mse * error.square()
+    if recipe.balance == "log":
+        axes = tuple(range(1, each.ndim))
+        pair = each.mean(axes) if weight is None else (each * weight).sum(axes) / weight.sum(axes)
+        return pair.log().mean()
     return each.mean() if weight is None else (each * weight).sum() / weight.sum()
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from deepbid_rt.card import Views
 from deepbid_rt.errors import FileError
 from deepbid_rt.train.recipe_rules import GRID as GRID
-from deepbid_rt.train.recipe_rules import Augment, Decay, Mode, Network, check_type, check_values, wrong
+from deepbid_rt.train.recipe_rules import Augment, Balance, Decay, Mode, Network, check_type, check_values, wrong
 
-_LATER = ("network", "accumulate", "augment", "minutes", "patience", "gap_weight")
+_LATER = ("network", "accumulate", "augment", "minutes", "patience", "balance", "gap_weight", "views")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ class Recipe:
     """Weight of the mean absolute error in raw counts; see `deepbid_rt.train.objective.loss`."""
     mse: float = 0.5
     """Weight of the mean squared error in raw counts squared."""
+    balance: Balance = "mean"
+    """``mean``: of all errors; ``log``: of each pair's logarithm, so that bright recordings do not drown dim ones."""
     gap_weight: float = 0.0
     """Weight of the gap-amending term, see `deepbid_rt.train.objective.gap_loss` (rDL: 1), for modes mp-rows,
     mp-rows-stacked and sis; costs a second pass of the network. 0 leaves it out."""
@@ -89,6 +92,8 @@ class Recipe:
     """Steps between two checkpoints, the most that a kill can cost."""
     calibration_frames: int = 32
     """Frames at each recording's start that its offset and noise scale are measured on."""
+    views: Views = "each"
+    """Mode stream: what the exported engine sees of a frame, see `deepbid_rt.card.ModelCard.views`."""
     window: int = 32
     """Frames of one inference of the exported engine."""
     hop: int = 8

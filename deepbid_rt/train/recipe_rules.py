@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal, get_args
 
+from deepbid_rt.card import Views
 from deepbid_rt.errors import EngineError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ Mode = Literal["mp", "mp-collinear", "mp-rows", "mp-rows-stacked", "tp", "tis", 
 Network = Literal["unet3d", "rcan3d"]
 Augment = Literal["turns", "flips", "none"]
 Decay = Literal["cosine", "none"]
+Balance = Literal["mean", "log"]
 
 GRID = 8
 """Frames, lines and pixels of a patch are multiples of this, as are window and hop of the exported engine."""
@@ -51,6 +53,8 @@ def check_values(r: Recipe) -> None:
     rules = [
         ("mode", r.mode in get_args(Mode), f"one of {', '.join(get_args(Mode))}"),
         ("decay", r.decay in get_args(Decay), f"one of {', '.join(get_args(Decay))}"),
+        ("balance", r.balance in get_args(Balance), f"one of {', '.join(get_args(Balance))}"),
+        ("views", r.views in get_args(Views), f"one of {', '.join(get_args(Views))}"),
         ("network", r.network in get_args(Network), f"one of {', '.join(get_args(Network))}"),
         ("rcan", min(r.rcan) >= 1, "at least 1 group of 1 block"),
         ("augment", r.augment in get_args(Augment), f"one of {', '.join(get_args(Augment))}"),

@@ -82,7 +82,7 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
         name=name,
         kind="stream" if stream else "window",
         scan=tuple(layout for layout in layouts if layout in trained),
-        **({"memories": recipe.memories} if stream else time),
+        **({"memories": recipe.memories, "views": recipe.views} if stream else time),
         grid=unet2d.GRID if stream else unet3d.GRID,
         normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
         training={

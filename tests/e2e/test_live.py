@@ -92,7 +92,7 @@ def test_a_restart_of_the_source_makes_a_second_recording(tmp_path: Path) -> Non
     assert lengths == [10, 25, 25]
 
 
-@pytest.mark.parametrize("engine", ["stream-default", "calcium-window", "average"])
+@pytest.mark.parametrize("engine", ["default", "window", "average"])
 def test_live_equals_offline(tmp_path: Path, engine: str) -> None:
     raw, folder, offline = tmp_path / "raw.tif", tmp_path / "session", tmp_path / "offline.tif"
     made, _ = serve(("simulate", "--frames", "45", "--size", "32", "--raw", raw), "--engine", "echo", "--frames", "45")

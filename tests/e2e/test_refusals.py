@@ -61,7 +61,7 @@ def test_damaged_engine(movie: Path, tmp_path: Path, damage: str) -> None:
 
 
 def test_engine_trained_for_another_scan(movie: Path, tmp_path: Path) -> None:
-    model = onnx.load(find_engine("calcium-window"))
+    model = onnx.load(find_engine("window"))
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
     entry.value = json.dumps(json.loads(entry.value) | {"scan": ["collinear"], "name": "lines"})
     engine, folder = tmp_path / "lines.onnx", tmp_path / "session"
