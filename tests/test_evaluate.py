@@ -1,199 +1,40 @@
 from __future__ import annotations
 
-import json
-import math
-from pathlib import Path
-
 import numpy as np
 import pytest
-from skimage.metrics import structural_similarity
+from scipy.ndimage import gaussian_filter
 
-from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation import evaluate as module
-from deepbid_rt.evaluation.evaluate import SNR_LIMIT_DB, agreement, evaluate, noise_summary
-from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.recording.tiff_writer import TiffMovieWriter
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
+from deepbid_rt.evaluation.evaluate import evaluate
+from deepbid_rt.evaluation.more import markdown, more
 
 
 @pytest.fixture(scope="module")
-def truth() -> np.ndarray:
-    t, y, x = np.ogrid[:23, :31, :20]
-    return (800 + 300 * np.sin(t / 4 + y / 5) * np.cos(x / 3))[:, None]
+def movies() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    truth = np.full((40, 1, 24, 24), 100.0) + gaussian_filter(rng.uniform(0, 300, (24, 24)), 1)
+    truth[15:20, :, 8:14, 8:14] += 400
+    return truth, truth + rng.normal(0, 80, truth.shape)
 
 
-@pytest.fixture(scope="module")
-def noisy(truth: np.ndarray) -> np.ndarray:
-    return np.rint(truth + np.random.default_rng(3).normal(0, 120, truth.shape)).astype(np.int16)
+def test_every_column_has_the_same_keys(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    paper, extra = evaluate(truth, truth, raw), more(truth, truth, raw)
+    own = extra.keys() - {"raw", "residual", "baselines"}
+    assert {"snr_affine_db", "correlation_dynamic", "sharpness", "event_f1", "linearity_slope", "rsp"} < own
+    assert extra["raw"].keys() == own
+    assert len(extra["baselines"]) == 3
+    for scores in extra["baselines"].values():
+        assert scores.keys() == own | (paper.keys() - {"raw"})
+        assert scores["sharpness"] <= extra["sharpness"]
+    assert extra["snr_affine_db"] > extra["raw"]["snr_affine_db"] + 5
+    table = markdown(paper, extra).splitlines()
+    assert table[0].startswith("| | denoised | raw | rolling mean 8 |")
+    assert {line.count("|") for line in table} == {7}
+    assert len(table) == 2 + len(own) + 5
 
 
-def ssim(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(b, a.astype(np.float64), data_range=data_range, **options))
-
-
-def test_scores_are_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
-    scores = evaluate(noisy, truth)
-    assert scores.keys() == KEYS
-    assert all(type(value) is float for value in scores.values())
-    m, t = noisy.astype(np.float64), truth
-    data_range = t.max() - t.min()
-    assert scores["correlation_xyt"] == pytest.approx(np.corrcoef(m.ravel(), t.ravel())[0, 1], abs=1e-12)
-    per_frame = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(m, t, strict=True)]
-    assert scores["correlation_frame"] == pytest.approx(np.mean(per_frame), abs=1e-12)
-    assert scores["snr_db"] == pytest.approx(20 * np.log10(np.linalg.norm(m) / np.linalg.norm(m - t)), abs=1e-9)
-    assert scores["ssim_2d"] == pytest.approx(
-        np.mean([ssim(a[0], b[0], data_range) for a, b in zip(noisy, t, strict=True)]), abs=1e-12
-    )
-    assert scores["ssim_3d"] == pytest.approx(ssim(noisy[:, 0], t[:, 0], data_range), abs=1e-12)
-    assert scores["correlation_xyt"] != pytest.approx(scores["correlation_frame"], abs=1e-4)
-    assert scores["ssim_2d"] != pytest.approx(scores["ssim_3d"], abs=1e-4)
-    assert agreement(noisy, truth) == {key: scores[key] for key in ("correlation_xyt", "correlation_frame", "snr_db")}
-
-
-@pytest.mark.parametrize("piece", [1, 20 * 11 * 13, 20 * 14 * 17, 2**30])
-def test_pieces_do_not_change_the_scores(
-    truth: np.ndarray, noisy: np.ndarray, piece: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = ssim(noisy[:, 0], truth[:, 0], truth.max() - truth.min())
-    monkeypatch.setattr(module, "_PIECE", piece)
-    assert evaluate(noisy, truth)["ssim_3d"] == pytest.approx(expected, abs=1e-12)
-
-
-def test_by_hand() -> None:
-    movie = np.array([[3.0, 4.0], [0.0, 0.0]])[:, None, None, :]
-    truth = np.array([[3.0, 3.0], [0.0, 0.0]])[:, None, None, :]
-    scores = agreement(movie, truth)
-    assert scores["snr_db"] == pytest.approx(20 * math.log10(5 / 1))  # the movie, not the truth, in the numerator
-    assert scores["correlation_xyt"] == pytest.approx(21 / math.sqrt(51 * 9))
-    assert scores["correlation_frame"] == 0.0  # each frame of the truth is constant
-
-
-def test_swapping_movie_and_truth_changes_the_snr(truth: np.ndarray) -> None:
-    assert agreement(2 * truth, truth)["snr_db"] == pytest.approx(20 * math.log10(2))
-    assert agreement(truth, 2 * truth)["snr_db"] == pytest.approx(0.0)
-
-
-def test_identical_constant_and_empty_movies_have_finite_scores(truth: np.ndarray) -> None:
-    same = evaluate(truth, truth)
-    assert same["snr_db"] == SNR_LIMIT_DB
-    assert same["correlation_xyt"] == pytest.approx(1)
-    assert same["ssim_2d"] == pytest.approx(1)
-    assert same["ssim_3d"] == pytest.approx(1)
-    constant = np.full(truth.shape, 0.1)
-    assert evaluate(constant, truth)["correlation_xyt"] == 0.0
-    assert evaluate(0 * truth, truth)["snr_db"] == -SNR_LIMIT_DB
-    for movie in (constant, 0 * truth, truth):
-        json.dumps(evaluate(movie, 0 * truth, constant), allow_nan=False)
-
-
-def test_correlation_of_small_signals_on_large_offsets() -> None:
-    rng = np.random.default_rng(5)
-    truth = rng.normal(0, 1, (20, 1, 16, 16))
-    movie = truth + rng.normal(0, 1, truth.shape)
-    expected = agreement(movie, truth)["correlation_xyt"]
-    assert agreement(movie + 1e7, truth + 1e7)["correlation_xyt"] == pytest.approx(expected, abs=1e-7)
-
-
-def test_channels_count_alike(truth: np.ndarray, noisy: np.ndarray) -> None:
-    two_truths, two = (np.concatenate([a, a], axis=1) for a in (truth, noisy))
-    one = evaluate(noisy, truth)
-    assert evaluate(two, two_truths) == pytest.approx(one, abs=1e-12)
-
-
-def test_raw_is_scored_beside_and_collinear_raw_is_averaged(truth: np.ndarray, noisy: np.ndarray) -> None:
-    scores = evaluate(truth, truth, noisy)
-    assert scores.keys() == KEYS | {"raw"}
-    assert scores["raw"] == evaluate(noisy, truth)
-    rng = np.random.default_rng(9)
-    forward, backward = (truth + rng.normal(0, 50, truth.shape) for _ in range(2))
-    collinear = np.stack([forward, backward], axis=3).reshape(23, 1, 62, 20)
-    raw = evaluate(truth, truth, collinear)["raw"]
-    assert raw == pytest.approx(evaluate((forward + backward) / 2, truth), abs=1e-12)
-    assert raw["snr_db"] > agreement(forward, truth)["snr_db"] + 2.5
-
-
-def test_files_and_arrays_score_alike(tmp_path: Path, truth: np.ndarray, noisy: np.ndarray) -> None:
-    for name, pixels in {"truth": truth.astype(np.float32), "noisy": noisy}.items():
-        writer = TiffMovieWriter(tmp_path / f"{name}.tif")
-        for number, frame in enumerate(pixels):
-            writer.append(frame, number, 0.0)
-        writer.close()
-    with TiffMovie(tmp_path / "truth.tif") as t, TiffMovie(tmp_path / "noisy.tif") as n:
-        assert evaluate(n, t) == evaluate(noisy, truth.astype(np.float32))
-
-
-def test_reads_a_movie_in_pieces(truth: np.ndarray) -> None:
-    class Long:
-        shape = (4_000, 1, 31, 20)
-        most = 0
-
-        def read(self, t0: int, t1: int) -> np.ndarray:
-            self.most = max(self.most, t1 - t0)
-            return np.broadcast_to(truth[:1], (t1 - t0, *self.shape[1:]))
-
-    movie = Long()
-    agreement(movie, movie)
-    assert movie.most == 1
-
-
-@pytest.mark.parametrize("shape", [(10, 1, 20, 20), (20, 1, 10, 20), (20, 1, 20, 10)])
-def test_refuses_movies_smaller_than_the_window(shape: tuple[int, ...]) -> None:
-    with pytest.raises(StreamError) as info:
-        evaluate(np.zeros(shape), np.zeros(shape))
-    assert str(info.value) == (
-        f"a movie of shape (T, C, Y, X) = {shape}; expected at least 11 frames, lines and pixels for the structural "
-        "similarity; evaluate a longer or larger movie."
-    )
-
-
-def test_refuses_shapes_that_differ_also_of_raw(truth: np.ndarray) -> None:
-    for movie, raw in ((truth[1:], None), (truth, truth[1:]), (truth, np.repeat(truth, 3, axis=2))):
-        with pytest.raises(StreamError, match="to compare with one of"):
-            evaluate(movie, truth, raw)
-
-
-def test_noise_summary_is_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
-    summary = noise_summary(noisy, truth)
-    for name, movie in {"raw": noisy.astype(np.float64), "denoised": truth}.items():
-        assert summary["temporal_noise"][name] == pytest.approx(np.std(np.diff(movie, axis=0)) / math.sqrt(2))
-        assert summary["mean"][name] == pytest.approx(movie.mean())
-        even, odd = movie[0::2].mean(0).ravel(), movie[1::2].mean(0).ravel()
-        assert summary["split_half_correlation"][name] == pytest.approx(np.corrcoef(even, odd)[0, 1])
-    images = noisy.mean(0).ravel(), truth.mean(0).ravel()
-    assert summary["mean_image_correlation"] == pytest.approx(np.corrcoef(*images)[0, 1])
-    assert summary["temporal_noise_ratio"] == pytest.approx(
-        summary["temporal_noise"]["denoised"] / summary["temporal_noise"]["raw"]
-    )
-    assert summary["mean_ratio"] == pytest.approx(truth.mean() / noisy.mean())
-    json.dumps(summary, allow_nan=False)
-
-
-def test_noise_of_a_still_scene_is_the_noise_that_was_added() -> None:
-    noise = np.random.default_rng(4).normal(0, 25, (60, 1, 40, 40))
-    raw = np.rint(400 + noise).astype(np.uint16)  # differences below zero must not wrap around
-    summary = noise_summary(raw, np.full(raw.shape, 400.0))
-    assert summary["temporal_noise"]["raw"] == pytest.approx(25, rel=0.02)
-    assert summary["temporal_noise"]["denoised"] == 0.0
-    assert summary["split_half_correlation"]["denoised"] == 0.0
-
-
-def test_noise_summary_of_zeros_two_frames_and_collinear_raw() -> None:
-    zeros = np.zeros((2, 1, 4, 4), np.int16)
-    summary = noise_summary(np.zeros((2, 1, 8, 4), np.int16), zeros)
-    assert (summary["temporal_noise_ratio"], summary["mean_ratio"]) == (0.0, 0.0)
-    with pytest.raises(StreamError, match="a movie of 1 frame"):
-        noise_summary(zeros[:1], zeros[:1])
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="no real recordings beside the checkout (shared/data)")
-def test_averaging_a_real_recording_lowers_its_noise_and_keeps_its_mean() -> None:
-    with TiffMovie(DATA / "thunder_mouse64" / "mouse_500x64x64.tif") as movie:
-        raw = movie.read(0, 200).astype(np.float64)
-    averaged = np.stack([raw[max(0, t - 7) : t + 1].mean(0) for t in range(200)])
-    summary = noise_summary(raw, averaged)
-    assert summary["temporal_noise_ratio"] < 0.3
-    assert summary["mean_ratio"] == pytest.approx(1, abs=0.01)
-    assert summary["mean_image_correlation"] > 0.99
+def test_without_raw_there_is_one_column(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    extra = more(raw, truth)
+    assert not extra.keys() & {"raw", "baselines", "residual"}
+    assert markdown(evaluate(raw, truth), extra).splitlines()[0] == "| | denoised |"

@@ -17,8 +17,8 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.session import Outcome, Plan, run_session
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.evaluation.evaluate import evaluate
-from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.movie import lines_averaged
+from deepbid_rt.evaluation.paper import paper_figures
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.sidecar import read_sidecar
@@ -172,8 +172,9 @@ def _judge(outcome: Outcome, truth_path: Path, raw_path: Path, picture: Path) ->
         denoised, truth, raw = (
             stack.enter_context(closing(TiffMovie(path))) for path in (recording, truth_path, raw_path)
         )
-        kept: list[Movie] = [_Selected(movie, indices) for movie in (truth, raw)]
-        scores = evaluate(denoised, *kept)
+        clean, noisy = (_Selected(movie, indices) for movie in (truth, raw))
+        scores: dict[str, Any] = dict(paper_figures(denoised, clean))
+        scores["raw"] = paper_figures(lines_averaged(noisy, clean), clean)
         at = len(indices) // 2
         pairs = raw.frame(indices[at])[0].astype(np.float32)
         side_by_side(
