@@ -1,40 +1,246 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
+from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.evaluate import evaluate
-from deepbid_rt.evaluation.more import markdown, more
+from deepbid_rt.evaluation.figures import FIGURES
+from deepbid_rt.evaluation.judge import judge
+from deepbid_rt.evaluation.known import Known
+from deepbid_rt.evaluation.movie import as_movie
+
+PAPER = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
+TRAP_FREE = {"snr_affine_db", "correlation_dynamic", "sharpness", "edge_width_ratio", "event_f1"}
+FRAMES, SIDE = 60, 32
+_Y, _X = np.ogrid[:SIDE, :SIDE]
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw four cells that flash and, with all else, vibrate; and the same scene with noise."""
+    rng = np.random.default_rng(seed)
+    texture = 60 * gaussian_filter(rng.normal(0, 1, (SIDE + 12, SIDE + 12)), 1) / 0.28
+    bright = np.full((4, FRAMES), 100.0)
+    for cell, first in enumerate(rng.permutation(4) * 3 + 8):
+        for t0 in (first, first + 30):
+            bright[cell, t0:] += 400 * np.exp(-np.arange(FRAMES - t0) / 5)
+    movie = []
+    for t in range(FRAMES):
+        dy, dx = rng.integers(-2, 3, 2)
+        frame = 300 + texture[6 + dy : 6 + dy + SIDE, 6 + dx : 6 + dx + SIDE]
+        for cell, (y, x) in enumerate(((9, 9), (9, 23), (23, 9), (23, 23))):
+            frame = frame + bright[cell, t] / (1 + np.exp(2 * (np.hypot(_Y - y + dy, _X - x + dx) - 4)))
+        movie.append(frame)
+    truth = np.stack(movie)[:, None]
+    return truth, truth + rng.normal(0, 100, truth.shape)
 
 
 @pytest.fixture(scope="module")
 def movies() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(3)
-    truth = np.full((40, 1, 24, 24), 100.0) + gaussian_filter(rng.uniform(0, 300, (24, 24)), 1)
-    truth[15:20, :, 8:14, 8:14] += 400
-    return truth, truth + rng.normal(0, 80, truth.shape)
+    return scene(3)
 
 
-def test_every_column_has_the_same_keys(movies: tuple[np.ndarray, np.ndarray]) -> None:
+def scores(movie: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    return evaluate(movie, truth).result()
+
+
+def test_every_column_has_every_figure(movies: tuple[np.ndarray, np.ndarray]) -> None:
     truth, raw = movies
-    paper, extra = evaluate(truth, truth, raw), more(truth, truth, raw)
-    own = extra.keys() - {"raw", "residual", "baselines"}
-    assert {"snr_affine_db", "correlation_dynamic", "sharpness", "event_f1", "linearity_slope", "rsp"} < own
-    assert extra["raw"].keys() == own
-    assert len(extra["baselines"]) == 3
-    for scores in extra["baselines"].values():
-        assert scores.keys() == own | (paper.keys() - {"raw"})
-        assert scores["sharpness"] <= extra["sharpness"]
-    assert extra["snr_affine_db"] > extra["raw"]["snr_affine_db"] + 5
-    table = markdown(paper, extra).splitlines()
-    assert table[0].startswith("| | denoised | raw | rolling mean 8 |")
-    assert {line.count("|") for line in table} == {7}
-    assert len(table) == 2 + len(own) + 5
+    names: list[str] = []
+    result = evaluate(truth, truth, raw, filters={"mine": as_movie(raw)}, watch=names.append).result()
+    json.dumps(result, allow_nan=False)
+    assert list(result)[: len(FIGURES)] == list(FIGURES)
+    assert set(result) == FIGURES.keys() | {"raw", "baselines", "unknown"}
+    assert result["unknown"] == []
+    assert list(result["baselines"]) == ["rolling mean 8", "exponential average 4", "best linear filter", "mine"]
+    assert names == ["denoised", "raw", *result["baselines"]]
+    for column in (result, result["raw"], *result["baselines"].values()):
+        assert [name for name in FIGURES if column[name] is None] == []
+    assert result["baselines"]["mine"] == result["raw"]
+    assert result["raw"].keys() == FIGURES.keys()
+    for name in TRAP_FREE - {"edge_width_ratio", "event_f1"}:  # a filter loses what the truth has
+        assert all(column[name] < result[name] for column in result["baselines"].values())
+    best = result["baselines"]["best linear filter"]["snr_affine_db"]
+    assert all(best >= column["snr_affine_db"] for column in (result["raw"], *result["baselines"].values()))
 
 
-def test_without_raw_there_is_one_column(movies: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_truth_is_ideal(movies: tuple[np.ndarray, np.ndarray]) -> None:
     truth, raw = movies
-    extra = more(raw, truth)
-    assert not extra.keys() & {"raw", "baselines", "residual"}
-    assert markdown(evaluate(raw, truth), extra).splitlines()[0] == "| | denoised |"
+    result = evaluate(truth, truth, raw).result()
+    ideal = {name: float(figure.ideal) for name, figure in FIGURES.items() if figure.ideal not in ("high", "low")}
+    found_by_noise = {name for name in FIGURES if name.startswith(("residual", "split_half", "mean_image"))}
+    for name in ideal.keys() - found_by_noise:
+        assert result[name] == pytest.approx(ideal[name], abs=0.02), name
+    assert max(abs(result[f"residual_{axis}"]) for axis in "tyx") < 0.05
+    assert result["temporal_noise_ratio"] < 0.7
+    assert result["snr_affine_db"] > 100
+
+
+@settings(deadline=None, max_examples=4)
+@given(gain=st.floats(0.1, 20), offset=st.floats(-500, 5000), seed=st.integers(0, 9))
+def test_gain_and_offset_do_not_matter_where_they_should_not(gain: float, offset: float, seed: int) -> None:
+    truth, raw = scene(seed)
+    movie = gaussian_filter(raw, (1, 0, 1, 1))
+    known = Known(truth=as_movie(truth))
+    plain, changed = (judge(as_movie(m), known, 9).figures for m in (movie, gain * movie + offset))
+    free = PAPER - {"snr_db", "ssim_2d", "ssim_3d"} | TRAP_FREE - {"event_f1"}
+    for name in free | {"correlation_xt", "correlation_yt", "frc_cutoff", "transfer_cutoff", "rsp"}:
+        assert changed[name] == pytest.approx(plain[name], rel=1e-3), name
+
+
+def test_the_order_of_frames_does_not_matter_where_it_should_not(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    order = np.random.default_rng(1).permutation(FRAMES)
+    plain, mixed = scores(raw, truth), scores(raw[order], truth[order])
+    for name in ("correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "trace_correlation", *TRAP_FREE):
+        if name != "event_f1":
+            sampled = name == "edge_width_ratio"  # what counts as an edge is asked of some frames
+            assert mixed[name] == pytest.approx(plain[name], rel=0.02 if sampled else 1e-9), name
+    assert mixed["ssim_3d"] != plain["ssim_3d"]
+    wrong = scores(truth[order], truth)
+    assert wrong["correlation_dynamic"] < 0.3  # the right frames at wrong times
+
+
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 40))
+def test_no_trap_catches_what_should_stand_beside_the_papers_figures(seed: int) -> None:
+    truth, raw = scene(seed)
+    noisy = scores(raw, truth)
+    frozen = scores(np.broadcast_to(raw.mean(0), raw.shape), truth)
+    blurred = scores(gaussian_filter(raw, (0, 0, 3, 3)), truth)
+    for trap in (frozen, blurred):
+        assert trap["snr_db"] > noisy["snr_db"] + 1  # by the papers' figure, a success
+        assert trap["edge_width_ratio"] > 1.5
+        assert trap["sharpness"] < 0.6 * 0.5
+    assert frozen["correlation_dynamic"] == 0.0
+    assert frozen["event_f1"] == 0.0
+    assert blurred["sharpness"] < noisy["sharpness"]
+    sharp = gaussian_filter(truth, (0, 0, 1, 1))
+    noise = np.random.default_rng(seed).normal(0, 60, truth.shape)
+    assert scores(sharp + noise, truth)["sharpness"] <= scores(sharp, truth)["sharpness"] + 0.02
+
+
+@pytest.mark.parametrize("layout", [lambda raw: raw, lambda raw: np.repeat(raw, 2, axis=2)])
+def test_a_collinear_recording_is_averaged(
+    movies: tuple[np.ndarray, np.ndarray], layout: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    truth, raw = movies
+    result = evaluate(raw, truth, layout(raw)).result()
+    assert result["raw"] == {name: result[name] for name in FIGURES}
+
+
+def test_without_a_truth_the_recording_tells(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    found = evaluate(gaussian_filter(raw, (0, 0, 1, 1)), raw=raw)
+    result = found.result()
+    json.dumps(result, allow_nan=False)
+    assert set(result) == FIGURES.keys() | {"raw", "baselines", "unknown"}
+    assert set(result["unknown"]) == {name for name, f in FIGURES.items() if f.need not in ("raw", None)}
+    for column in (result, result["raw"], *result["baselines"].values()):
+        assert {name for name in FIGURES if column[name] is None} == set(result["unknown"])
+    assert list(result["baselines"]) == ["rolling mean 8", "exponential average 4"]
+    assert result["temporal_noise_ratio"] < 0.6
+    assert result["mean_ratio"] == pytest.approx(1, abs=0.01)
+    assert (found.movie.frames, found.movie.error, found.truth) == (None, None, None)
+    sharp = evaluate(raw, raw=raw, reference=truth.mean(0)[0]).result()
+    assert sharp["rsp"] > 0.5
+    assert "rsp" not in sharp["unknown"]
+
+
+def test_known_cells_and_traces(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    cells = np.zeros((SIDE, SIDE), np.uint16)
+    for number, (y, x) in enumerate(((9, 9), (9, 23), (23, 9), (23, 23)), 1):
+        cells[np.hypot(_Y - y, _X - x) < 4] = number
+    true = np.stack([truth[:, 0, cells == number].mean(1) for number in range(1, 5)])
+    by_truth = evaluate(raw, truth, cells=cells).movie
+    assert by_truth.cells is not None
+    assert by_truth.cells.shape == (4,)
+    told = evaluate(raw, truth, cells=cells, traces=true / 100 - 3).movie
+    for name in ("trace_correlation", "event_f1", "event_shift", "event_distance"):
+        assert told.figures[name] == pytest.approx(by_truth.figures[name]), name
+    assert told.figures["event_f1"] > 0.9
+    alone = evaluate(raw, raw=raw, cells=cells, traces=true).result()
+    assert alone["event_f1"] == told.figures["event_f1"]
+    assert "event_f1" not in alone["unknown"]
+
+
+def test_what_a_report_draws(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    found = evaluate(raw, truth)
+    np.testing.assert_array_equal(found.movie.view.picture, raw[FRAMES // 2, 0])
+    assert found.truth is not None
+    assert found.movie.view.column.shape == found.truth.column.shape == (SIDE, FRAMES)
+    columns = [x for x in range(SIDE) if np.array_equal(found.truth.column, truth[:, 0, :, x].T)]
+    assert columns
+    assert columns[0] in range(4, 28)  # one that shows a cell
+    assert found.movie.frames is not None
+    assert found.movie.frames.mean() == pytest.approx(found.movie.figures["correlation_frame"])
+    assert found.movie.error is not None
+
+
+def refusal(*args: np.ndarray | None, **more: np.ndarray) -> str:
+    with pytest.raises(StreamError) as info:
+        evaluate(*args, **more)
+    return str(info.value)
+
+
+def test_refuses_what_cannot_be_judged(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    assert refusal(raw) == (
+        "a movie alone; expected its clean truth, its raw recording, or both; give --truth or --raw."
+    )
+    assert "to compare with one of" in refusal(raw, truth[1:])
+    assert "to compare with one of" in refusal(raw, truth, np.repeat(raw, 3, axis=2))
+    assert refusal(raw[:1], truth[:1]) == (
+        "a movie of shape (T, C, Y, X) = (1, 1, 32, 32); expected at least 11 frames, lines and pixels; evaluate a "
+        "longer or larger movie."
+    )
+    broken = truth.copy()
+    broken[7, 0, 3, 3] = np.nan
+    assert refusal(raw, broken) == (
+        "the truth: frame 7 with pixels that are not finite; expected finite counts; check how the movie was made."
+    )
+    for args in ((broken, truth), (raw, truth, broken)):
+        assert "frame 7 with pixels that are not finite" in refusal(*args)
+    flat = np.full(truth.shape, 5.0)
+    assert refusal(raw, flat) == (
+        "the truth with 5 counts in every pixel; expected a picture of something; check how the movie was made."
+    )
+    assert "the movie with 5 counts" in refusal(flat, truth)
+    assert "the raw movie with 5 counts" in refusal(raw, truth, flat)
+
+
+def test_refuses_cells_and_traces_that_do_not_fit(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    cells = np.zeros((SIDE, SIDE), np.uint16)
+    assert "cells of which there are none" in refusal(raw, truth, cells=cells)
+    assert refusal(raw, truth, cells=cells[1:]) == (
+        "cells of shape (31, 32) for frames of 32 x 32 pixels; expected a picture (Y, X) of the size of a frame; give "
+        "the picture of this recording."
+    )
+    cells[5:9, 5:9] = 2
+    assert refusal(raw, truth, cells=cells, traces=np.zeros((1, FRAMES))) == (
+        "true traces of 1 cells in 60 frames; expected 2 cells in 60 frames, as the cells and the movie have; give the "
+        "traces of this recording."
+    )
+    assert "in 59 frames" in refusal(raw, truth, cells=cells, traces=np.zeros((2, FRAMES - 1)))
+    assert "true traces without cells" in refusal(raw, truth, traces=np.zeros((2, FRAMES)))
+    assert "a reference of shape" in refusal(raw, raw=raw, reference=np.zeros((3, 3)))
+    assert "not finite" in refusal(raw, raw=raw, reference=np.full((SIDE, SIDE), np.nan))
+
+
+def test_a_truth_without_cells_has_no_figures_of_traces() -> None:
+    rng = np.random.default_rng(0)
+    truth = 100 + 50 * gaussian_filter(rng.normal(0, 1, (1, 1, 24, 24)), (0, 0, 1, 1)) * np.ones((20, 1, 1, 1))
+    result = evaluate(truth + rng.normal(0, 5, truth.shape), truth).result()
+    assert result["trace_correlation"] is None
+    assert result["event_f1"] is None
+    assert result["edge_width_ratio"] is None
+    assert result["correlation_dynamic"] == 0.0

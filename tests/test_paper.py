@@ -9,12 +9,11 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation import evaluate as module
-from deepbid_rt.evaluation.evaluate import SNR_LIMIT_DB, agreement, evaluate, noise_summary
+from deepbid_rt.evaluation import paper as module
+from deepbid_rt.evaluation.paper import SNR_LIMIT_DB, agreement, frame_correlations, paper_figures
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.recording.tiff_writer import TiffMovieWriter
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
 
 
@@ -35,7 +34,7 @@ def ssim(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
 
 
 def test_scores_are_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
-    scores = evaluate(noisy, truth)
+    scores = paper_figures(noisy, truth)
     assert scores.keys() == KEYS
     assert all(type(value) is float for value in scores.values())
     m, t = noisy.astype(np.float64), truth
@@ -43,6 +42,7 @@ def test_scores_are_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
     assert scores["correlation_xyt"] == pytest.approx(np.corrcoef(m.ravel(), t.ravel())[0, 1], abs=1e-12)
     per_frame = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(m, t, strict=True)]
     assert scores["correlation_frame"] == pytest.approx(np.mean(per_frame), abs=1e-12)
+    np.testing.assert_allclose(frame_correlations(noisy, truth), per_frame)
     assert scores["snr_db"] == pytest.approx(20 * np.log10(np.linalg.norm(m) / np.linalg.norm(m - t)), abs=1e-9)
     assert scores["ssim_2d"] == pytest.approx(
         np.mean([ssim(a[0], b[0], data_range) for a, b in zip(noisy, t, strict=True)]), abs=1e-12
@@ -59,7 +59,7 @@ def test_pieces_do_not_change_the_scores(
 ) -> None:
     expected = ssim(noisy[:, 0], truth[:, 0], truth.max() - truth.min())
     monkeypatch.setattr(module, "_PIECE", piece)
-    assert evaluate(noisy, truth)["ssim_3d"] == pytest.approx(expected, abs=1e-12)
+    assert paper_figures(noisy, truth)["ssim_3d"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_by_hand() -> None:
@@ -77,16 +77,16 @@ def test_swapping_movie_and_truth_changes_the_snr(truth: np.ndarray) -> None:
 
 
 def test_identical_constant_and_empty_movies_have_finite_scores(truth: np.ndarray) -> None:
-    same = evaluate(truth, truth)
+    same = paper_figures(truth, truth)
     assert same["snr_db"] == SNR_LIMIT_DB
     assert same["correlation_xyt"] == pytest.approx(1)
     assert same["ssim_2d"] == pytest.approx(1)
     assert same["ssim_3d"] == pytest.approx(1)
     constant = np.full(truth.shape, 0.1)
-    assert evaluate(constant, truth)["correlation_xyt"] == 0.0
-    assert evaluate(0 * truth, truth)["snr_db"] == -SNR_LIMIT_DB
+    assert paper_figures(constant, truth)["correlation_xyt"] == 0.0
+    assert paper_figures(0 * truth, truth)["snr_db"] == -SNR_LIMIT_DB
     for movie in (constant, 0 * truth, truth):
-        json.dumps(evaluate(movie, 0 * truth, constant), allow_nan=False)
+        json.dumps(paper_figures(movie, 0 * truth), allow_nan=False)
 
 
 def test_correlation_of_small_signals_on_large_offsets() -> None:
@@ -99,20 +99,8 @@ def test_correlation_of_small_signals_on_large_offsets() -> None:
 
 def test_channels_count_alike(truth: np.ndarray, noisy: np.ndarray) -> None:
     two_truths, two = (np.concatenate([a, a], axis=1) for a in (truth, noisy))
-    one = evaluate(noisy, truth)
-    assert evaluate(two, two_truths) == pytest.approx(one, abs=1e-12)
-
-
-def test_raw_is_scored_beside_and_collinear_raw_is_averaged(truth: np.ndarray, noisy: np.ndarray) -> None:
-    scores = evaluate(truth, truth, noisy)
-    assert scores.keys() == KEYS | {"raw"}
-    assert scores["raw"] == evaluate(noisy, truth)
-    rng = np.random.default_rng(9)
-    forward, backward = (truth + rng.normal(0, 50, truth.shape) for _ in range(2))
-    collinear = np.stack([forward, backward], axis=3).reshape(23, 1, 62, 20)
-    raw = evaluate(truth, truth, collinear)["raw"]
-    assert raw == pytest.approx(evaluate((forward + backward) / 2, truth), abs=1e-12)
-    assert raw["snr_db"] > agreement(forward, truth)["snr_db"] + 2.5
+    one = paper_figures(noisy, truth)
+    assert paper_figures(two, two_truths) == pytest.approx(one, abs=1e-12)
 
 
 def test_files_and_arrays_score_alike(tmp_path: Path, truth: np.ndarray, noisy: np.ndarray) -> None:
@@ -122,7 +110,7 @@ def test_files_and_arrays_score_alike(tmp_path: Path, truth: np.ndarray, noisy: 
             writer.append(frame, number, 0.0)
         writer.close()
     with TiffMovie(tmp_path / "truth.tif") as t, TiffMovie(tmp_path / "noisy.tif") as n:
-        assert evaluate(n, t) == evaluate(noisy, truth.astype(np.float32))
+        assert paper_figures(n, t) == paper_figures(noisy, truth.astype(np.float32))
 
 
 def test_reads_a_movie_in_pieces(truth: np.ndarray) -> None:
@@ -142,58 +130,13 @@ def test_reads_a_movie_in_pieces(truth: np.ndarray) -> None:
 @pytest.mark.parametrize("shape", [(10, 1, 20, 20), (20, 1, 10, 20), (20, 1, 20, 10)])
 def test_refuses_movies_smaller_than_the_window(shape: tuple[int, ...]) -> None:
     with pytest.raises(StreamError) as info:
-        evaluate(np.zeros(shape), np.zeros(shape))
+        paper_figures(np.zeros(shape), np.zeros(shape))
     assert str(info.value) == (
         f"a movie of shape (T, C, Y, X) = {shape}; expected at least 11 frames, lines and pixels for the structural "
         "similarity; evaluate a longer or larger movie."
     )
 
 
-def test_refuses_shapes_that_differ_also_of_raw(truth: np.ndarray) -> None:
-    for movie, raw in ((truth[1:], None), (truth, truth[1:]), (truth, np.repeat(truth, 3, axis=2))):
-        with pytest.raises(StreamError, match="to compare with one of"):
-            evaluate(movie, truth, raw)
-
-
-def test_noise_summary_is_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
-    summary = noise_summary(noisy, truth)
-    for name, movie in {"raw": noisy.astype(np.float64), "denoised": truth}.items():
-        assert summary["temporal_noise"][name] == pytest.approx(np.std(np.diff(movie, axis=0)) / math.sqrt(2))
-        assert summary["mean"][name] == pytest.approx(movie.mean())
-        even, odd = movie[0::2].mean(0).ravel(), movie[1::2].mean(0).ravel()
-        assert summary["split_half_correlation"][name] == pytest.approx(np.corrcoef(even, odd)[0, 1])
-    images = noisy.mean(0).ravel(), truth.mean(0).ravel()
-    assert summary["mean_image_correlation"] == pytest.approx(np.corrcoef(*images)[0, 1])
-    assert summary["temporal_noise_ratio"] == pytest.approx(
-        summary["temporal_noise"]["denoised"] / summary["temporal_noise"]["raw"]
-    )
-    assert summary["mean_ratio"] == pytest.approx(truth.mean() / noisy.mean())
-    json.dumps(summary, allow_nan=False)
-
-
-def test_noise_of_a_still_scene_is_the_noise_that_was_added() -> None:
-    noise = np.random.default_rng(4).normal(0, 25, (60, 1, 40, 40))
-    raw = np.rint(400 + noise).astype(np.uint16)  # differences below zero must not wrap around
-    summary = noise_summary(raw, np.full(raw.shape, 400.0))
-    assert summary["temporal_noise"]["raw"] == pytest.approx(25, rel=0.02)
-    assert summary["temporal_noise"]["denoised"] == 0.0
-    assert summary["split_half_correlation"]["denoised"] == 0.0
-
-
-def test_noise_summary_of_zeros_two_frames_and_collinear_raw() -> None:
-    zeros = np.zeros((2, 1, 4, 4), np.int16)
-    summary = noise_summary(np.zeros((2, 1, 8, 4), np.int16), zeros)
-    assert (summary["temporal_noise_ratio"], summary["mean_ratio"]) == (0.0, 0.0)
-    with pytest.raises(StreamError, match="a movie of 1 frame"):
-        noise_summary(zeros[:1], zeros[:1])
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="no real recordings beside the checkout (shared/data)")
-def test_averaging_a_real_recording_lowers_its_noise_and_keeps_its_mean() -> None:
-    with TiffMovie(DATA / "thunder_mouse64" / "mouse_500x64x64.tif") as movie:
-        raw = movie.read(0, 200).astype(np.float64)
-    averaged = np.stack([raw[max(0, t - 7) : t + 1].mean(0) for t in range(200)])
-    summary = noise_summary(raw, averaged)
-    assert summary["temporal_noise_ratio"] < 0.3
-    assert summary["mean_ratio"] == pytest.approx(1, abs=0.01)
-    assert summary["mean_image_correlation"] > 0.99
+def test_refuses_shapes_that_differ(truth: np.ndarray) -> None:
+    with pytest.raises(StreamError, match="to compare with one of"):
+        paper_figures(truth[1:], truth)

@@ -90,7 +90,8 @@ def _picture(path: Path, movie: TiffMovie) -> NDArray[Any]:
         raise StreamError(
             f"{path} of {movie.shape[0]} pages", expected="one picture of numbered cells", todo="save it as one page"
         )
-    return movie.frame(0)[0]
+    picture: NDArray[Any] = movie.frame(0)[0]
+    return picture
 
 
 def _fits(raw: TiffMovie, movie: TiffMovie) -> bool:

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from deepbid_rt.evaluation.movie import Movie, as_movie, paired
 
 Stack = NDArray[np.float64]
-_BLOCK = 32  # frames filtered at once
+_BLOCK = 16  # frames filtered at once
 _REACH = 4.0  # standard deviations of a Gaussian that are kept
 _SIGMAS_XY = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0)
 _SIGMAS_T = (0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
@@ -27,7 +27,7 @@ _BANK_XY = (0.0, 1.0, 2.0, 4.0)  # widths of which the best linear filter is a w
 _BANK_T = (0.0, 1.0, 2.0, 5.0)
 _TUNED_ON = 96  # frames
 _TUNED_SIDE = 256  # lines and pixels
-_THINNED = 3  # of these, the regression sees every third line and pixel
+_SAMPLES = 2**19  # pixels that the regression sees of these, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +181,15 @@ def best_linear(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> Fil
 
 
 def _thinned(stack: Stack) -> Stack:
-    return stack[:, :, ::_THINNED, ::_THINNED].ravel()
+    every = math.ceil(math.sqrt(stack.size / _SAMPLES))
+    return stack[:, :, ::every, ::every].ravel()
 
 
 def _kernel(sigma_t: float) -> Stack:
     reach = math.ceil(_REACH * sigma_t)
     weights = np.exp(-np.square(np.arange(-reach, reach + 1) / (sigma_t or 1.0)) / 2)
-    return weights / weights.sum()
+    kernel: Stack = weights / weights.sum()
+    return kernel
 
 
 def _smooth(stack: Stack, sigma_xy: float) -> Stack:

@@ -17,7 +17,7 @@ from deepbid_rt.evaluation.movie import Movie, counts, mean_of, paired
 
 EDGE_LIMIT = 100.0
 """Stands for infinity, as for a movie that shows no edge at all. JSON knows no infinity."""
-_STEEPEST = 99.0  # per cent of pixels that are less steep than an edge
+_CLEAREST = 99.0  # per cent of pixels in which no edge is seen to move
 _BLOCK = 16  # pixels over which the rise is taken
 
 
@@ -26,10 +26,11 @@ def edge_width_ratio(
 ) -> float | None:
     """Return the width of the edges of what moves, over that in the truth: 1 is ideal, larger is blurred.
 
-    Edges are the ridges of the truth's gradient in the steepest hundredth of the pixels. Each weighs by the square of
-    its distance from the time mean of its pixel, so that edges out of their mean place count and still ones do not.
+    Edges are the ridges of the truth's gradient. Each weighs by the square of its distance from the time mean of its
+    pixel, so that edges out of their mean place count and still ones do not; and of all pixels only those count in
+    which slope times distance is in the highest hundredth.
     The slope is the regression of the movie's gradient on the true one there; the rise is that of the movie's means of
-    16 x 16 pixels (less in frames under 64). A Gaussian blur of sigma makes an edge of sigma_0 wider by
+    16 x 16 pixels (less in frames under 64). A Gaussian blur of sigma makes a long edge of sigma_0 wider by
     sqrt(1 + sigma^2 / sigma_0^2).
 
     Parameters
@@ -53,13 +54,13 @@ def edge_width_ratio(
     side = max(1, min(_BLOCK, min(truth.shape[2:]) // 4))
     mean = mean_of(truth)
     places = np.ones(truth.shape[1:], np.bool_) if near is None else near
-    steep = _steepness(truth, places)
+    clear = _clearness(truth, mean, places)
     slope = np.zeros(2)  # of the movie along the true gradient; of the truth along its own
     rise = np.zeros(2)
     for t in range(truth.shape[0]):
         for x, y, still, place in zip(counts(movie, t), counts(truth, t), mean, places, strict=True):
             gradient = _gradient(y)
-            at = _ridges(gradient, steep, place)
+            at = _ridges(gradient, place & (_moving(gradient, y - still) >= clear))
             weight = np.square(y - still)[at]
             true = gradient[:, *at]
             slope += [(weight * (_gradient(x)[:, *at] * true).sum(0)).sum(), (weight * (true**2).sum(0)).sum()]
@@ -71,28 +72,33 @@ def edge_width_ratio(
     return EDGE_LIMIT if sharp <= 0 or high <= 0 else min(EDGE_LIMIT, float(high / sharp))
 
 
-def _steepness(truth: Movie, places: NDArray[np.bool_]) -> float:
-    """Return the slope that `_STEEPEST` per cent of the pixels do not reach, from sixteen frames of the movie."""
+def _clearness(truth: Movie, mean: NDArray[np.float64], places: NDArray[np.bool_]) -> float:
+    """Return what `_CLEAREST` per cent of the pixels do not reach in `_moving`, from sixteen frames of the movie."""
     frames = np.unique(np.linspace(0, truth.shape[0] - 1, 16).astype(int))
-    slopes = [
-        np.hypot(*_gradient(image))[place]
+    seen = [
+        _moving(_gradient(image), image - still)[place]
         for t in frames
-        for image, place in zip(counts(truth, int(t)), places, strict=True)
+        for image, still, place in zip(counts(truth, int(t)), mean, places, strict=True)
     ]
-    return float(np.percentile(np.concatenate(slopes), _STEEPEST))
+    return float(np.percentile(np.concatenate(seen), _CLEAREST))
+
+
+def _moving(gradient: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.hypot(*gradient) * np.abs(distance)
+    return found
 
 
 def _gradient(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the central differences along y and x, (2, Y, X)."""
-    return np.stack(np.gradient(image)) if min(image.shape) > 1 else np.zeros((2, *image.shape))
+    if min(image.shape) < 2:
+        return np.zeros((2, *image.shape))
+    return np.stack([np.gradient(image, axis=axis) for axis in (0, 1)])
 
 
-def _ridges(
-    gradient: NDArray[np.float64], steep: float, place: NDArray[np.bool_]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return where the gradient is steep, and steeper than a pixel before and behind along its main axis."""
+def _ridges(gradient: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where the gradient is no less steep than a pixel before and behind along its main axis."""
     slope = np.hypot(*gradient)
-    found = (slope >= steep) & (slope > 0) & place
+    found = where & (slope > 0)
     found[[0, -1]] = found[:, [0, -1]] = False
     y, x = np.nonzero(found)
     down = np.abs(gradient[0, y, x]) >= np.abs(gradient[1, y, x])

@@ -116,13 +116,16 @@ def evaluate(
     before, baselines = None, {}
     if noisy is not None:
         before = judged("raw", noisy)
-        made = {"rolling mean 8": rolling_mean(noisy, 8), "exponential average 4": exponential_average(noisy, 4.0)}
+        made: dict[str, Movie] = {
+            "rolling mean 8": rolling_mean(noisy, 8),
+            "exponential average 4": exponential_average(noisy, 4.0),
+        }
         if clean is not None:
             made["best linear filter"] = best_linear(noisy, clean)
         for name, filtered in made.items():
             with spooled(filtered) as spool:
                 baselines[name] = judged(name, spool)
-        for name, filtered in (filters or {}).items():
-            baselines[name] = judged(name, paired(filtered, movie)[0])
+        for name, ready in (filters or {}).items():
+            baselines[name] = judged(name, paired(ready, movie)[0])
     shown = None if clean is None else View.of(clean, column)
     return Evaluation(found, before, baselines, shown, unknown(known.needs))

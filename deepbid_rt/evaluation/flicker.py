@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.movie import Movie, as_movie, counts, paired, spread_of
 
+JUMP_LIMIT = 100.0
+"""Stands for infinity, as for a movie that stands still but for its jumps. JSON knows no infinity."""
 _STILL = 25.0  # per cent of pixels that change least
 _LOUDEST = 95.0  # per cent of steps below the ones that count as jumps
 
@@ -31,8 +33,8 @@ def flicker(
     dict
         ``flicker``: root mean square of the changes over that of the raw recording; 0 is ideal, 1 is as the raw one.
         ``flicker_jump``: the 95th percentile of the changes of whole frames over their median; 1 is even, and an
-        engine that works in windows stands out here by the jumps from one to the next, every 20 frames or oftener.
-        A movie without change has 0 and 1.
+        engine that works in windows stands out here by the jumps from one to the next, if they come every 20 frames
+        or oftener; at most `JUMP_LIMIT`. A movie without change has 0 and 1.
 
     Raises
     ------
@@ -51,11 +53,9 @@ def flicker(
     still = spread <= np.percentile(spread, _STILL)
     steps = [_steps(m, clean, still) for m in (movie, raw)]
     whole, noisy = (math.sqrt(float(s.mean())) for s in steps)
-    middle, loud = np.percentile(steps[0], (50, _LOUDEST))
-    return {
-        "flicker": whole / noisy if noisy else 0.0,
-        "flicker_jump": math.sqrt(float(loud / middle)) if middle else 1.0,
-    }
+    middle, loud = (math.sqrt(float(v)) for v in np.percentile(steps[0], (50, _LOUDEST)))
+    jump = loud / middle if middle * JUMP_LIMIT > loud else JUMP_LIMIT
+    return {"flicker": whole / noisy if noisy else 0.0, "flicker_jump": jump if loud else 1.0}
 
 
 def _steps(movie: Movie, clean: Movie | None, still: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -90,8 +90,8 @@ def judge(movie: Movie, known: Known, column: int) -> Judgement:
     if known.raw is not None:
         found |= {key: noise[key] for key in ("temporal_noise_ratio", "mean_ratio", "mean_image_correlation")}
         found |= flicker(movie, known.raw, known.truth)
-        rest = residual_correlation(known.raw, movie)
-        found |= {"residual_t": rest["t"][0], "residual_y": rest["y"], "residual_x": rest["x"]}
+        rest = residual_correlation(known.raw, movie, lags=1)
+        found |= {"residual_t": rest.t[0], "residual_y": rest.y, "residual_x": rest.x}
     maps = _error_maps(movie, known)
     if maps:
         found["rse"] = float(np.mean([found_map.rse for found_map in maps]))

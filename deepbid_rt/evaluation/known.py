@@ -76,7 +76,9 @@ def gather(
     places, near = None, None
     if cells is not None:
         if not cells.any():
-            raise StreamError("cells of which there are none", expected="pixels above 0", todo="give the numbered cells")
+            raise StreamError(
+                "cells of which there are none", expected="pixels above 0", todo="give the numbered cells"
+            )
         places = np.zeros(shape[1:], np.intp)
         places[0] = cells
         near = np.zeros(shape[1:], np.bool_)

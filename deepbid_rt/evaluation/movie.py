@@ -116,7 +116,8 @@ def spread_of(movie: Movie) -> NDArray[np.float64]:
         frame = counts(movie, t) - first
         mean += frame / movie.shape[0]
         square += frame**2 / movie.shape[0]
-    return np.sqrt(np.maximum(square - mean**2, 0))
+    spread: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0))
+    return spread
 
 
 def mean_of(movie: Movie) -> NDArray[np.float64]:

@@ -5,7 +5,6 @@ Knows no metric and no movie, only judgements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.box_plot import box_plot
 from deepbid_rt.evaluation.evaluate import Evaluation
 from deepbid_rt.evaluation.figures import FIGURES
+from deepbid_rt.evaluation.judge import View
 from deepbid_rt.evaluation.picture import side_by_side
 
 Panels = list[tuple[str, NDArray[Any]]]
@@ -49,8 +49,9 @@ def write_report(folder: Path, found: Evaluation, title: str) -> None:
         When a file cannot be written.
     """
     columns = found.columns
-    shown = {name: columns[name].view for name in ("raw", "denoised") if name in columns}
-    shown |= {} if found.truth is None else {"truth": found.truth}
+    shown: dict[str, View] = {name: columns[name].view for name in ("raw", "denoised") if name in columns}
+    if found.truth is not None:
+        shown["truth"] = found.truth
     shown |= {name: judged.view for name, judged in found.baselines.items()}
     middle = list(shown).index("denoised" if found.truth is None else "truth")
     pictures: list[tuple[str, str]] = []
@@ -59,15 +60,16 @@ def write_report(folder: Path, found: Evaluation, title: str) -> None:
     except OSError as error:
         raise _unwritable(folder, error) from error
 
-    def draw(name: str, about: str, panels: Sequence[tuple[str, NDArray[Any]]], reference: int) -> None:
-        side_by_side(panels, folder / name, about, reference=reference, side=320, columns=4)
+    def draw(name: str, about: str, panels: Panels, reference: int, white: float = 99.8) -> None:
+        side_by_side(panels, folder / name, about, reference=reference, percentiles=(1, white), side=320, columns=4)
         pictures.append((name, about))
 
     draw("frames.png", "The middle frame", [(name, view.picture) for name, view in shown.items()], middle)
-    draw("yt.png", "One column over time, to the right", [(name, view.column) for name, view in shown.items()], middle)
+    over_time = [(name, view.column) for name, view in shown.items()]
+    draw("yt.png", "One column over time, to the right", over_time, middle, 99)
     maps: Panels = [(f"{name}, RSP {j.error.rsp:.3f}", j.error.error) for name, j in columns.items() if j.error]
     if maps:
-        draw("error_map.png", "Error map of the middle frame, after gain, offset and blur are fitted (black: no error)", maps, 0)
+        draw("error_map.png", "Error of the middle frame after gain, offset and blur are fitted (black: none)", maps, 0)
     for name, about, groups in (
         ("frame_correlation.png", "Correlation of each frame with the truth", _groups(found, "frames")),
         ("trace_correlation.png", "Correlation of each cell's trace with the true one", _groups(found, "cells")),

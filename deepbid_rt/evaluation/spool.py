@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.movie import Movie
 
-_BLOCK = 32  # frames copied at once
+_BLOCK = 16  # frames copied at once
 
 
 class Spool:

@@ -82,9 +82,7 @@ def trace_correlations(seen: NDArray[np.float64], true: NDArray[np.float64]) -> 
     return np.array([Moments.of(a, b).correlation() for a, b in zip(seen, true, strict=True)])
 
 
-def trace_scores(
-    seen: NDArray[np.float64], true: NDArray[np.float64], within: int = 3
-) -> dict[str, float | None]:
+def trace_scores(seen: NDArray[np.float64], true: NDArray[np.float64], within: int = 3) -> dict[str, float | None]:
     """Compare the traces of a movie (R, T) with the true ones, in whatever unit either has.
 
     Returns

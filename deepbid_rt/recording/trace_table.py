@@ -1,4 +1,6 @@
-"""The traces of cells in a CSV file: ``frame,cell_1,cell_2,...``, then one row for each frame.
+"""The traces of cells in a CSV file: ``frame,t_s,cell_1,cell_2,...``, then one row for each frame.
+
+The column of times, in seconds, may be missing.
 
 Knows no movie.
 """
@@ -29,8 +31,9 @@ def read_traces(path: Path) -> NDArray[np.float64]:
             expected="a CSV file with the header frame,cell_1,...",
             todo="check the path",
         ) from error
-    cells = [f"cell_{number}" for number in range(1, len(header))]
-    if header != ["frame", *cells] or not cells:
+    before = ["frame", "t_s"] if header[1:2] == ["t_s"] else ["frame"]
+    cells = [f"cell_{number}" for number in range(1, len(header) - len(before) + 1)]
+    if header != before + cells or not cells:
         raise FileError(
             f"{path} with the header {','.join(header)[:80]!r}",
             expected="frame,cell_1,cell_2,...",
@@ -48,5 +51,5 @@ def read_traces(path: Path) -> NDArray[np.float64]:
             expected=f"{len(header)} finite numbers in each row, of which the first counts the frames from 0",
             todo="write the table again",
         )
-    traces: NDArray[np.float64] = np.ascontiguousarray(table[:, 1:].T)
+    traces: NDArray[np.float64] = np.ascontiguousarray(table[:, len(before) :].T)
     return traces
