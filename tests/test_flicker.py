@@ -49,6 +49,14 @@ def test_what_lives_is_no_flicker() -> None:
     assert flicker(alive, alive + RAW - STILL)["flicker"] == 0.0  # by the raw movie alone, too
 
 
+def test_a_truth_that_changes_as_a_whole_is_no_flicker() -> None:
+    fading = STILL * np.random.default_rng(2).uniform(0.5, 1, (96, 1, 1, 1))
+    raw = fading + RAW - STILL
+    assert flicker(fading, raw, fading) == {"flicker": 0.0, "flicker_jump": 1.0}
+    assert flicker(raw, raw, fading)["flicker"] == 1.0
+    assert flicker(fading, raw)["flicker"] > 0.5  # without a truth it cannot be told apart
+
+
 def test_an_offset_is_no_flicker_and_a_gain_counts() -> None:
     expected = flicker(rolling_mean(RAW, 8), RAW, STILL)["flicker"]
     shifted = rolling_mean(RAW, 8).read(0, 96)

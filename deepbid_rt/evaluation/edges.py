@@ -17,7 +17,6 @@ from deepbid_rt.evaluation.movie import Movie, counts, mean_of, paired
 
 EDGE_LIMIT = 100.0
 """Stands for infinity, as for a movie that shows no edge at all. JSON knows no infinity."""
-_CLEAREST = 99.0  # per cent of pixels in which no edge is seen to move
 _BLOCK = 16  # pixels over which the rise is taken
 
 
@@ -27,11 +26,10 @@ def edge_width_ratio(
     """Return the width of the edges of what moves, over that in the truth: 1 is ideal, larger is blurred.
 
     Edges are the ridges of the truth's gradient. Each weighs by the square of its distance from the time mean of its
-    pixel, so that edges out of their mean place count and still ones do not; and of all pixels only those count in
-    which slope times distance is in the highest hundredth.
-    The slope is the regression of the movie's gradient on the true one there; the rise is that of the movie's means of
-    16 x 16 pixels (less in frames under 64). A Gaussian blur of sigma makes a long edge of sigma_0 wider by
-    sqrt(1 + sigma^2 / sigma_0^2).
+    pixel and, as in any regression, by the square of its slope: clear edges out of their mean place count, weak and
+    still ones do not. The slope is the regression of the movie's gradient on the true one there; the rise is that of
+    the movie's means of 16 x 16 pixels (less in frames under 64). A Gaussian blur of sigma makes a long edge of sigma_0
+    wider by sqrt(1 + sigma^2 / sigma_0^2).
 
     Parameters
     ----------
@@ -54,13 +52,12 @@ def edge_width_ratio(
     side = max(1, min(_BLOCK, min(truth.shape[2:]) // 4))
     mean = mean_of(truth)
     places = np.ones(truth.shape[1:], np.bool_) if near is None else near
-    clear = _clearness(truth, mean, places)
     slope = np.zeros(2)  # of the movie along the true gradient; of the truth along its own
     rise = np.zeros(2)
     for t in range(truth.shape[0]):
         for x, y, still, place in zip(counts(movie, t), counts(truth, t), mean, places, strict=True):
             gradient = _gradient(y)
-            at = _ridges(gradient, place & (_moving(gradient, y - still) >= clear))
+            at = _ridges(gradient, place)
             weight = np.square(y - still)[at]
             true = gradient[:, *at]
             slope += [(weight * (_gradient(x)[:, *at] * true).sum(0)).sum(), (weight * (true**2).sum(0)).sum()]
@@ -70,22 +67,6 @@ def edge_width_ratio(
         return None
     sharp, high = slope[0] / slope[1], rise[0] / rise[1]
     return EDGE_LIMIT if sharp <= 0 or high <= 0 else min(EDGE_LIMIT, float(high / sharp))
-
-
-def _clearness(truth: Movie, mean: NDArray[np.float64], places: NDArray[np.bool_]) -> float:
-    """Return what `_CLEAREST` per cent of the pixels do not reach in `_moving`, from sixteen frames of the movie."""
-    frames = np.unique(np.linspace(0, truth.shape[0] - 1, 16).astype(int))
-    seen = [
-        _moving(_gradient(image), image - still)[place]
-        for t in frames
-        for image, still, place in zip(counts(truth, int(t)), mean, places, strict=True)
-    ]
-    return float(np.percentile(np.concatenate(seen), _CLEAREST))
-
-
-def _moving(gradient: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.hypot(*gradient) * np.abs(distance)
-    return found
 
 
 def _gradient(image: NDArray[np.float64]) -> NDArray[np.float64]:
