@@ -68,6 +68,9 @@ def test_every_column_has_every_figure(movies: tuple[np.ndarray, np.ndarray]) ->
         assert [name for name in FIGURES if column[name] is None] == []
     assert result["baselines"]["mine"] == result["raw"]
     assert result["raw"].keys() == FIGURES.keys()
+    assert result["flicker"] == 0.0
+    assert result["raw"]["flicker"] == 1.0
+    assert 0.05 < result["baselines"]["rolling mean 8"]["flicker"] < 0.8
     for name in TRAP_FREE - {"edge_width_ratio", "event_f1"}:  # a filter loses what the truth has
         assert all(column[name] < result[name] for column in result["baselines"].values())
     best = result["baselines"]["best linear filter"]["snr_affine_db"]
