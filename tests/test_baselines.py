@@ -5,16 +5,21 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from deepbid_rt.evaluation import baselines as module
-from deepbid_rt.evaluation.baselines import baselines, exponential_average, gaussian, rolling_mean, tune_gaussian
+from deepbid_rt.evaluation.baselines import best_linear, exponential_average, gaussian, rolling_mean, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics
-from deepbid_rt.evaluation.evaluate import agreement
 from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.paper import agreement
 
 RAW = np.random.default_rng(6).poisson(20, (75, 2, 9, 7)).astype(np.uint8)
+CLEAN = gaussian_filter(RAW.astype(float), (1, 0, 1, 1))
 
 
 def whole(movie: Movie) -> np.ndarray:
     return movie.read(0, movie.shape[0])
+
+
+def every_filter() -> list[Movie]:
+    return [rolling_mean(RAW, 8), exponential_average(RAW, 3), gaussian(RAW, 0, 2), best_linear(RAW, CLEAN)]
 
 
 def test_rolling_mean_is_of_the_past() -> None:
@@ -40,11 +45,9 @@ def test_gaussian_is_scipys_over_the_whole_movie() -> None:
 
 @pytest.mark.parametrize("block", [1, 7, 200])
 def test_blocks_do_not_show(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = [whole(m) for m in (rolling_mean(RAW, 8), exponential_average(RAW, 3), gaussian(RAW, 0, 2))]
+    expected = [whole(movie) for movie in every_filter()]
     monkeypatch.setattr(module, "_BLOCK", block)
-    for movie, all_at_once in zip(
-        (rolling_mean(RAW, 8), exponential_average(RAW, 3), gaussian(RAW, 0, 2)), expected, strict=True
-    ):
+    for movie, all_at_once in zip(every_filter(), expected, strict=True):
         np.testing.assert_allclose(movie.read(30, 71), all_at_once[30:71])
         np.testing.assert_allclose(movie.read(3, 4), all_at_once[3:4])
 
@@ -63,12 +66,51 @@ def test_the_best_filter_is_as_wide_as_the_signal_allows() -> None:
     assert clean.correlation == pytest.approx(1)
 
 
+def r(movie: Movie | np.ndarray, truth: np.ndarray) -> float:
+    return agreement(movie, truth)["correlation_xyt"]
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 8.0])
+def test_no_other_filter_is_better_than_the_best_linear_one(noise: float) -> None:
+    rng = np.random.default_rng(int(noise))
+    truth = 300 + 100 * gaussian_filter(rng.normal(0, 1, (48, 1, 40, 44)), (1.2, 0, 1.5, 1.5), mode="wrap")
+    raw = truth + rng.normal(0, noise * truth.std(), truth.shape)
+    best = best_linear(raw, truth)
+    tuned = tune_gaussian(raw, truth)
+    for other in (
+        raw,
+        rolling_mean(raw, 4),
+        exponential_average(raw, 2.0),
+        gaussian(raw, tuned.sigma_xy, tuned.sigma_t),
+    ):
+        assert r(best, truth) > r(other, truth) - 0.005
+    done = whole(best)
+    assert done.mean() == pytest.approx(truth.mean(), rel=0.01)  # offset and gain are those of the truth
+    gain, _ = np.polyfit(done.ravel(), truth.ravel(), 1)
+    assert gain == pytest.approx(1, abs=0.05)
+
+
+def test_a_wide_pass_band_is_formed_that_no_single_gaussian_has() -> None:
+    """Fine detail with little noise upon coarse detail with much: the best filter is no bell."""
+    rng = np.random.default_rng(1)
+    fine = 20 * rng.normal(0, 1, (48, 1, 48, 48))
+    coarse = 400 * gaussian_filter(rng.normal(0, 1, (48, 1, 48, 48)), (0, 0, 5, 5), mode="wrap")
+    raw = fine + coarse + rng.normal(0, 20, fine.shape)
+    tuned = tune_gaussian(raw, fine + coarse)
+    assert r(best_linear(raw, fine + coarse), fine + coarse) > tuned.correlation + 0.01
+
+
+def test_the_best_filter_of_a_perfect_movie_does_nothing_and_of_a_constant_one_shows_the_mean() -> None:
+    movie = RAW[:, :1].astype(float)
+    np.testing.assert_allclose(whole(best_linear(movie, movie)), movie, atol=1e-6)
+    np.testing.assert_allclose(whole(best_linear(2 * movie + 5, movie)), movie, atol=1e-6)
+    assert whole(best_linear(np.full(movie.shape, 7.0), movie)).std() < 1e-9
+
+
 def test_averaging_in_time_loses_by_dynamics_what_it_gains_by_the_papers_snr() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.uniform(1, 3, (24, 24)) + 3 * (rng.random((60, 24, 24)) < 0.02))[:, None]
     raw = rng.poisson(truth).astype(np.float64)
-    table = baselines(raw, truth)
-    assert len(table) == 3
-    mean = table["rolling mean 8"]
+    mean = rolling_mean(raw, 8)
     assert agreement(mean, truth)["snr_db"] > agreement(raw, truth)["snr_db"] + 3
     assert dynamics(mean, truth)["correlation_dynamic"] < dynamics(raw, truth)["correlation_dynamic"]

@@ -5,7 +5,7 @@ import pytest
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.dynamics import AFFINE_LIMIT_DB, affine_snr_db, dynamics
-from deepbid_rt.evaluation.evaluate import agreement
+from deepbid_rt.evaluation.paper import agreement
 
 
 @pytest.fixture(scope="module")

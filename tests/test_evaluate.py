@@ -1,199 +1,258 @@
 from __future__ import annotations
 
 import json
-import math
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from skimage.metrics import structural_similarity
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation import evaluate as module
-from deepbid_rt.evaluation.evaluate import SNR_LIMIT_DB, agreement, evaluate, noise_summary
-from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.recording.tiff_writer import TiffMovieWriter
+from deepbid_rt.evaluation.evaluate import evaluate
+from deepbid_rt.evaluation.figures import FIGURES
+from deepbid_rt.evaluation.judge import judge
+from deepbid_rt.evaluation.known import Known
+from deepbid_rt.evaluation.movie import as_movie
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
+PAPER = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
+TRAP_FREE = {"snr_affine_db", "correlation_dynamic", "sharpness", "edge_width_ratio", "event_f1"}
+FRAMES, SIDE = 60, 32
+CENTRES = ((9, 9), (9, 23), (23, 9), (23, 23))
+_Y, _X = np.ogrid[:SIDE, :SIDE]
+CELLS = np.zeros((SIDE, SIDE), np.uint16)
+for _number, (_y, _x) in enumerate(CENTRES, 1):
+    CELLS[np.hypot(_Y - _y, _X - _x) < 4] = _number
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw four cells that flash and, with all else, vibrate; and the same scene with noise."""
+    rng = np.random.default_rng(seed)
+    texture = 60 * gaussian_filter(rng.normal(0, 1, (SIDE + 12, SIDE + 12)), 1) / 0.28
+    bright = np.full((4, FRAMES), 100.0)
+    for cell, first in enumerate(rng.permutation(4) * 3 + 8):
+        for t0 in (first, first + 30):
+            bright[cell, t0:] += 400 * np.exp(-np.arange(FRAMES - t0) / 5)
+    movie = []
+    for t in range(FRAMES):
+        dy, dx = rng.integers(-2, 3, 2)
+        frame = 300 + texture[6 + dy : 6 + dy + SIDE, 6 + dx : 6 + dx + SIDE]
+        for cell, (y, x) in enumerate(CENTRES):
+            frame = frame + bright[cell, t] / (1 + np.exp(2 * (np.hypot(_Y - y + dy, _X - x + dx) - 4)))
+        movie.append(frame)
+    truth = np.stack(movie)[:, None]
+    return truth, truth + rng.normal(0, 100, truth.shape)
 
 
 @pytest.fixture(scope="module")
-def truth() -> np.ndarray:
-    t, y, x = np.ogrid[:23, :31, :20]
-    return (800 + 300 * np.sin(t / 4 + y / 5) * np.cos(x / 3))[:, None]
+def movies() -> tuple[np.ndarray, np.ndarray]:
+    return scene(3)
 
 
-@pytest.fixture(scope="module")
-def noisy(truth: np.ndarray) -> np.ndarray:
-    return np.rint(truth + np.random.default_rng(3).normal(0, 120, truth.shape)).astype(np.int16)
+def scores(movie: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
+    return evaluate(movie, truth, cells=CELLS).result()
 
 
-def ssim(a: np.ndarray, b: np.ndarray, data_range: float) -> float:
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(b, a.astype(np.float64), data_range=data_range, **options))
+def test_every_column_has_every_figure(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    names: list[str] = []
+    result = evaluate(truth, truth, raw, filters={"mine": as_movie(raw)}, watch=names.append).result()
+    json.dumps(result, allow_nan=False)
+    assert list(result)[: len(FIGURES)] == list(FIGURES)
+    assert set(result) == FIGURES.keys() | {"raw", "baselines", "unknown"}
+    assert result["unknown"] == []
+    assert list(result["baselines"]) == ["rolling mean 8", "exponential average 4", "best linear filter", "mine"]
+    assert names == ["denoised", "raw", *result["baselines"]]
+    for column in (result, result["raw"], *result["baselines"].values()):
+        assert [name for name in FIGURES if column[name] is None] == []
+    assert result["baselines"]["mine"] == result["raw"]
+    assert result["raw"].keys() == FIGURES.keys()
+    assert result["flicker"] == 0.0
+    assert result["raw"]["flicker"] == 1.0
+    assert 0.05 < result["baselines"]["rolling mean 8"]["flicker"] < 0.8
+    for name in TRAP_FREE - {"edge_width_ratio", "event_f1"}:  # a filter loses what the truth has
+        assert all(column[name] < result[name] for column in result["baselines"].values())
+    best = result["baselines"]["best linear filter"]["snr_affine_db"]
+    assert all(best >= column["snr_affine_db"] for column in (result["raw"], *result["baselines"].values()))
 
 
-def test_scores_are_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
-    scores = evaluate(noisy, truth)
-    assert scores.keys() == KEYS
-    assert all(type(value) is float for value in scores.values())
-    m, t = noisy.astype(np.float64), truth
-    data_range = t.max() - t.min()
-    assert scores["correlation_xyt"] == pytest.approx(np.corrcoef(m.ravel(), t.ravel())[0, 1], abs=1e-12)
-    per_frame = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(m, t, strict=True)]
-    assert scores["correlation_frame"] == pytest.approx(np.mean(per_frame), abs=1e-12)
-    assert scores["snr_db"] == pytest.approx(20 * np.log10(np.linalg.norm(m) / np.linalg.norm(m - t)), abs=1e-9)
-    assert scores["ssim_2d"] == pytest.approx(
-        np.mean([ssim(a[0], b[0], data_range) for a, b in zip(noisy, t, strict=True)]), abs=1e-12
-    )
-    assert scores["ssim_3d"] == pytest.approx(ssim(noisy[:, 0], t[:, 0], data_range), abs=1e-12)
-    assert scores["correlation_xyt"] != pytest.approx(scores["correlation_frame"], abs=1e-4)
-    assert scores["ssim_2d"] != pytest.approx(scores["ssim_3d"], abs=1e-4)
-    assert agreement(noisy, truth) == {key: scores[key] for key in ("correlation_xyt", "correlation_frame", "snr_db")}
+def test_a_truth_is_ideal(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    result = evaluate(truth, truth, raw).result()
+    ideal = {name: float(figure.ideal) for name, figure in FIGURES.items() if figure.ideal not in ("high", "low")}
+    found_by_noise = {name for name in FIGURES if name.startswith(("residual", "split_half", "mean_image"))}
+    for name in ideal.keys() - found_by_noise:
+        assert result[name] == pytest.approx(ideal[name], abs=0.02), name
+    assert max(abs(result[f"residual_{axis}"]) for axis in "tyx") < 0.05
+    assert result["temporal_noise_ratio"] < 0.7
+    assert result["snr_affine_db"] > 100
 
 
-@pytest.mark.parametrize("piece", [1, 20 * 11 * 13, 20 * 14 * 17, 2**30])
-def test_pieces_do_not_change_the_scores(
-    truth: np.ndarray, noisy: np.ndarray, piece: int, monkeypatch: pytest.MonkeyPatch
+@settings(deadline=None, max_examples=4)
+@given(gain=st.floats(0.1, 20), offset=st.floats(-500, 5000), seed=st.integers(0, 9))
+def test_gain_and_offset_do_not_matter_where_they_should_not(gain: float, offset: float, seed: int) -> None:
+    truth, raw = scene(seed)
+    movie = gaussian_filter(raw, (1, 0, 1, 1))
+    known = Known(truth=as_movie(truth))
+    plain, changed = (judge(as_movie(m), known, 9).figures for m in (movie, gain * movie + offset))
+    free = PAPER - {"snr_db", "ssim_2d", "ssim_3d"} | TRAP_FREE - {"event_f1"}
+    for name in free | {"correlation_xt", "correlation_yt", "frc_cutoff", "transfer_cutoff", "rsp"}:
+        assert changed[name] == pytest.approx(plain[name], rel=1e-3), name
+
+
+def test_the_order_of_frames_does_not_matter_where_it_should_not(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    order = np.random.default_rng(1).permutation(FRAMES)
+    plain, mixed = scores(raw, truth), scores(raw[order], truth[order])
+    for name in ("correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "trace_correlation", *TRAP_FREE):
+        if name != "event_f1":
+            assert mixed[name] == pytest.approx(plain[name], rel=1e-9), name
+    assert mixed["ssim_3d"] != plain["ssim_3d"]
+    wrong = scores(truth[order], truth)
+    assert wrong["correlation_dynamic"] < 0.3  # the right frames at wrong times
+
+
+@settings(deadline=None, max_examples=3)
+@given(seed=st.integers(0, 40))
+def test_no_trap_catches_what_should_stand_beside_the_papers_figures(seed: int) -> None:
+    truth, raw = scene(seed)
+    noisy = scores(raw, truth)
+    frozen = scores(np.broadcast_to(raw.mean(0), raw.shape), truth)
+    blurred = scores(gaussian_filter(raw, (0, 0, 3, 3)), truth)
+    for trap in (frozen, blurred):
+        assert trap["snr_db"] > noisy["snr_db"] + 1  # by the papers' figure, a success
+        assert trap["edge_width_ratio"] > 1.5
+        assert trap["sharpness"] < 0.6 * 0.5
+    assert frozen["correlation_dynamic"] == 0.0
+    assert frozen["event_f1"] == 0.0
+    assert blurred["sharpness"] < noisy["sharpness"]
+    sharp = gaussian_filter(truth, (0, 0, 1, 1))
+    noise = np.random.default_rng(seed).normal(0, 60, truth.shape)
+    assert scores(sharp + noise, truth)["sharpness"] <= scores(sharp, truth)["sharpness"] + 0.02
+
+
+@pytest.mark.parametrize("layout", [lambda raw: raw, lambda raw: np.repeat(raw, 2, axis=2)])
+def test_a_collinear_recording_is_averaged(
+    movies: tuple[np.ndarray, np.ndarray], layout: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    expected = ssim(noisy[:, 0], truth[:, 0], truth.max() - truth.min())
-    monkeypatch.setattr(module, "_PIECE", piece)
-    assert evaluate(noisy, truth)["ssim_3d"] == pytest.approx(expected, abs=1e-12)
+    truth, raw = movies
+    result = evaluate(raw, truth, layout(raw)).result()
+    assert result["raw"] == {name: result[name] for name in FIGURES}
 
 
-def test_by_hand() -> None:
-    movie = np.array([[3.0, 4.0], [0.0, 0.0]])[:, None, None, :]
-    truth = np.array([[3.0, 3.0], [0.0, 0.0]])[:, None, None, :]
-    scores = agreement(movie, truth)
-    assert scores["snr_db"] == pytest.approx(20 * math.log10(5 / 1))  # the movie, not the truth, in the numerator
-    assert scores["correlation_xyt"] == pytest.approx(21 / math.sqrt(51 * 9))
-    assert scores["correlation_frame"] == 0.0  # each frame of the truth is constant
+def test_without_a_truth_the_recording_tells(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    found = evaluate(gaussian_filter(raw, (0, 0, 1, 1)), raw=raw)
+    result = found.result()
+    json.dumps(result, allow_nan=False)
+    assert set(result) == FIGURES.keys() | {"raw", "baselines", "unknown"}
+    assert set(result["unknown"]) == {name for name, f in FIGURES.items() if f.need not in ("raw", None)}
+    for column in (result, result["raw"], *result["baselines"].values()):
+        assert {name for name in FIGURES if column[name] is None} == set(result["unknown"])
+    assert list(result["baselines"]) == ["rolling mean 8", "exponential average 4"]
+    assert result["temporal_noise_ratio"] < 0.6
+    assert result["mean_ratio"] == pytest.approx(1, abs=0.01)
+    assert (found.movie.frames, found.movie.error, found.truth) == (None, None, None)
+    sharp = evaluate(raw, raw=raw, reference=truth.mean(0)[0]).result()
+    assert sharp["rsp"] > 0.5
+    assert "rsp" not in sharp["unknown"]
 
 
-def test_swapping_movie_and_truth_changes_the_snr(truth: np.ndarray) -> None:
-    assert agreement(2 * truth, truth)["snr_db"] == pytest.approx(20 * math.log10(2))
-    assert agreement(truth, 2 * truth)["snr_db"] == pytest.approx(0.0)
+def test_known_cells_and_traces(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    true = np.stack([truth[:, 0, number == CELLS].mean(1) for number in range(1, 5)])
+    by_truth = evaluate(raw, truth, cells=CELLS).movie
+    assert by_truth.cells is not None
+    assert by_truth.cells.shape == (4,)
+    told = evaluate(raw, truth, cells=CELLS, traces=true / 100 - 3).movie
+    for name in ("trace_correlation", "event_f1", "event_shift", "event_distance"):
+        assert told.figures[name] == pytest.approx(by_truth.figures[name]), name
+    assert told.figures["event_f1"] > 0.9
+    alone = evaluate(raw, raw=raw, cells=CELLS, traces=true).result()
+    assert alone["event_f1"] == told.figures["event_f1"]
+    assert "event_f1" not in alone["unknown"]
 
 
-def test_identical_constant_and_empty_movies_have_finite_scores(truth: np.ndarray) -> None:
-    same = evaluate(truth, truth)
-    assert same["snr_db"] == SNR_LIMIT_DB
-    assert same["correlation_xyt"] == pytest.approx(1)
-    assert same["ssim_2d"] == pytest.approx(1)
-    assert same["ssim_3d"] == pytest.approx(1)
-    constant = np.full(truth.shape, 0.1)
-    assert evaluate(constant, truth)["correlation_xyt"] == 0.0
-    assert evaluate(0 * truth, truth)["snr_db"] == -SNR_LIMIT_DB
-    for movie in (constant, 0 * truth, truth):
-        json.dumps(evaluate(movie, 0 * truth, constant), allow_nan=False)
+def test_known_cells_say_where_edges_count(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, _ = movies
+    half = np.concatenate([truth[..., :16], gaussian_filter(truth, (0, 0, 2, 2))[..., 16:]], axis=3)
+    left, right = np.zeros((2, SIDE, SIDE), np.uint16)
+    left[6:12, 6:11], right[6:12, 22:27] = 1, 1
+    assert evaluate(half, truth, cells=left).result()["edge_width_ratio"] < 1.1
+    assert evaluate(half, truth, cells=right).result()["edge_width_ratio"] > 1.3
 
 
-def test_correlation_of_small_signals_on_large_offsets() -> None:
-    rng = np.random.default_rng(5)
-    truth = rng.normal(0, 1, (20, 1, 16, 16))
-    movie = truth + rng.normal(0, 1, truth.shape)
-    expected = agreement(movie, truth)["correlation_xyt"]
-    assert agreement(movie + 1e7, truth + 1e7)["correlation_xyt"] == pytest.approx(expected, abs=1e-7)
+def test_what_a_report_draws(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    found = evaluate(raw, truth)
+    np.testing.assert_array_equal(found.movie.view.picture, raw[FRAMES // 2, 0])
+    assert found.truth is not None
+    assert found.movie.view.column.shape == found.truth.column.shape == (SIDE, FRAMES)
+    columns = [x for x in range(SIDE) if np.array_equal(found.truth.column, truth[:, 0, :, x].T)]
+    assert columns
+    assert columns[0] in range(4, 28)  # one that shows a cell
+    assert found.movie.frames is not None
+    assert found.movie.frames.mean() == pytest.approx(found.movie.figures["correlation_frame"])
+    assert found.movie.error is not None
 
 
-def test_channels_count_alike(truth: np.ndarray, noisy: np.ndarray) -> None:
-    two_truths, two = (np.concatenate([a, a], axis=1) for a in (truth, noisy))
-    one = evaluate(noisy, truth)
-    assert evaluate(two, two_truths) == pytest.approx(one, abs=1e-12)
-
-
-def test_raw_is_scored_beside_and_collinear_raw_is_averaged(truth: np.ndarray, noisy: np.ndarray) -> None:
-    scores = evaluate(truth, truth, noisy)
-    assert scores.keys() == KEYS | {"raw"}
-    assert scores["raw"] == evaluate(noisy, truth)
-    rng = np.random.default_rng(9)
-    forward, backward = (truth + rng.normal(0, 50, truth.shape) for _ in range(2))
-    collinear = np.stack([forward, backward], axis=3).reshape(23, 1, 62, 20)
-    raw = evaluate(truth, truth, collinear)["raw"]
-    assert raw == pytest.approx(evaluate((forward + backward) / 2, truth), abs=1e-12)
-    assert raw["snr_db"] > agreement(forward, truth)["snr_db"] + 2.5
-
-
-def test_files_and_arrays_score_alike(tmp_path: Path, truth: np.ndarray, noisy: np.ndarray) -> None:
-    for name, pixels in {"truth": truth.astype(np.float32), "noisy": noisy}.items():
-        writer = TiffMovieWriter(tmp_path / f"{name}.tif")
-        for number, frame in enumerate(pixels):
-            writer.append(frame, number, 0.0)
-        writer.close()
-    with TiffMovie(tmp_path / "truth.tif") as t, TiffMovie(tmp_path / "noisy.tif") as n:
-        assert evaluate(n, t) == evaluate(noisy, truth.astype(np.float32))
-
-
-def test_reads_a_movie_in_pieces(truth: np.ndarray) -> None:
-    class Long:
-        shape = (4_000, 1, 31, 20)
-        most = 0
-
-        def read(self, t0: int, t1: int) -> np.ndarray:
-            self.most = max(self.most, t1 - t0)
-            return np.broadcast_to(truth[:1], (t1 - t0, *self.shape[1:]))
-
-    movie = Long()
-    agreement(movie, movie)
-    assert movie.most == 1
-
-
-@pytest.mark.parametrize("shape", [(10, 1, 20, 20), (20, 1, 10, 20), (20, 1, 20, 10)])
-def test_refuses_movies_smaller_than_the_window(shape: tuple[int, ...]) -> None:
+def refusal(*args: np.ndarray | None, **more: np.ndarray) -> str:
     with pytest.raises(StreamError) as info:
-        evaluate(np.zeros(shape), np.zeros(shape))
-    assert str(info.value) == (
-        f"a movie of shape (T, C, Y, X) = {shape}; expected at least 11 frames, lines and pixels for the structural "
-        "similarity; evaluate a longer or larger movie."
+        evaluate(*args, **more)
+    return str(info.value)
+
+
+def test_refuses_what_cannot_be_judged(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    assert refusal(raw) == (
+        "a movie alone; expected its clean truth, its raw recording, or both; give --truth or --raw."
     )
-
-
-def test_refuses_shapes_that_differ_also_of_raw(truth: np.ndarray) -> None:
-    for movie, raw in ((truth[1:], None), (truth, truth[1:]), (truth, np.repeat(truth, 3, axis=2))):
-        with pytest.raises(StreamError, match="to compare with one of"):
-            evaluate(movie, truth, raw)
-
-
-def test_noise_summary_is_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
-    summary = noise_summary(noisy, truth)
-    for name, movie in {"raw": noisy.astype(np.float64), "denoised": truth}.items():
-        assert summary["temporal_noise"][name] == pytest.approx(np.std(np.diff(movie, axis=0)) / math.sqrt(2))
-        assert summary["mean"][name] == pytest.approx(movie.mean())
-        even, odd = movie[0::2].mean(0).ravel(), movie[1::2].mean(0).ravel()
-        assert summary["split_half_correlation"][name] == pytest.approx(np.corrcoef(even, odd)[0, 1])
-    images = noisy.mean(0).ravel(), truth.mean(0).ravel()
-    assert summary["mean_image_correlation"] == pytest.approx(np.corrcoef(*images)[0, 1])
-    assert summary["temporal_noise_ratio"] == pytest.approx(
-        summary["temporal_noise"]["denoised"] / summary["temporal_noise"]["raw"]
+    assert "to compare with one of" in refusal(raw, truth[1:])
+    assert "to compare with one of" in refusal(raw, truth, np.repeat(raw, 3, axis=2))
+    assert refusal(raw[:1], truth[:1]) == (
+        "a movie of shape (T, C, Y, X) = (1, 1, 32, 32); expected at least 11 frames, lines and pixels; evaluate a "
+        "longer or larger movie."
     )
-    assert summary["mean_ratio"] == pytest.approx(truth.mean() / noisy.mean())
-    json.dumps(summary, allow_nan=False)
+    broken = truth.copy()
+    broken[7, 0, 3, 3] = np.nan
+    assert refusal(raw, broken) == (
+        "the truth: frame 7 with pixels that are not finite; expected finite counts; check how the movie was made."
+    )
+    for args in ((broken, truth), (raw, truth, broken)):
+        assert "frame 7 with pixels that are not finite" in refusal(*args)
+    flat = np.full(truth.shape, 5.0)
+    assert refusal(raw, flat) == (
+        "the truth with 5 counts in every pixel; expected a picture of something; check how the movie was made."
+    )
+    assert "the movie with 5 counts" in refusal(flat, truth)
+    assert "the raw movie with 5 counts" in refusal(raw, truth, flat)
 
 
-def test_noise_of_a_still_scene_is_the_noise_that_was_added() -> None:
-    noise = np.random.default_rng(4).normal(0, 25, (60, 1, 40, 40))
-    raw = np.rint(400 + noise).astype(np.uint16)  # differences below zero must not wrap around
-    summary = noise_summary(raw, np.full(raw.shape, 400.0))
-    assert summary["temporal_noise"]["raw"] == pytest.approx(25, rel=0.02)
-    assert summary["temporal_noise"]["denoised"] == 0.0
-    assert summary["split_half_correlation"]["denoised"] == 0.0
+def test_refuses_cells_and_traces_that_do_not_fit(movies: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, raw = movies
+    cells = np.zeros((SIDE, SIDE), np.uint16)
+    assert "cells of which there are none" in refusal(raw, truth, cells=cells)
+    assert refusal(raw, truth, cells=cells[1:]) == (
+        "cells of shape (31, 32) for frames of 32 x 32 pixels; expected a picture (Y, X) of the size of a frame; give "
+        "the picture of this recording."
+    )
+    cells[5:9, 5:9] = 2
+    assert refusal(raw, truth, cells=cells, traces=np.zeros((1, FRAMES))) == (
+        "true traces of 1 cells in 60 frames; expected 2 cells in 60 frames, as the cells and the movie have; give the "
+        "traces of this recording."
+    )
+    assert "in 59 frames" in refusal(raw, truth, cells=cells, traces=np.zeros((2, FRAMES - 1)))
+    assert "true traces without cells" in refusal(raw, truth, traces=np.zeros((2, FRAMES)))
+    assert "a reference of shape" in refusal(raw, raw=raw, reference=np.zeros((3, 3)))
+    assert "not finite" in refusal(raw, raw=raw, reference=np.full((SIDE, SIDE), np.nan))
 
 
-def test_noise_summary_of_zeros_two_frames_and_collinear_raw() -> None:
-    zeros = np.zeros((2, 1, 4, 4), np.int16)
-    summary = noise_summary(np.zeros((2, 1, 8, 4), np.int16), zeros)
-    assert (summary["temporal_noise_ratio"], summary["mean_ratio"]) == (0.0, 0.0)
-    with pytest.raises(StreamError, match="a movie of 1 frame"):
-        noise_summary(zeros[:1], zeros[:1])
-
-
-@pytest.mark.skipif(not DATA.exists(), reason="no real recordings beside the checkout (shared/data)")
-def test_averaging_a_real_recording_lowers_its_noise_and_keeps_its_mean() -> None:
-    with TiffMovie(DATA / "thunder_mouse64" / "mouse_500x64x64.tif") as movie:
-        raw = movie.read(0, 200).astype(np.float64)
-    averaged = np.stack([raw[max(0, t - 7) : t + 1].mean(0) for t in range(200)])
-    summary = noise_summary(raw, averaged)
-    assert summary["temporal_noise_ratio"] < 0.3
-    assert summary["mean_ratio"] == pytest.approx(1, abs=0.01)
-    assert summary["mean_image_correlation"] > 0.99
+def test_a_truth_without_cells_has_no_figures_of_traces() -> None:
+    rng = np.random.default_rng(0)
+    truth = 100 + 50 * gaussian_filter(rng.normal(0, 1, (1, 1, 24, 24)), (0, 0, 1, 1)) * np.ones((20, 1, 1, 1))
+    result = evaluate(truth + rng.normal(0, 5, truth.shape), truth).result()
+    assert result["trace_correlation"] is None
+    assert result["event_f1"] is None
+    assert result["edge_width_ratio"] is None
+    assert result["correlation_dynamic"] == 0.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation.movie import as_movie, counts, lines_averaged, paired
+from deepbid_rt.evaluation.movie import as_movie, counts, inspect, lines_averaged, mean_of, paired, spread_of
 
 
 def test_an_array_is_a_movie() -> None:
@@ -49,3 +49,21 @@ def test_refuses_pixels_that_are_not_finite(bad: float) -> None:
     pixels[2, 0, 1, 1] = bad
     with pytest.raises(StreamError, match="frame 2 with pixels that are not finite"):
         counts(as_movie(pixels), 2)
+
+
+def test_mean_and_spread_are_numpys_also_far_from_zero() -> None:
+    pixels = np.random.default_rng(1).normal(1e6, 3, (40, 2, 5, 6))
+    np.testing.assert_allclose(mean_of(as_movie(pixels)), pixels.mean(0))
+    np.testing.assert_allclose(spread_of(as_movie(pixels)), pixels.std(0), rtol=1e-6)
+    assert not spread_of(as_movie(np.full((5, 1, 4, 4), 0.1))).any()
+
+
+def test_inspection_names_the_movie() -> None:
+    pixels = np.zeros((3, 1, 4, 5))
+    with pytest.raises(StreamError, match="the truth with 0 counts in every pixel"):
+        inspect(as_movie(pixels), "the truth")
+    pixels[2, 0, 1, 1] = 1
+    inspect(as_movie(pixels), "the truth")
+    pixels[2, 0, 1, 1] = np.nan
+    with pytest.raises(StreamError, match="the truth: frame 2 with pixels"):
+        inspect(as_movie(pixels), "the truth")

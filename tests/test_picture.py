@@ -48,6 +48,16 @@ def test_another_reference_and_limits_of_their_own(tmp_path: Path) -> None:
     assert len(places(picture(tmp_path / "own.png"), grey(RAMP, 100, 900, 2))) == 2
 
 
+@pytest.mark.parametrize("reference", [0, None])
+def test_panels_stand_in_rows(tmp_path: Path, reference: int | None) -> None:
+    panels = [(str(n), RAMP) for n in range(5)]
+    side_by_side(panels, tmp_path / "p.png", percentiles=(0, 100), reference=reference, side=32, columns=2)
+    found = places(picture(tmp_path / "p.png"), grey(RAMP, 100, 900, 1))
+    assert len(found) == 5
+    assert len({y for y, _ in found}) == 3
+    assert len({x for _, x in found}) == 2
+
+
 def test_percentiles_clip(tmp_path: Path) -> None:
     side_by_side(PANELS[:1], tmp_path / "p.png", percentiles=(10, 90), side=32)
     black, white = np.percentile(RAMP, (10, 90))

@@ -1,93 +1,73 @@
-"""The picture at the end of a run, from held-out frames alone."""
-
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from deepbid_rt.errors import FileError
-from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.train import report as module
-from deepbid_rt.train.checkpoint import BEST, Checkpoint, save_checkpoint
-from deepbid_rt.train.loop import train
-from deepbid_rt.train.movie import ArrayMovie
-from deepbid_rt.train.network import make_net
-from deepbid_rt.train.recording import open_recording
-from deepbid_rt.train.report import REPORT, draw_report
-from deepbid_rt.train.run_log import RunLog
-from tests.training import COLLINEAR, ORDINARY, TINY, noisy_waves
+from deepbid_rt.evaluation.evaluate import Evaluation, evaluate
+from deepbid_rt.evaluation.figures import FIGURES
+from deepbid_rt.evaluation.report import markdown, write_report
+from tests.test_evaluate import scene
+
+PICTURES = {"frames.png", "yt.png", "error_map.png", "frame_correlation.png", "trace_correlation.png"}
 
 
-def finished_run(folder: Path, recipe: Any) -> None:
-    weights = make_net(recipe).state_dict()
-    layouts = ("x collinear", "x ordinary")
-    save_checkpoint(folder / BEST, Checkpoint(recipe, layouts, 3, weights, weights, {}, 1.2, 1.2, 3))
-    with RunLog(folder, 0) as log:
-        for step in range(1, 301):
-            log.write(step, loss=1 / step)
-        log.write(300, held_out=1.2)
+@pytest.fixture(scope="module")
+def found() -> Evaluation:
+    truth, raw = scene(1)
+    return evaluate((truth + raw) / 2, truth, raw)
 
 
-class Watched(ArrayMovie):
-    """Notes which frames are read."""
-
-    def __init__(self, pixels: NDArray[Any]) -> None:
-        super().__init__(pixels)
-        self.frames: set[int] = set()
-
-    def read(self, t0: int, t1: int, *place: int) -> NDArray[Any]:
-        self.frames |= set(range(t0, t1))
-        return super().read(t0, t1, *place)
-
-
-@pytest.mark.parametrize("mode", ["mp", "stream"])
-@pytest.mark.parametrize("scan", [COLLINEAR, ScanGeometry("collinear", mirrored=False), ORDINARY])
-def test_a_picture_is_drawn_of_frames_that_were_kept_back(tmp_path: Path, mode: Any, scan: ScanGeometry) -> None:
-    recipe = replace(TINY, mode=mode, patch=(1 if mode == "stream" else 8, 16, 16))
-    finished_run(tmp_path, recipe)
-    movie = Watched(noisy_waves())
-    recording = open_recording(movie, scan, recipe)
-    movie.frames.clear()
-    path = draw_report(tmp_path, recording)
-    assert min(movie.frames) == recording.frames_training
-    with Image.open(path) as picture:
-        assert picture.size == (1200, 840)
-        assert np.asarray(picture.convert("L")).std() > 20
+def test_the_table_holds_every_figure_of_every_movie(found: Evaluation) -> None:
+    lines = markdown(found).splitlines()
+    assert lines[0] == (
+        "| figure | what it is | ideal | denoised | raw | rolling mean 8 | exponential average 4 | best linear filter |"
+    )
+    assert {line.count("|") for line in lines} == {9}
+    assert [line.split(" | ")[0][2:] for line in lines[2:]] == list(FIGURES)
+    row = next(line for line in lines if line.startswith("| snr_affine_db |"))
+    values = [column.figures["snr_affine_db"] for column in found.columns.values()]
+    assert row.rstrip(" |").split(" | ")[3:] == [f"{value:.4g}" for value in values]
 
 
-def test_its_panels_show_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a network that answers with what it is given, denoised and raw are the same picture."""
-    from deepbid_rt.runtimes.echo import EchoEngine
-    from tests.fakes import echo_card
-
-    pixels = np.random.default_rng(0).normal(1000, 50, (80, 600, 300)).astype(np.int16)
-    recipe = replace(TINY, mode="mp-rows")
-    recording = open_recording(ArrayMovie(pixels), ORDINARY, recipe)
-    raw, denoised, mean = module._pictures(recording, EchoEngine(echo_card(16, 8, 8, 8)))
-    assert raw.shape == denoised.shape == mean.shape == (256, 256)
-    assert np.abs(raw.astype(float) - denoised).max() <= 1
-    held_out = pixels[recording.frames_training :, 172:428, 22:278]
-    assert np.allclose(mean, held_out.mean(axis=0))
-    assert np.array_equal(raw, held_out[len(held_out) // 2])
+def test_a_folder_with_table_and_pictures(found: Evaluation, tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    write_report(folder, found, "out.tif")
+    assert {path.name for path in folder.iterdir()} == PICTURES | {"report.md"}
+    text = (folder / "report.md").read_text()
+    assert text.startswith("# out.tif\n\n| figure |")
+    for name in PICTURES:
+        assert f"]({name})" in text
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 100
+    write_report(folder, found, "again")  # a report may be written anew
+    assert (folder / "report.md").read_text().startswith("# again\n")
 
 
-def test_a_run_draws_it_when_asked(tmp_path: Path) -> None:
-    summary = train([ArrayMovie(noisy_waves())], [COLLINEAR], replace(TINY, steps=2), tmp_path, report=True)
-    assert summary.report == tmp_path / REPORT
-    assert (tmp_path / REPORT).read_bytes().startswith(b"\x89PNG")
+def test_without_a_truth_it_says_what_cannot_be_known(tmp_path: Path) -> None:
+    _, raw = scene(2)
+    blind = evaluate(raw, raw=raw)
+    write_report(tmp_path, blind, "out.tif")
+    assert {path.name for path in tmp_path.iterdir()} == {"frames.png", "yt.png", "report.md"}
+    text = markdown(blind)
+    assert "Cannot be known from what was given: correlation_xyt, " in text
+    assert "| correlation_xyt |" not in text
+    assert "| temporal_noise_ratio |" in text
 
 
-def test_a_picture_that_cannot_be_written_harms_no_run(tmp_path: Path) -> None:
-    finished_run(tmp_path, TINY)
-    (tmp_path / REPORT).mkdir()
-    recording = open_recording(ArrayMovie(noisy_waves()), COLLINEAR, TINY)
-    message = f"the report {tmp_path / REPORT} cannot be written"
-    with pytest.raises(FileError, match=f"^{re.escape(message)}.*the run itself is whole and can be exported"):
-        draw_report(tmp_path, recording)
+def test_a_figure_that_does_not_exist_is_a_dash() -> None:
+    truth = np.broadcast_to(scene(1)[0][:1], (20, 1, 32, 32))
+    table = markdown(evaluate(truth + np.random.default_rng(0).normal(0, 3, truth.shape), truth))
+    assert next(line for line in table.splitlines() if "edge_width_ratio" in line).endswith("| - |")
+
+
+def test_names_a_folder_that_cannot_be_written(found: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="file cannot be written"):
+        write_report(tmp_path / "file", found, "t")
+    (tmp_path / "d" / "report.md").mkdir(parents=True)
+    with pytest.raises(FileError, match="d cannot be written"):
+        write_report(tmp_path / "d", found, "t")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation.residual import residual_correlation
+from deepbid_rt.evaluation.residual import ResidualCorrelation, residual_correlation
 
 RNG = np.random.default_rng(8)
 NOISE = RNG.normal(0, 5, (200, 1, 12, 14))
@@ -13,17 +13,17 @@ TRUTH = np.broadcast_to(RNG.uniform(100, 900, (1, 1, 12, 14)), NOISE.shape)
 
 def test_white_noise_taken_away_leaves_nothing() -> None:
     found = residual_correlation(TRUTH + NOISE, TRUTH)
-    assert np.abs([*found["t"], found["y"], found["x"]]).max() < 0.03
+    assert np.abs([*found.t, found.y, found.x]).max() < 0.03
 
 
 def test_signal_taken_away_is_seen() -> None:
     slow = np.sin(np.arange(200) / 8)[:, None, None, None] * 20
     found = residual_correlation(TRUTH + NOISE + slow, TRUTH)
     whole = NOISE + slow - (NOISE + slow).mean(0)
-    assert found["t"][1] == pytest.approx((whole[2:] * whole[:-2]).mean() / (whole**2).mean(), abs=1e-9)
-    assert found["y"] == pytest.approx((whole[:, :, 1:] * whole[:, :, :-1]).mean() / (whole**2).mean(), abs=1e-9)
-    assert min(found["t"]) > 0.7
-    assert residual_correlation(TRUTH, TRUTH) == {"t": [0.0] * 4, "y": 0.0, "x": 0.0}
+    assert found.t[1] == pytest.approx((whole[2:] * whole[:-2]).mean() / (whole**2).mean(), abs=1e-9)
+    assert found.y == pytest.approx((whole[:, :, 1:] * whole[:, :, :-1]).mean() / (whole**2).mean(), abs=1e-9)
+    assert min(found.t) > 0.7
+    assert residual_correlation(TRUTH, TRUTH) == ResidualCorrelation([0.0] * 4, 0.0, 0.0)
 
 
 def test_refuses_movies_shorter_than_the_lags() -> None:

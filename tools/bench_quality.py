@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.evaluation.baselines import gaussian, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics
-from deepbid_rt.evaluation.evaluate import agreement
 from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.paper import agreement
 from deepbid_rt.frame import Frame, ScanGeometry
 from deepbid_rt.runtimes import load_engine
 from deepbid_rt.simulator.presets import NAMES, preset

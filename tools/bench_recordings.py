@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from deepbid_rt.evaluation.evaluate import noise_summary
+from deepbid_rt.evaluation.noise import noise_summary
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import DEFAULT_ENGINE

@@ -1,4 +1,4 @@
-"""``deepbid-rt evaluate``: a movie measured against its clean truth."""
+"""``deepbid-rt evaluate``: a movie measured against its clean truth, or against the raw recording alone."""
 
 from __future__ import annotations
 
@@ -8,72 +8,107 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from deepbid_rt.cli import options as o
-from deepbid_rt.cli.output import number, print_json, print_table
-from deepbid_rt.errors import FileError
-from deepbid_rt.evaluation.baselines import baselines
-from deepbid_rt.evaluation.box_plot import box_plot
-from deepbid_rt.evaluation.evaluate import evaluate, frame_correlations
-from deepbid_rt.evaluation.movie import Movie, lines_averaged
-from deepbid_rt.evaluation.picture import side_by_side
+from deepbid_rt.cli.output import number, print_json, print_table, say
+from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.errors import StreamError
+from deepbid_rt.evaluation.figures import FIGURES
+from deepbid_rt.evaluation.movie import Movie, mean_of
+from deepbid_rt.evaluation.spool import Spool
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.offline import denoise
 from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.recording.trace_table import read_traces
+from deepbid_rt.runtimes.average import AverageEngine
 
 
 def run(
-    path: Annotated[Path, typer.Argument(metavar="MOVIE.tif", help="Movie to judge.")],
-    truth: Annotated[Path, typer.Option(help="Clean movie.")],
-    raw: Annotated[Path | None, typer.Option(help="Noisy movie, judged in the same way.")] = None,
+    path: Annotated[Path | None, typer.Argument(metavar="MOVIE.tif", help="Movie to judge.")] = None,
+    denoised: Annotated[Path | None, typer.Option(help="The same, by name.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Clean movie.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Noisy movie: judged too, with filters of it.")] = None,
+    cells: Annotated[Path | None, typer.Option(help="Numbered cells (Y, X), 0 for none, uint16 TIFF.")] = None,
+    traces: Annotated[Path | None, typer.Option(help="True traces: CSV, frame,cell_1,...")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Sharp picture for error maps; of a movie, the mean.")] = None,
     channels: o.ChannelsOption = 1,
-    with_more: Annotated[
-        bool, typer.Option("--more", help="Also dynamics, sharpness, traces, linearity; with --raw common filters.")
-    ] = False,
-    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for a table, box plot, y-t views.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for report.md and pictures.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Measure a movie against its clean truth: correlation, SNR, structural similarity."""
+    """Measure a movie against its clean truth; without one, what --raw tells."""
+    from deepbid_rt.evaluation.evaluate import evaluate  # scipy.signal takes half a second to import
+    from deepbid_rt.evaluation.report import write_report
+
+    judged = path or denoised
+    if judged is None or (path and denoised):
+        raise StreamError(
+            "no movie to judge" if judged is None else f"two movies to judge, {path} and {denoised}",
+            expected="one movie",
+            todo="name it as MOVIE.tif or with --denoised",
+        )
     with ExitStack() as stack:
-        movie, clean = (stack.enter_context(closing(TiffMovie(p, channels))) for p in (path, truth))
-        noisy = stack.enter_context(closing(TiffMovie(raw, channels))) if raw else None
-        result = evaluate(movie, clean, noisy)
-        extra: dict[str, Any] = {}
-        if with_more or report:
-            from deepbid_rt.evaluation.more import markdown, more  # scipy.signal takes half a second to import
 
-            extra = more(movie, clean, noisy)
-        if report:
-            views: dict[str, Movie] = {"truth": clean, "denoised": movie}
-            if noisy:
-                views["raw"] = lines_averaged(noisy, clean)
-                views |= baselines(views["raw"], clean)
-            _write(report, markdown(result, extra), views)
+        def opened(movie: Path, channels: int = channels) -> TiffMovie:
+            return stack.enter_context(closing(TiffMovie(movie, channels)))
+
+        movie = opened(judged)
+        clean, noisy = (None if p is None else opened(p) for p in (truth, raw))
+        numbered = None if cells is None else _picture(cells, opened(cells, 1))
+        sharp = None if reference is None else mean_of(opened(reference))[0]
+        true = None if traces is None else read_traces(traces)
+        filters: dict[str, Movie] = {}
+        if raw is not None and noisy is not None and _fits(noisy, movie):
+            filters["average engine"] = stack.enter_context(_averaged(raw, channels, noisy, movie))
+        found = evaluate(
+            *(movie, clean, noisy),
+            cells=numbered,
+            traces=true,
+            reference=sharp,
+            filters=filters,
+            watch=lambda name: say(f"judging: {name}"),
+        )
+    columns = found.columns
     rows = [
-        (key, number(value, 4), number((result | extra["raw"] | result["raw"] if extra else result["raw"])[key], 4))
-        if raw
-        else (key, number(value, 4), "-")
-        for key, value in (result | extra).items()
-        if value is None or isinstance(value, float)
+        (name, figure.ideal, *(number(column.figures[name], 3) for column in columns.values()))
+        for name, figure in FIGURES.items()
+        if name not in found.unknown
     ]
-    print_table(str(path), rows, ("", "movie", "raw"))
+    print_table(str(judged), rows, ("", "ideal", *columns))
+    if found.unknown:
+        say(f"cannot be known from what was given: {', '.join(found.unknown)}")
+    if report:
+        write_report(report, found, judged.name)
+        say(f"report    {report / 'report.md'}")
     if as_json:
-        print_json(result | {"more": extra} if extra else result)
+        print_json(found.result())
 
 
-def _write(folder: Path, table: str, movies: dict[str, Movie]) -> None:
+def _picture(path: Path, movie: TiffMovie) -> NDArray[Any]:
+    if movie.shape[0] != 1:
+        raise StreamError(
+            f"{path} of {movie.shape[0]} pages", expected="one picture of numbered cells", todo="save it as one page"
+        )
+    picture: NDArray[Any] = movie.frame(0)[0]
+    return picture
+
+
+def _fits(raw: TiffMovie, movie: TiffMovie) -> bool:
+    frames, channels, lines, pixels = movie.shape
+    return raw.shape in (movie.shape, (frames, channels, 2 * lines, pixels))
+
+
+def _averaged(path: Path, channels: int, raw: TiffMovie, movie: TiffMovie) -> Spool:
+    """Return the recording as the engine without a network leaves it; twice the lines are those of a collinear scan."""
+    scan = ScanGeometry("ordinary" if raw.shape == movie.shape else "collinear")
+    spool = Spool(movie.shape)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "scores.md").write_text(table, encoding="utf-8")
-    except OSError as error:
-        raise FileError(
-            f"{folder} cannot be written ({error.strerror or error})",
-            expected="a folder that can be written",
-            todo="check the path and its rights",
-        ) from error
-    panels = []
-    for name, movie in movies.items():
-        column = movie.shape[3] // 2
-        columns = [movie.read(t, t + 1)[0, 0, :, column].astype(np.float64) for t in range(min(512, movie.shape[0]))]
-        panels.append((name, np.stack(columns, axis=1)))
-    side_by_side(panels, folder / "yt.png", "y-t view of the middle column (time to the right)")
-    groups = {name: frame_correlations(movie, movies["truth"]) for name, movie in movies.items() if name != "truth"}
-    box_plot(groups, folder / "frame_correlation.png", "Correlation of each frame with the truth")
+        with closing(TiffSource(path, scan=scan, rate_hz=30.0, channels=channels)) as source:
+            source.open()
+            for frame in denoise(source, lambda info: Denoiser(AverageEngine(), info))[1]:
+                spool.append(np.asarray(frame.pixels)[None])
+    except BaseException:
+        spool.close()
+        raise
+    return spool

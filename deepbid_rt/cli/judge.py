@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.evaluation.evaluate import evaluate
 from deepbid_rt.evaluation.movie import Movie, lines_averaged
+from deepbid_rt.evaluation.paper import paper_figures
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.frame import Motion
 from deepbid_rt.recording.motion_trace import read_motions
@@ -56,7 +56,7 @@ def judge(recording: Path, truth_path: Path, raw_path: Path, picture: Path, *, r
     Returns
     -------
     dict
-        As `evaluate` gives it.
+        As `paper_figures` gives it, and ``raw``: the same of the raw frames.
     """
     log = read_sidecar(recording.with_name(recording.name.replace("_denoised.tif", ".jsonl")))
     indices = _recorded(log)
@@ -66,7 +66,8 @@ def judge(recording: Path, truth_path: Path, raw_path: Path, picture: Path, *, r
             stack.enter_context(closing(TiffMovie(path))) for path in (recording, truth_path, raw_path)
         )
         clean, noisy = (_Selected(movie, indices, motions) for movie in (truth, lines_averaged(raw, truth)))
-        scores = evaluate(denoised, clean, noisy)
+        scores: dict[str, Any] = dict(paper_figures(denoised, clean))
+        scores["raw"] = paper_figures(noisy, clean)
         at = len(indices) // 2
         side_by_side(
             [

@@ -45,7 +45,8 @@ def print_table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, 
     """Print a small table on stderr, where it is out of the way of JSON."""
     table = Table(title=title, title_justify="left", title_style="bold", show_header=any(header))
     for n, name in enumerate(header):
-        table.add_column(name, justify="left" if n == 0 else "right")
+        # names whole on any terminal, the heads of figures in as many lines as they need
+        table.add_column(name, justify="left" if n == 0 else "right", no_wrap=n == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     stderr.print(table)

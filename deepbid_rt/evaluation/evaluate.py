@@ -1,197 +1,131 @@
-"""How good a denoised movie is: against a clean truth, or against the raw recording where no truth exists.
+"""A denoised movie, its recording and the filters every lab has, judged side by side, with or without a truth.
 
-Reads movies in pieces, so that their length does not matter. Knows no file format and no engine.
-
-The signal-to-noise ratio is the papers' and counts the constant part of the movie, so a blurred or frozen movie gains
-as well: compare it only between movies of one recording, beside the correlations.
+Joins the measures of this folder; knows no file format and no engine.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation.moments import Moments
-from deepbid_rt.evaluation.movie import Movie, as_movie, counts, lines_averaged, paired
-
-SSIM_SIDE = 11
-"""Frames, lines and pixels of the SSIM window: a Gaussian of sigma 1.5, cut off at 3.5 sigma."""
-SNR_LIMIT_DB = 20 * math.log10(2.0**52)
-"""Stands for infinity, as for identical movies: the error is then below float64 resolution. JSON knows no infinity."""
-_PIECE = 2**21  # pixels held at once as float64, about ten times over
-
-
-def agreement(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> dict[str, float]:
-    """Return ``correlation_xyt``, ``correlation_frame`` and ``snr_db``, the quick part of `evaluate`."""
-    return _agreement(*paired(movie, truth))[0]
+from deepbid_rt.evaluation.baselines import best_linear, exponential_average, rolling_mean
+from deepbid_rt.evaluation.figures import unknown
+from deepbid_rt.evaluation.judge import Judgement, View, judge
+from deepbid_rt.evaluation.known import gather
+from deepbid_rt.evaluation.movie import Movie, as_movie, inspect, lines_averaged, paired, spread_of
+from deepbid_rt.evaluation.paper import SSIM_SIDE
+from deepbid_rt.evaluation.spool import spooled
 
 
-def frame_correlations(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> NDArray[np.float64]:
-    """Return the correlation within each frame, (T,), of which ``correlation_frame`` is the mean."""
-    movie, truth = paired(movie, truth)
-    pairs = ((counts(movie, t).ravel(), counts(truth, t).ravel()) for t in range(movie.shape[0]))
-    return np.array([Moments.of(x, y).correlation() for x, y in pairs])
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The judgements of all movies, a view of the truth if there is one, and the figures that could not be had."""
+
+    movie: Judgement
+    raw: Judgement | None
+    baselines: dict[str, Judgement]
+    truth: View | None
+    unknown: list[str]
+
+    def result(self) -> dict[str, Any]:
+        """Return what JSON says: the movie's figures, then ``raw``, ``baselines`` and ``unknown``."""
+        raw = {} if self.raw is None else {"raw": self.raw.figures}
+        baselines = {name: judged.figures for name, judged in self.baselines.items()}
+        return {**self.movie.figures, **raw, "baselines": baselines, "unknown": self.unknown}
+
+    @property
+    def columns(self) -> dict[str, Judgement]:
+        """The columns of the table."""
+        raw = {} if self.raw is None else {"raw": self.raw}
+        return {"denoised": self.movie, **raw, **self.baselines}
 
 
 def evaluate(
-    movie: Movie | NDArray[Any], truth: Movie | NDArray[Any], raw: Movie | NDArray[Any] | None = None
-) -> dict[str, Any]:
-    """Compare a movie with the clean truth.
+    movie: Movie | NDArray[Any],
+    truth: Movie | NDArray[Any] | None = None,
+    raw: Movie | NDArray[Any] | None = None,
+    *,
+    cells: NDArray[Any] | None = None,
+    traces: NDArray[np.float64] | None = None,
+    reference: NDArray[Any] | None = None,
+    filters: Mapping[str, Movie] | None = None,
+    watch: Callable[[str], None] = lambda _: None,
+) -> Evaluation:
+    """Judge a movie, and with ``raw`` that and the baselines by the same figures.
+
+    The baselines are a rolling mean of 8 frames, an exponential average of 4, and with a truth the best linear filter
+    (`deepbid_rt.evaluation.baselines.best_linear`); each is written to a temporary file of float32 while it is judged.
 
     Parameters
     ----------
-    movie, truth : Movie or ndarray
-        (T, C, Y, X), same shape, in the same unit.
+    movie : Movie or ndarray
+        (T, C, Y, X), denoised.
+    truth : Movie or ndarray, optional
+        The clean movie, same shape and unit. Without it, only what the recording tells is known.
     raw : Movie or ndarray, optional
-        The recording the movie was made from. With twice the lines of the truth it is a collinear scan: lines 2k and
-        2k+1 are then averaged before the comparison, as the default output is.
-
-    Returns
-    -------
-    dict
-        ``correlation_xyt``: Pearson correlation over all pixels. ``correlation_frame``: mean over frames of the
-        correlation within one. ``snr_db``: 20 log10(RSS(movie) / RSS(movie - truth)) with RSS the root of the sum of
-        squares, within +-`SNR_LIMIT_DB` (DeepBID paper; reference note 1.11). ``ssim_2d``: structural similarity, mean
-        over frames; ``ssim_3d``: the same with a window that also spans frames; both with the truth's range as data
-        range (1 for a constant truth) and scikit-image's Gaussian window of Wang et al. 2004. A correlation with
-        something constant is 0.0. With ``raw``, the same keys under ``"raw"``.
+        The recording. With twice the lines of the movie it is a collinear scan: lines 2k and 2k+1 are averaged, as the
+        default output is.
+    cells : ndarray, optional
+        (Y, X) numbers of cells from 1, 0 for none, in the first channel. By default those that flicker in the truth.
+    traces : ndarray, optional
+        (R, T) true traces of cells 1 to R, in any unit. By default the means of the cells in the truth.
+    reference : ndarray, optional
+        (Y, X) a sharp picture with little noise of the first channel, for the error maps instead of the truth's frames.
+    filters : mapping of str to Movie, optional
+        More baselines, of the shape of the movie.
+    watch : callable, optional
+        Called with the name of each movie before it is judged.
 
     Raises
     ------
     StreamError
-        When shapes differ, frames or movie are smaller than the SSIM window, or pixels are not finite.
+        When neither truth nor recording is given, shapes differ, a movie is too small, constant, or not finite, or the
+        cells or traces do not fit.
+    FileError
+        When the disk does not take a temporary movie.
     """
-    scores: dict[str, Any] = _scores(*paired(movie, truth))
-    if raw is not None:
-        scores["raw"] = _scores(*paired(lines_averaged(as_movie(raw), as_movie(truth)), truth))
-    return scores
-
-
-def _scores(movie: Movie, truth: Movie) -> dict[str, float]:
+    movie = as_movie(movie)
+    if truth is None and raw is None:
+        raise StreamError(
+            "a movie alone", expected="its clean truth, its raw recording, or both", todo="give --truth or --raw"
+        )
+    clean = None if truth is None else paired(movie, truth)[1]
+    noisy = None if raw is None else paired(movie, lines_averaged(as_movie(raw), movie))[1]
     if min(movie.shape[0], *movie.shape[2:]) < SSIM_SIDE:
         raise StreamError(
             f"a movie of shape (T, C, Y, X) = {movie.shape}",
-            expected=f"at least {SSIM_SIDE} frames, lines and pixels for the structural similarity",
+            expected=f"at least {SSIM_SIDE} frames, lines and pixels",
             todo="evaluate a longer or larger movie",
         )
-    scores, data_range = _agreement(movie, truth)
-    return scores | {"ssim_2d": _ssim_2d(movie, truth, data_range), "ssim_3d": _ssim_3d(movie, truth, data_range)}
+    for name, given in {"the movie": movie, "the truth": clean, "the raw movie": noisy}.items():
+        if given is not None:
+            inspect(given, name)
+    known = gather(movie.shape, clean, noisy, cells, traces, reference)
+    column = int(spread_of(movie if clean is None else clean)[0].sum(0).argmax())
 
+    def judged(name: str, what: Movie) -> Judgement:
+        watch(name)
+        return judge(what, known, column)
 
-def _agreement(movie: Movie, truth: Movie) -> tuple[dict[str, float], float]:
-    """Return the quick scores and the truth's range."""
-    total = Moments()
-    per_frame = []
-    signal = error = 0.0
-    low, high = math.inf, -math.inf
-    for t in range(movie.shape[0]):
-        x, y = counts(movie, t).ravel(), counts(truth, t).ravel()
-        frame = Moments.of(x, y)
-        per_frame.append(frame.correlation())
-        total = total + frame
-        signal += float(x @ x)
-        error += float((x - y) @ (x - y))
-        low, high = min(low, float(y.min())), max(high, float(y.max()))
-    snr_db = SNR_LIMIT_DB  # no error at all
-    if error:
-        snr_db = 10 * math.log10(signal / error) if signal else -SNR_LIMIT_DB
-    scores = {
-        "correlation_xyt": total.correlation(),
-        "correlation_frame": float(np.mean(per_frame)),
-        "snr_db": max(-SNR_LIMIT_DB, min(SNR_LIMIT_DB, snr_db)),
-    }
-    return scores, (high - low) or 1.0
-
-
-def _ssim(movie: NDArray[np.float64], truth: NDArray[np.float64], data_range: float) -> float:
-    # scikit-image averages over the pixels whose window lies inside, so pieces with a margin add up exactly
-    return float(
-        structural_similarity(  # type: ignore[no-untyped-call]
-            truth, movie, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
-    )
-
-
-def _ssim_2d(movie: Movie, truth: Movie, data_range: float) -> float:
-    frames, channels = movie.shape[:2]
-    total = 0.0
-    for t in range(frames):
-        x, y = counts(movie, t), counts(truth, t)
-        total += sum(_ssim(x[c], y[c], data_range) for c in range(channels))
-    return total / (frames * channels)
-
-
-def _ssim_3d(movie: Movie, truth: Movie, data_range: float) -> float:
-    frames, channels, lines, pixels = movie.shape
-    margin = SSIM_SIDE - 1
-    t_step = max(1, min(32, _PIECE // (SSIM_SIDE * pixels) - margin))
-    y_step = max(1, _PIECE // ((t_step + margin) * pixels) - margin)
-    total = 0.0
-    for t0, t1 in _steps(frames - margin, t_step):
-        x, y = movie.read(t0, t1 + margin), truth.read(t0, t1 + margin)
-        for y0, y1 in _steps(lines - margin, y_step):
-            for c in range(channels):
-                a, b = (piece[:, c, y0 : y1 + margin].astype(np.float64) for piece in (x, y))
-                total += _ssim(a, b, data_range) * (t1 - t0) * (y1 - y0)
-    return total / (channels * (frames - margin) * (lines - margin))
-
-
-def noise_summary(raw: Movie | NDArray[Any], denoised: Movie | NDArray[Any]) -> dict[str, Any]:
-    """Say what denoising did to a real recording, of which no truth exists.
-
-    Parameters
-    ----------
-    raw, denoised : Movie or ndarray
-        (T, C, Y, X) of at least 2 frames. A raw movie of twice the lines is averaged over its line pairs, as in
-        `evaluate`.
-
-    Returns
-    -------
-    dict
-        ``temporal_noise`` (standard deviation of the frame-to-frame difference over root 2, counts), ``mean`` (counts)
-        and ``split_half_correlation`` (mean of the even frames with that of the odd frames), each with ``raw`` and
-        ``denoised``; ``temporal_noise_ratio`` and ``mean_ratio``, denoised over raw (0.0 where raw is 0); and
-        ``mean_image_correlation``, time mean of raw with that of denoised.
-
-    Raises
-    ------
-    StreamError
-        When shapes differ, there are fewer than 2 frames, or pixels are not finite.
-    """
-    before, after = paired(lines_averaged(as_movie(raw), as_movie(denoised)), denoised)
-    sides = {"raw": before, "denoised": after}
-    if before.shape[0] < 2:
-        raise StreamError("a movie of 1 frame", expected="at least 2 frames", todo="compare longer recordings")
-    noise, mean, split, images = {}, {}, {}, {}
-    for name, movie in sides.items():
-        halves = np.zeros((2, math.prod(movie.shape[1:])))
-        step = Moments()  # of the frame-to-frame difference
-        last = None
-        for t in range(movie.shape[0]):
-            frame = counts(movie, t).ravel()
-            halves[t % 2] += frame
-            step = step if last is None else step + Moments.of(frame - last, frame - last)
-            last = frame
-        images[name] = halves.sum(0) / movie.shape[0]
-        noise[name] = math.sqrt(step.xx / step.n / 2)
-        mean[name] = float(images[name].mean())
-        split[name] = Moments.of(halves[0], halves[1]).correlation()
-    return {
-        "temporal_noise": noise,
-        "temporal_noise_ratio": noise["denoised"] / noise["raw"] if noise["raw"] else 0.0,
-        "mean": mean,
-        "mean_ratio": mean["denoised"] / mean["raw"] if mean["raw"] else 0.0,
-        "split_half_correlation": split,
-        "mean_image_correlation": Moments.of(images["raw"], images["denoised"]).correlation(),
-    }
-
-
-def _steps(stop: int, step: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, stop, step):
-        yield start, min(start + step, stop)
+    found = judged("denoised", movie)
+    before, baselines = None, {}
+    if noisy is not None:
+        before = judged("raw", noisy)
+        made: dict[str, Movie] = {
+            "rolling mean 8": rolling_mean(noisy, 8),
+            "exponential average 4": exponential_average(noisy, 4.0),
+        }
+        if clean is not None:
+            made["best linear filter"] = best_linear(noisy, clean)
+        for name, filtered in made.items():
+            with spooled(filtered) as spool:
+                baselines[name] = judged(name, spool)
+        for name, ready in (filters or {}).items():
+            baselines[name] = judged(name, paired(ready, movie)[0])
+    shown = None if clean is None else View.of(clean, column)
+    return Evaluation(found, before, baselines, shown, unknown(known.needs))

@@ -89,3 +89,40 @@ def counts(movie: Movie, t: int) -> NDArray[np.float64]:
             f"frame {t} with pixels that are not finite", expected="finite counts", todo="check how the movie was made"
         )
     return pixels
+
+
+def inspect(movie: Movie, name: str) -> None:
+    """Read a movie once. Raises `StreamError` when a pixel is not finite, or all are equal; ``name`` says of which."""
+    low, high = np.inf, -np.inf
+    for t in range(movie.shape[0]):
+        try:
+            frame = counts(movie, t)
+        except StreamError as error:
+            raise StreamError(f"{name}: {error.came}", expected=error.expected, todo=error.todo) from error
+        low, high = min(low, float(frame.min())), max(high, float(frame.max()))
+    if low == high:
+        raise StreamError(
+            f"{name} with {low:g} counts in every pixel",
+            expected="a picture of something",
+            todo="check how the movie was made",
+        )
+
+
+def spread_of(movie: Movie) -> NDArray[np.float64]:
+    """Return the standard deviation over time of each pixel, (C, Y, X)."""
+    mean, square = np.zeros(movie.shape[1:]), np.zeros(movie.shape[1:])
+    first = counts(movie, 0)
+    for t in range(movie.shape[0]):
+        frame = counts(movie, t) - first
+        mean += frame / movie.shape[0]
+        square += frame**2 / movie.shape[0]
+    spread: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0))
+    return spread
+
+
+def mean_of(movie: Movie) -> NDArray[np.float64]:
+    """Return the mean over time of each pixel, (C, Y, X)."""
+    total = np.zeros(movie.shape[1:])
+    for t in range(movie.shape[0]):
+        total += counts(movie, t) / movie.shape[0]
+    return total

@@ -1,4 +1,4 @@
-"""Panels side by side in one PNG, all with the same contrast, so that what looks better is better.
+"""Panels in rows in one PNG, all with the same contrast, so that what looks better is better.
 
 Knows no movie and no metric; a panel is a 2D array with a label.
 """
@@ -28,6 +28,7 @@ def side_by_side(
     reference: int | None = 0,
     percentiles: tuple[float, float] = (1.0, 99.8),
     side: int = 512,
+    columns: int | None = None,
 ) -> None:
     """Write labelled grey panels into one PNG.
 
@@ -46,6 +47,8 @@ def side_by_side(
         Per cent of the reference's pixels below black and below white.
     side : int
         Pixels that the larger side of a panel is enlarged to, or a little less.
+    columns : int, optional
+        Panels in one row; by default all.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def side_by_side(
         black, white = shared or _limits(pixels, percentiles)
         tiles.append((label, _grey(pixels, black, white, max(1, side // max(pixels.shape)))))
         notes.append(f"{black:.4g} to {white:.4g} counts")
-    picture = _compose(tiles, title, notes if shared is None else [f"black to white: {notes[0]}, in every panel"])
+    every = [f"black to white: {notes[0]}, in every panel"]
+    picture = _compose(tiles, title, notes if shared is None else every, columns or len(tiles))
     try:
         picture.save(Path(path), format="PNG", optimize=True)
     except OSError as error:
@@ -93,25 +97,34 @@ def _grey(pixels: NDArray[Any], black: float, white: float, factor: int) -> Imag
     return Image.fromarray(grey.repeat(factor, axis=0).repeat(factor, axis=1))
 
 
-def _compose(tiles: Sequence[tuple[str, Image.Image]], title: str | None, notes: Sequence[str]) -> Image.Image:
+def _compose(
+    tiles: Sequence[tuple[str, Image.Image]], title: str | None, notes: Sequence[str], columns: int
+) -> Image.Image:
     """Lay title, labels, panels and notes out on a dark ground; notes stand below panels, or one below all."""
     label_font, title_font, note_font = (ImageFont.load_default(size) for size in (_LABEL, _TITLE, _NOTE))
+    below_each = len(notes) == len(tiles)
     widths = [max(tile.width, int(label_font.getlength(label))) for label, tile in tiles]
-    if len(notes) == len(tiles):
+    if below_each:
         widths = [max(width, int(note_font.getlength(note))) for width, note in zip(widths, notes, strict=True)]
-    content = sum(widths) + _GUTTER * (len(tiles) - 1)
+    across = [max(widths[column::columns]) for column in range(min(columns, len(tiles)))]
+    content = sum(across) + _GUTTER * (len(across) - 1)
     content = max(content, int(title_font.getlength(title or "")), int(note_font.getlength(notes[0])))
     top = _MARGIN + (2 * _TITLE if title else 0)
-    below = top + _LABEL + 12 + max(tile.height for _, tile in tiles) + 12
-    picture = Image.new("RGB", (content + 2 * _MARGIN, below + _NOTE + _MARGIN), _GROUND)
+    height = _LABEL + 12 + max(tile.height for _, tile in tiles) + 12 + (_NOTE + _GUTTER if below_each else 0)
+    rows = -(-len(tiles) // columns)
+    below = top + rows * height
+    size = content + 2 * _MARGIN, below + (0 if below_each else _NOTE) + _MARGIN
+    picture = Image.new("RGB", size, _GROUND)
     draw = ImageDraw.Draw(picture)
     if title:
         draw.text((_MARGIN, _MARGIN), title, _INK, title_font, anchor="lt")
-    x = _MARGIN
-    for number, ((label, tile), width) in enumerate(zip(tiles, widths, strict=True)):
-        draw.text((x, top + _LABEL), label, _INK, label_font, anchor="ls")
-        picture.paste(tile, (x, top + _LABEL + 12))
-        if number < len(notes):
-            draw.text((x, below), notes[number], _FAINT, note_font, anchor="lt")
-        x += width + _GUTTER
+    for number, (label, tile) in enumerate(tiles):
+        row, column = divmod(number, columns)
+        x, y = _MARGIN + sum(across[:column]) + _GUTTER * column, top + row * height
+        draw.text((x, y + _LABEL), label, _INK, label_font, anchor="ls")
+        picture.paste(tile, (x, y + _LABEL + 12))
+        if below_each:
+            draw.text((x, y + _LABEL + tile.height + 24), notes[number], _FAINT, note_font, anchor="lt")
+    if not below_each:
+        draw.text((_MARGIN, below), notes[0], _FAINT, note_font, anchor="lt")
     return picture

@@ -6,6 +6,7 @@ Reads both movies twice, frame by frame. Knows no file format and no engine.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,22 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.movie import Movie, as_movie, counts, lines_averaged, paired
 
 
+@dataclass(frozen=True, slots=True)
+class ResidualCorrelation:
+    """Correlation of a residual with itself: ``t`` frames later (lags from 1 on), one line on, one pixel on."""
+
+    t: list[float]
+    y: float
+    x: float
+
+
 def residual_correlation(
     raw: Movie | NDArray[Any], denoised: Movie | NDArray[Any], lags: int = 4
-) -> dict[str, float | list[float]]:
+) -> ResidualCorrelation:
     """Return the autocorrelation of raw - denoised, of which the time mean of each pixel is taken away.
 
     Noise that a denoiser takes away is unlike its neighbours: every number is near 0. Signal that it takes away is
-    like them. A raw movie of twice the lines is averaged over its line pairs.
-
-    Returns
-    -------
-    dict
-        ``t`` (lags 1 to ``lags`` in frames), ``y`` and ``x`` (lag of one pixel). A residual of nothing gives 0.0.
+    like them. A raw movie of twice the lines is averaged over its line pairs. A residual of nothing gives 0.0.
 
     Raises
     ------
@@ -56,12 +61,10 @@ def residual_correlation(
             along_t[lag] += np.vdot(rest, earlier)
         past.append(rest)
     if not power:
-        return {"t": [0.0] * lags, "y": 0.0, "x": 0.0}
+        return ResidualCorrelation([0.0] * lags, 0.0, 0.0)
     lines, pixels = mean.shape[1:]
     # a shifted product has fewer terms than the power
     per_lag = [float(v / power * frames / (frames - k)) for k, v in enumerate(along_t, 1)]
-    return {
-        "t": per_lag,
-        "y": along_y / power * lines / max(1, lines - 1),
-        "x": along_x / power * pixels / max(1, pixels - 1),
-    }
+    return ResidualCorrelation(
+        per_lag, along_y / power * lines / max(1, lines - 1), along_x / power * pixels / max(1, pixels - 1)
+    )

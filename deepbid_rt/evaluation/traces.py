@@ -5,7 +5,6 @@ Traces are read frame by frame; only they are held. Knows no file format and no 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,38 +14,39 @@ from scipy.optimize import linear_sum_assignment
 from scipy.signal import find_peaks
 
 from deepbid_rt.evaluation.moments import Moments
-from deepbid_rt.evaluation.movie import Movie, as_movie, counts, paired
+from deepbid_rt.evaluation.movie import Movie, as_movie, counts, spread_of
+
+Cells = NDArray[np.intp]
+"""Number of the cell that each pixel belongs to, (C, Y, X); 0 for none."""
 
 _MOST_CELLS = 100
 _FEWEST_PIXELS = 9
 
 
-def masks_of(truth: Movie | NDArray[Any]) -> NDArray[np.bool_]:
-    """Find regions that flicker in a clean movie, (R, C, Y, X), the largest first, 100 at most.
+def cells_of(truth: Movie | NDArray[Any]) -> Cells:
+    """Find regions that flicker in a clean movie; the largest is number 1, there are 100 at most.
 
     The rule: pixels whose standard deviation over time exceeds its mean over the picture by two standard deviations,
-    in connected groups of 9 or more. Edges that vibrate count as well: give masks of your own where they are known.
+    in connected groups of 9 or more. Edges that vibrate count as well: give the cells where they are known.
     """
-    movie = as_movie(truth)
-    mean, square = np.zeros(movie.shape[1:]), np.zeros(movie.shape[1:])
-    first = counts(movie, 0)
-    for t in range(movie.shape[0]):
-        frame = counts(movie, t) - first
-        mean += frame / movie.shape[0]
-        square += frame**2 / movie.shape[0]
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    spread = spread_of(as_movie(truth))
     groups, count = label(spread > spread.mean() + 2 * spread.std(), np.eye(3)[1][:, None, None] * np.ones((1, 3, 3)))
     sizes = np.bincount(groups.ravel(), minlength=count + 1)[1:]
     kept = [i for i in np.argsort(-sizes, kind="stable")[:_MOST_CELLS] if sizes[i] >= _FEWEST_PIXELS]
-    return np.array([groups == i + 1 for i in kept], bool).reshape(-1, *movie.shape[1:])
+    number = np.zeros(count + 1, np.intp)
+    number[[i + 1 for i in kept]] = np.arange(1, len(kept) + 1)
+    cells: Cells = number[groups]
+    return cells
 
 
-def traces_of(movie: Movie | NDArray[Any], masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the mean of each mask (R, C, Y, X) in each frame, (R, T)."""
+def traces_of(movie: Movie | NDArray[Any], cells: Cells) -> NDArray[np.float64]:
+    """Return the mean of each cell in each frame, (R, T); a number without pixels has a trace of 0."""
     movie = as_movie(movie)
-    flat = masks.reshape(len(masks), math.prod(masks.shape[1:])).astype(np.float64)
-    weights = flat / np.maximum(flat.sum(1, keepdims=True), 1)
-    return np.stack([weights @ counts(movie, t).ravel() for t in range(movie.shape[0])], axis=1)
+    flat = cells.ravel()
+    sizes = np.maximum(np.bincount(flat)[1:], 1)
+    frames = range(movie.shape[0])
+    sums = [np.bincount(flat, counts(movie, t).ravel(), len(sizes) + 1)[1:] for t in frames]
+    return np.stack(sums, axis=1) / sizes[:, None]
 
 
 def events_of(trace: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -77,34 +77,29 @@ def matched(found: NDArray[np.intp], true: NDArray[np.intp], within: int) -> NDA
     return pairs[np.abs(pairs) <= within]
 
 
-def trace_scores(
-    movie: Movie | NDArray[Any], truth: Movie | NDArray[Any], masks: NDArray[np.bool_], within: int = 3
-) -> dict[str, float | None]:
-    """Compare the traces of a movie with the true ones.
+def trace_correlations(seen: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Pearson's correlation of each trace (R, T) with the true one, (R,)."""
+    return np.array([Moments.of(a, b).correlation() for a, b in zip(seen, true, strict=True)])
+
+
+def trace_scores(seen: NDArray[np.float64], true: NDArray[np.float64], within: int = 3) -> dict[str, float | None]:
+    """Compare the traces of a movie (R, T) with the true ones, in whatever unit either has.
 
     Returns
     -------
     dict
         ``trace_correlation``: mean over cells of Pearson's. ``event_f1``: 2 hits / (found + true). ``event_shift``
         and ``event_distance``: median of found - true and of its size, frames. None where there is nothing to judge.
-
-    Raises
-    ------
-    StreamError
-        When shapes differ or pixels are not finite.
     """
-    movie, truth = paired(movie, truth)
-    seen, clean = traces_of(movie, masks), traces_of(truth, masks)
-    correlations = []
+    correlations = trace_correlations(seen, true)
     shifts: list[int] = []
     events = 0
-    for a, b in zip(seen, clean, strict=True):
-        correlations.append(Moments.of(a, b).correlation())
-        found, true = events_of(a), events_of(b)
-        events += found.size + true.size
-        shifts += matched(found, true, within).tolist()
+    for a, b in zip(seen, true, strict=True):
+        found, expected = events_of(a), events_of(b)
+        events += found.size + expected.size
+        shifts += matched(found, expected, within).tolist()
     return {
-        "trace_correlation": float(np.mean(correlations)) if correlations else None,
+        "trace_correlation": float(correlations.mean()) if correlations.size else None,
         "event_f1": 2 * len(shifts) / events if events else None,
         "event_shift": float(np.median(shifts)) if shifts else None,
         "event_distance": float(np.median(np.abs(shifts))) if shifts else None,

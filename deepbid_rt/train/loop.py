@@ -99,7 +99,7 @@ def train(
             summary = run.go(progress)
     if not report or summary.interrupted:
         return summary
-    from deepbid_rt.train.report import draw_report  # loads matplotlib
+    from deepbid_rt.train.training_report import draw_report  # loads matplotlib
 
     return replace(summary, report=draw_report(run_dir, recordings[0]))
 

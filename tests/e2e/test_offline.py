@@ -13,7 +13,10 @@ from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from tests.e2e.commands import page_count, run
 
-EVALUATE_KEYS = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
+EVALUATE_KEYS = {
+    *("correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"),
+    *("snr_affine_db", "correlation_dynamic", "sharpness"),
+}
 DEMO_KEYS = {
     *("frames_in", "frames_out", "frames_lost", "fps", "delay_frames", "latency_ms", "correlation_xyt", "snr_db"),
     *("engine", "recording", "picture"),
@@ -56,19 +59,53 @@ def test_denoise_collinear_halves_the_lines_and_evaluate_sees_the_gain(
     assert tifffile.imread(out).shape == (64, 48, 48)
     judged = run("evaluate", out, "--truth", truth, "--raw", raw, "--json")
     assert judged.code == 0, judged.stderr
-    assert set(judged.result) == EVALUATE_KEYS | {"raw"}
-    assert set(judged.result["raw"]) == EVALUATE_KEYS
-    assert judged.result["correlation_xyt"] > judged.result["raw"]["correlation_xyt"] + 0.2
-    assert judged.result["snr_db"] > judged.result["raw"]["snr_db"] + 8
+    result = judged.result
+    assert set(result) >= EVALUATE_KEYS | {"raw", "baselines"}
+    assert set(result["raw"]) >= EVALUATE_KEYS
+    assert set(result["baselines"]) == {
+        *("rolling mean 8", "exponential average 4", "best linear filter", "average engine"),
+    }
+    for column in (result, result["raw"], *result["baselines"].values()):
+        assert all(isinstance(column[key], float) for key in EVALUATE_KEYS)
+    assert result["correlation_xyt"] > result["raw"]["correlation_xyt"] + 0.2
+    assert result["snr_db"] > result["raw"]["snr_db"] + 8
+    average = result["baselines"]["average engine"]
+    assert average["correlation_dynamic"] > result["baselines"]["rolling mean 8"]["correlation_dynamic"]
+    for key in EVALUATE_KEYS:
+        assert key in judged.stderr  # the table holds them as well
     report = tmp_path / "report"
-    full = run("evaluate", out, "--truth", truth, "--raw", raw, "--more", "--report", report, "--json")
-    assert full.code == 0, full.stderr
-    assert {key: full.result[key] for key in judged.result} == judged.result
-    assert set(full.result) == set(judged.result) | {"more"}
-    assert len(full.result["more"]["baselines"]) == 3
-    assert {path.name for path in report.iterdir()} == {"scores.md", "yt.png", "frame_correlation.png"}
-    alone = run("evaluate", out, "--truth", truth, "--json")
-    assert set(alone.result) == EVALUATE_KEYS
+    alone = run("evaluate", out, "--truth", truth, "--report", report, "--json")
+    assert alone.code == 0, alone.stderr
+    assert {key: alone.result[key] for key in EVALUATE_KEYS} == {key: result[key] for key in EVALUATE_KEYS}
+    assert "raw" not in alone.result
+    assert alone.result["baselines"] == {}
+    assert {"report.md", "frames.png", "yt.png", "error_map.png"} <= {path.name for path in report.iterdir()}
+
+
+def test_evaluate_without_a_truth_and_with_cells(movie: tuple[Path, Path], tmp_path: Path) -> None:
+    raw, truth = movie
+    out, cells, traces = tmp_path / "out.tif", tmp_path / "cells.tif", tmp_path / "traces.csv"
+    finished = run("denoise", raw, out, "--scan", "collinear", "--engine", "average")
+    assert finished.code == 0, finished.stderr
+    blind = run("evaluate", "--raw", raw, "--denoised", out, "--json")
+    assert blind.code == 0, blind.stderr
+    assert blind.result["snr_db"] is None
+    assert blind.result["temporal_noise_ratio"] < 0.5
+    assert blind.result["baselines"]["average engine"] == pytest.approx(
+        {key: blind.result[key] for key in blind.result["baselines"]["average engine"]}, abs=0.02
+    )  # the movie in hand was made by that engine, and rounded to the recording's type
+    assert "cannot be known from what was given: correlation_xyt" in blind.stderr
+    places = np.zeros((48, 48), np.uint16)
+    places[10:16, 10:16], places[30:36, 20:26] = 1, 2
+    tifffile.imwrite(cells, places)
+    true = np.stack([tifffile.imread(truth)[:, places == number].mean(1) for number in (1, 2)], axis=1)
+    rows = [f"{frame},{first},{second}" for frame, (first, second) in enumerate(true)]
+    traces.write_text("\n".join(["frame,cell_1,cell_2", *rows]) + "\n")
+    told = run("evaluate", truth, "--truth", truth, "--cells", cells, "--traces", traces, "--json")
+    assert told.code == 0, told.stderr
+    assert told.result["trace_correlation"] == pytest.approx(1)
+    referred = run("evaluate", out, "--raw", raw, "--reference", truth, "--json")
+    assert referred.result["rsp"] > 0.3
 
 
 def test_train_export_denoise(movie: tuple[Path, Path], tmp_path: Path) -> None:

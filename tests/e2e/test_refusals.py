@@ -110,6 +110,19 @@ def test_inputs_that_are_no_movies(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("out*"))
 
 
+def test_evaluate_refuses_in_one_sentence(tmp_path: Path) -> None:
+    """What is wrong within the movies is tested with `evaluate` itself."""
+    good, flat, none = (tmp_path / f"{name}.tif" for name in ("good", "flat", "none"))
+    tifffile.imwrite(good, np.random.default_rng(0).normal(100, 9, (20, 16, 16)).astype(np.float32))
+    tifffile.imwrite(flat, np.full((20, 16, 16), 7, np.int16))
+    assert "no movie to judge" in refused("evaluate", "--truth", good)
+    assert "two movies to judge" in refused("evaluate", good, "--denoised", good, "--truth", good)
+    assert str(none) in refused("evaluate", good, "--truth", none)
+    assert "the movie with 7 counts in every pixel" in refused("evaluate", flat, "--truth", good)
+    assert "of 20 pages" in refused("evaluate", good, "--truth", good, "--cells", good)
+    assert str(none) in refused("evaluate", good, "--truth", good, "--traces", none)
+
+
 def test_output_is_never_overwritten(movie: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tif"
     out.write_bytes(b"precious")
