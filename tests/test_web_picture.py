@@ -36,10 +36,11 @@ def test_raw_stands_left_of_denoised_with_the_same_limits(dtype):
     grey = pixels_of(picture).astype(int)
     assert grey.shape == (16, 80)
     assert (picture.index, picture.serial) == (3, 1)
-    assert 0 <= picture.black < picture.white <= 200
+    assert 0 <= picture.black < 200 < picture.white < 270
     left, right = grey[:, :40], grey[:, 40:]
     assert np.abs(left[:, ::-1] - right).mean() < 6  # but for what JPEG does at the seam
-    assert right[-1, -1] > 240 > 15 > right[0, 0]
+    assert 175 < right[-1, -1] < 215
+    assert right[0, 0] < 15
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_holes_are_black_and_do_not_spoil_the_contrast():
     frame[0, 3:9, 8:24] = np.nan
     frame[0, 12:, 8:24] = -np.inf
     picture = Painter("mean").paint(pair_of(frame))
-    assert 150 < picture.white < 210
+    assert 200 < picture.white < 270
     assert pixels_of(picture)[5, 12] < 30
 
 
@@ -85,7 +86,7 @@ def test_another_series_begins_with_its_own_contrast():
     painter = Painter("mean")
     painter.paint(pair_of(ramp()))
     other = pair_of(ramp() * 10)
-    assert painter.paint(replace(other, info=stream((1, 16, 40)))).white > 1500
+    assert painter.paint(replace(other, info=stream((1, 16, 40)))).white > 2000
 
 
 @pytest.mark.parametrize(("merge", "rows"), [("mean", 4), ("forward", 4), ("interleave", 8)])
@@ -98,7 +99,7 @@ def test_raw_lines_are_merged_as_the_denoised_were(merge, rows):
     grey = pixels_of(Painter(merge).paint(pair_of(raw, shown, info)))[:, 4:36].astype(int)
     expected = {"mean": [75], "forward": [100], "interleave": [100, 50]}[merge]
     for row in range(rows):
-        assert grey[row].mean() == pytest.approx(expected[row % len(expected)] * 255 / 200, abs=20)
+        assert grey[row].mean() == pytest.approx(expected[row % len(expected)] * 255 / 260, abs=20)
 
 
 def test_raw_frames_are_registered_as_the_denoised_were():
@@ -110,7 +111,7 @@ def test_raw_frames_are_registered_as_the_denoised_were():
     grey = pixels_of(Painter("mean").paint(pair_of(raw, shown, **more))).astype(int)
     assert np.abs(grey[:, :32] - grey[:, 32:]).max() < 20
     grey = pixels_of(Painter("mean").paint(pair_of(raw, shown, motion=more["motion"]))).astype(int)
-    assert np.abs(grey[:, :32] - grey[:, 32:]).max() > 200
+    assert np.abs(grey[:, :32] - grey[:, 32:]).max() > 150
 
 
 def test_large_frames_are_shown_smaller_and_a_channel_can_be_chosen():
@@ -119,6 +120,6 @@ def test_large_frames_are_shown_smaller_and_a_channel_can_be_chosen():
     picture = Painter("mean", channel=1).paint(pair_of(raw))
     grey = pixels_of(picture)
     assert max(grey.shape[0], grey.shape[1] // 2) <= MOST_SIDE
-    assert grey[:, grey.shape[1] * 7 // 8].mean() > 200
+    assert grey[:, grey.shape[1] * 7 // 8].mean() > 170
     assert pixels_of(Painter("mean").paint(pair_of(raw))).mean() < 5
-    assert pixels_of(Painter("mean", channel=9).paint(pair_of(raw))).mean() > 80  # the last there is
+    assert pixels_of(Painter("mean", channel=9).paint(pair_of(raw))).mean() > 60  # the last there is

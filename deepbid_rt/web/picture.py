@@ -23,6 +23,8 @@ MOST_SIDE = 768
 _SAMPLE = 2**14
 """Pixels that the contrast is judged by."""
 _PERCENTILES = 0.5, 99.8
+_HEADROOM = 0.3
+"""White lies above the bright percentile by this share of the range: raw frames, and transients, reach higher."""
 _FOLLOW = 0.15
 _QUALITY = 88
 
@@ -85,6 +87,7 @@ class Painter:
         sample = panel.ravel()[:: max(1, panel.size // _SAMPLE)]
         sample = sample[np.isfinite(sample)]
         low, high = (float(level) for level in np.percentile(sample, _PERCENTILES)) if sample.size else (0.0, 0.0)
+        high += _HEADROOM * (high - low)
         if self._limits is not None:
             low, high = (old + _FOLLOW * (new - old) for old, new in zip(self._limits, (low, high), strict=True))
         self._limits = low, high

@@ -120,7 +120,7 @@ function tell(session) {
   show("rate", number(recent / Math.min(5, Math.max(1, now - (points[0]?.[0] ?? now))), 1));
   const {total} = session.latency_ms;
   for (const quantile of ["p50", "p99"]) {
-    show(quantile, total[quantile] === null ? "–" : `${number(total[quantile], total[quantile] < 10 ? 1 : 0)} ms`);
+    show(quantile, duration(total[quantile]));
   }
 
   const causes = {...session.lost, "bad messages": session.bad_messages};
@@ -136,6 +136,11 @@ function tell(session) {
   latency.draw(points, now);
   by("recordings").replaceChildren(...(session.recordings.length ? session.recordings : ["nothing is recorded"])
     .map((path) => Object.assign(document.createElement("li"), {textContent: path})));
+}
+
+function duration(ms) {
+  if (ms === null) return "–";
+  return ms < 1000 ? `${number(ms, ms < 10 ? 1 : 0)} ms` : `${number(ms / 1000, 1)} s`;
 }
 
 function table(id, rows) {

@@ -1,7 +1,7 @@
 // A plot of the last minute on a canvas: newest at the right edge. Knows nothing of where points come from.
 
 const SPAN_S = 60;
-const LEFT = 34;
+const LEFT = 40;
 const BOTTOM = 16;
 const TOP = 5;
 
