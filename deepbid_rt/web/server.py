@@ -142,7 +142,7 @@ class Server:
                 text="open /?token=TOKEN once, or send Authorization: Bearer TOKEN\n",
                 headers={"WWW-Authenticate": "Bearer"},
             )
-        if query and request.path == "/":  # out of the address bar, where it would be copied from
+        if query and self._gate.token and request.path == "/":  # out of the address bar, where it would be copied from
             answer = web.HTTPSeeOther("/")
             answer.set_cookie(_COOKIE, query, httponly=True, samesite="Strict", path="/")
             raise answer
