@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Gap, StreamEnd
@@ -23,6 +23,7 @@ def test_a_pair_is_one_frame_raw_and_denoised():
 
 
 @given(st.integers(0, 12), st.data())
+@settings(deadline=None)
 def test_pairs_belong_together_and_never_go_back(delay, data):
     """Two threads hand frames over: each in order, one ahead of the other as it happens; some raw frames are lost."""
     board = board_of()
