@@ -14,10 +14,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     "PIL",
+    "aiohttp",
     "matplotlib",
     "msgpack",
     "onnx",
     "openvino",
+    "prometheus_client",
     "rich",
     "scipy",
     "skimage",
@@ -60,10 +62,11 @@ def test_the_contract_knows_every_heavy_dependency():
     """A dependency that pyproject.toml does not confine to a place could creep in anywhere."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     confined = {name for c in project["tool"]["importlinter"]["contracts"] for name in c.get("forbidden_modules", ())}
-    names = {"pyzmq": "zmq", "scikit-image": "skimage"}
+    names = {"pyzmq": "zmq", "scikit-image": "skimage", "pillow": "PIL", "prometheus-client": "prometheus_client"}
+    extras = project["project"]["optional-dependencies"]
     declared = {
         names.get(name, name)
-        for line in project["project"]["dependencies"] + project["project"]["optional-dependencies"]["train"]
+        for line in project["project"]["dependencies"] + extras["train"] + extras["http"]
         for name in re.findall(r"^[A-Za-z0-9-]+", line)
     }
     assert declared - confined == {"numpy", "onnxscript"}
@@ -82,16 +85,18 @@ def test_the_contract_knows_every_heavy_dependency():
         ("deepbid_rt.recording.recorder", {"tifffile"}),
         ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
         ("deepbid_rt.runtimes.echo", {"openvino"}),
+        ("deepbid_rt.loopback", set()),
     ],
 )
 def test_an_import_pulls_in_nothing_heavier_than_it_needs(module, allowed):
     assert loaded_by(module) & HEAVY <= allowed
 
 
-def test_the_command_line_needs_no_torch():
-    """The demo runs where the train extra is not installed."""
-    assert not loaded_by("deepbid_rt.cli") & {"torch", "onnx"}
-    blocked = "import sys; sys.modules.update(torch=None, onnx=None); import deepbid_rt.cli"
+def test_the_command_line_needs_no_extra():
+    """The demo runs where neither the train nor the http extra is installed."""
+    assert not loaded_by("deepbid_rt.cli") & {"torch", "onnx", "aiohttp", "prometheus_client"}
+    without = ("torch", "onnx", "aiohttp", "prometheus_client")
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({without})); import deepbid_rt.cli"
     done = python(blocked)
     assert done.returncode == 0, done.stderr
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Motion
@@ -24,6 +24,7 @@ def image(seed=0):
 
 
 @given(whole, whole)
+@settings(deadline=None)
 def test_whole_shifts_are_exact_and_what_is_not_shown_keeps_what_was_shown_last(dy, dx):
     registration = Registration()
     first, second = image(0), image(1)

@@ -15,6 +15,7 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.judge import judge
 from deepbid_rt.cli.output import number, print_json, print_table, say
+from deepbid_rt.cli.page import make_page
 from deepbid_rt.cli.session import Outcome, Plan, run_session
 from deepbid_rt.denoiser import check_stabilizes
 from deepbid_rt.errors import EngineError, StageError
@@ -41,6 +42,8 @@ def run(
     rate_hz: o.RateOption = 30.0,
     out: Annotated[Path, typer.Option("--out", help="Folder for recording and picture.")] = Path("demo"),
     stabilize: o.StabilizeOption = False,
+    http: o.HttpOption = None,
+    http_token: o.HttpTokenOption = None,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
     as_json: o.JsonOption = False,
@@ -52,6 +55,9 @@ def run(
         stack.callback(engine.close)
         if stabilize:
             check_stabilizes(engine)
+        page = make_page(http, http_token) if http else None
+        if page:
+            stack.callback(page.close)
         size, rate_hz, factor = _fit(engine, size, rate_hz)
         say(f"engine {engine.card.name}: {engine.description}")
         say(f"{size}x{size} pixels at {rate_hz:.1f} Hz; the engine alone runs {factor:.1f} times as fast")
@@ -68,6 +74,7 @@ def run(
                 engine,
                 engine_digest(engine_name),
                 publish=sink,
+                page=page,
                 record=folder,
                 stabilize=stabilize,
                 limits=Limits(idle_s=30.0, series=1),

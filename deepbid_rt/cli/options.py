@@ -61,6 +61,15 @@ GapOption = Annotated[
 StabilizeOption = Annotated[
     bool, typer.Option("--stabilize", help="Register the denoised movie to where the tissue lay first.")
 ]
+HttpOption = Annotated[
+    str | None, typer.Option("--http", help="Show a read-only page to browsers at HOST:PORT, such as 127.0.0.1:8080.")
+]
+HttpTokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--http-token", envvar="DEEPBID_RT_HTTP_TOKEN", help="What browsers must know; needed beyond this computer."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 ScanOption = Annotated[
     Layout, typer.Option("--scan", help="collinear: lines 2k and 2k+1 scan the same place; ordinary: each line once.")

@@ -10,6 +10,7 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
+from deepbid_rt.cli.page import make_page
 from deepbid_rt.cli.session import Plan, run_session
 from deepbid_rt.runtimes import engine_digest, load_engine
 from deepbid_rt.status import Limits
@@ -36,6 +37,8 @@ def run(
     lag_frames: Annotated[int, typer.Option(min=2, help="Most frames waiting for the engine.")] = 256,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
+    http: o.HttpOption = None,
+    http_token: o.HttpTokenOption = None,
     insecure_lan: o.InsecureOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -48,6 +51,9 @@ def run(
         if sink:
             stack.callback(sink.close)
             say(f"publishing on {sink.endpoint}")
+        page = make_page(http, http_token, merge.value) if http else None
+        if page:
+            stack.callback(page.close)
         say(f"engine {engine.card.name}: {engine.description}; waiting for frames from {source}")
         outcome = run_session(
             Plan(
@@ -55,6 +61,7 @@ def run(
                 engine,
                 engine_digest(engine_name),
                 publish=sink,
+                page=page,
                 record=record,
                 record_raw=record_raw,
                 roll_frames=roll_frames,

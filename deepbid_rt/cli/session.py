@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepbid_rt.cli.output import live_line, number
 from deepbid_rt.denoiser import Denoiser, GapPolicy, check_stabilizes
@@ -26,6 +26,10 @@ from deepbid_rt.status import Limits, Status
 from deepbid_rt.tally import MotionTally
 from deepbid_rt.zmq_io import ZmqSource
 
+if TYPE_CHECKING:
+    from deepbid_rt.web import Server
+    from deepbid_rt.web.report import Snapshot
+
 NOTE_EVERY_S = 1.0
 """How often the state of the session goes into the sidecar."""
 RECORDERS = ("the denoised recorder", "the raw recorder")
@@ -40,6 +44,8 @@ class Plan:
     sha256: str | None
     """Of the engine's file; None when it has none."""
     publish: Sink | None = None
+    page: Server | None = None
+    """Shown to browsers while the session runs."""
     record: Path | None = None
     record_raw: bool = False
     roll_frames: int = 0
@@ -86,6 +92,9 @@ def run_session(plan: Plan) -> Outcome:
             recorders.append(Recorder(plan.record, "raw", sidecar, roll_frames=plan.roll_frames))
             raw.append(Outlet(RECORDERS[1], recorders[1], Overflow.FAIL, plan.recorder_frames))
         recorders[0].check()
+    if plan.page:
+        raw.append(Outlet("the page, raw", plan.page.board.raw))
+        denoised.append(Outlet("the page", plan.page.board.denoised))
     denoisers: list[Denoiser] = []
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
@@ -102,7 +111,12 @@ def run_session(plan: Plan) -> Outcome:
         plan.source, make_denoiser, raw=raw, denoised=denoised, limits=plan.limits, lag_frames=plan.lag_frames
     )
     error: DeepbidError | None = None
-    with _stop_on_signal(pipeline.stop), live_line(lambda: status_line(pipeline.status())), _notes(pipeline, sidecar):
+    with ExitStack() as stack:
+        stack.enter_context(_stop_on_signal(pipeline.stop))
+        stack.enter_context(live_line(lambda: status_line(pipeline.status())))
+        stack.enter_context(_notes(pipeline, sidecar))
+        if plan.page:
+            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders)))
         try:
             pipeline.run()
         except DeepbidError as failure:
@@ -139,19 +153,31 @@ def _motion_text(motion: MotionTally) -> str:
     return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
-def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
+def _snapshot(plan: Plan, status: Status, recorders: list[Recorder]) -> Snapshot:
+    from deepbid_rt.web.report import Snapshot
+
+    paths = [str(path) for recorder in recorders for path in recorder.paths]
+    lost = _lost(plan, status)
+    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, plan.engine.description, paths)
+
+
+def _lost(plan: Plan, status: Status) -> dict[str, int]:
+    """Count lost frames by cause."""
     lost = plan.source.status().lost
-    recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
+    return {
+        "source": lost["source"],
+        "transport": lost["transport"],
+        "ring": lost["ring"],
+        "engine": status.engine_lost,
+        "recorder": sum(status.sink_lost.get(name, 0) for name in RECORDERS),
+    }
+
+
+def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
     return {
         "frames_in": status.frames_in,
         "frames_out": status.frames_out,
-        "lost": {
-            "source": lost["source"],
-            "transport": lost["transport"],
-            "ring": lost["ring"],
-            "engine": status.engine_lost,
-            "recorder": recorder_lost,
-        },
+        "lost": _lost(plan, status),
         "latency_ms": status.latency["total"].summary(),
         "motion": status.motion.summary(),
         "recordings": [str(path) for recorder in recorders for path in recorder.paths],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import re
 
 import zmq
@@ -30,16 +29,6 @@ def host_of(endpoint: str, *, connect: bool = False) -> str:
             todo="correct the address",
         )
     return match["host"]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def set_common(socket: zmq.Socket[bytes], endpoint: str) -> None:

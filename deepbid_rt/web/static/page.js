@@ -1,0 +1,172 @@
+// The page of a session: asks for what is newest, shows it, and forgets it. Nothing here can change the session.
+
+import {Plot} from "./plot.js";
+
+const STATUS_MS = 500;
+const RETRY_MS = 1000;
+const SPAN_S = 60;
+const VERDICTS = ["tracked", "held", "foreign", "restarted"];
+
+const by = (id) => document.getElementById(id);
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+const show = (id, text) => { if (by(id).textContent !== text) by(id).textContent = text; };
+const number = (value, digits = 0) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+const grouped = (value) => value.toLocaleString("en");
+
+const latency = new Plot(by("latency"), [{color: "--trace", of: (point) => point[1]}], false);
+const motion = new Plot(by("motion"), [
+  {color: "--dy", of: (point) => point[2]},
+  {color: "--dx", of: (point) => point[3]},
+], true);
+
+const choice = {plane: 0, channel: 0};
+let points = [];
+let serial = 0;
+
+async function pictures() {
+  let after = 0;
+  let shown = "";
+  for (;;) {
+    // Hidden pages stand still here, and ask for nothing.
+    await new Promise(requestAnimationFrame);
+    const wanted = `plane=${choice.plane}&channel=${choice.channel}`;
+    if (wanted !== shown) after = 0;
+    shown = wanted;
+    try {
+      const answer = await fetch(`picture.jpg?${wanted}&after=${after}`);
+      if (answer.status === 204) continue;
+      if (!answer.ok) throw new Error(answer.statusText);
+      const bitmap = await createImageBitmap(await answer.blob());
+      after = Number(answer.headers.get("X-Serial"));
+      paint(bitmap, answer.headers);
+      bitmap.close();
+    } catch {
+      after = 0;
+      await pause(RETRY_MS);
+    }
+  }
+}
+
+function paint(bitmap, facts) {
+  const width = bitmap.width / 2;
+  ["raw", "denoised"].forEach((id, side) => {
+    const canvas = by(id);
+    if (canvas.width !== width || canvas.height !== bitmap.height) {
+      canvas.width = width;
+      canvas.height = bitmap.height;
+    }
+    canvas.getContext("2d").drawImage(bitmap, -side * width, 0);
+  });
+  const frame = facts.get("X-Frame");
+  show("frame", `frame ${grouped(Number(frame))}`);
+  by("denoised").dataset.frame = frame;
+  const limits = ["X-Black", "X-White"].map((key) => number(Number(facts.get(key)), 0));
+  show("levels", `black to white: ${limits.join(" to ")} counts, the same on both sides`);
+}
+
+async function status() {
+  for (;;) {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(`status.json?after=${serial}`);
+        if (!answer.ok) throw new Error(answer.statusText);
+        tell(await answer.json());
+      } catch {
+        state("no connection", "bad");
+        serial = 0;
+        points = [];
+      }
+    }
+    await pause(STATUS_MS);
+  }
+}
+
+function state(text, mood) {
+  show("state", text);
+  by("state").className = `pill ${mood}`;
+  by("pictures").className = mood === "good" ? "" : "stale";
+  document.title = mood === "good" ? "deepbid-rt" : `${text} – deepbid-rt`;
+}
+
+function tell(session) {
+  if (session.state === "failed") state("failed", "bad");
+  else if (session.source === "lost") state("microscope lost", "bad");
+  else if (session.source === "stalled") state("stalled", "warn");
+  else if (session.state === "running") state("running", "good");
+  else state(session.state, "warn");
+
+  const {engine, runtime} = session;
+  show("engine", runtime.startsWith(engine) ? runtime : `${engine} · ${runtime}`);
+  const {stream} = session;
+  if (stream) {
+    const [channels, lines, pixels] = stream.shape;
+    show("geometry", `${pixels} × ${lines} at ${number(stream.rate_hz, 1)} Hz`);
+    show("delay", `${stream.delay_frames} frames`);
+    choices("plane", stream.planes);
+    choices("channel", channels);
+  }
+  points = points.concat(session.points);
+  serial = session.serial;
+  const now = Date.now() / 1000;
+  points = points.filter((point) => point[0] > now - SPAN_S - 2);
+
+  const lost = Object.values(session.lost).reduce((sum, count) => sum + count, 0);
+  show("in", grouped(session.frames.in));
+  show("out", grouped(session.frames.out));
+  show("lost", grouped(lost));
+  by("lost").className = lost ? "bad" : "good";
+  show("waiting", grouped(session.frames.waiting));
+  const recent = points.filter((point) => point[0] > now - 5).length;
+  show("rate", number(recent / Math.min(5, Math.max(1, now - (points[0]?.[0] ?? now))), 1));
+  const {total} = session.latency_ms;
+  for (const quantile of ["p50", "p99"]) {
+    show(quantile, duration(total[quantile]));
+  }
+
+  const causes = {...session.lost, "bad messages": session.bad_messages};
+  table("causes", Object.entries(causes).map(([cause, count]) => [cause, grouped(count), count ? "bad" : ""]));
+  table("stages", Object.entries(session.latency_ms).map(
+    ([stage, ms]) => [stage, `${number(ms.p50, 1)} / ${number(ms.p99, 1)}`, ""]));
+  by("motion-card").hidden = !session.motion;
+  by("verdicts").parentElement.hidden = !session.motion;
+  if (session.motion) {
+    table("verdicts", VERDICTS.map((verdict) => [verdict, grouped(session.motion[verdict]), ""]));
+    motion.draw(points, now);
+  }
+  latency.draw(points, now);
+  by("recordings").replaceChildren(...(session.recordings.length ? session.recordings : ["nothing is recorded"])
+    .map((path) => Object.assign(document.createElement("li"), {textContent: path})));
+}
+
+function duration(ms) {
+  if (ms === null) return "–";
+  return ms < 1000 ? `${number(ms, ms < 10 ? 1 : 0)} ms` : `${number(ms / 1000, 1)} s`;
+}
+
+function table(id, rows) {
+  const cells = rows.map(([name, value, mood]) => {
+    const row = document.createElement("tr");
+    row.append(...[name, value].map((text) => Object.assign(document.createElement("td"), {textContent: text})));
+    row.lastChild.className = mood;
+    return row;
+  });
+  by(id).replaceChildren(...cells);
+}
+
+// A list to choose from, where there is more than one.
+function choices(kind, count) {
+  const made = by(`${kind}-choice`);
+  if ((made?.options.length ?? 1) === count) return;
+  made?.parentElement.remove();
+  choice[kind] = 0;
+  if (count < 2) return;
+  const label = Object.assign(document.createElement("label"), {textContent: `${kind} `});
+  const list = Object.assign(document.createElement("select"), {id: `${kind}-choice`});
+  for (let n = 0; n < count; n++) list.add(new Option(String(n)));
+  list.addEventListener("change", () => { choice[kind] = list.selectedIndex; });
+  label.append(list);
+  by("choices").append(label);
+}
+
+pictures();
+status();
