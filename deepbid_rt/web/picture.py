@@ -78,10 +78,11 @@ class Painter:
     def _raw_like_denoised(self, pair: Pair) -> NDArray[np.generic]:
         info: StreamInfo = pair.info
         views = Views(info, self._merge)
-        registration = self._registration if pair.denoised.flags & FrameFlag.MOTION_CORRECTED else None
         split = views.split(pair.raw.pixels).astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # holes stay holes
-            return views.join(split, pair.denoised.motion, registration)
+            if pair.denoised.motion and pair.denoised.flags & FrameFlag.MOTION_CORRECTED:
+                split = self._registration.apply(split, pair.denoised.motion)
+            return views.join(split)
 
     def _follow(self, panel: NDArray[np.float32]) -> tuple[float, float]:
         sample = panel.ravel()[:: max(1, panel.size // _SAMPLE)]
