@@ -21,6 +21,7 @@ TINY = {
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
+    "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
     "make_golden.py": ("--out", "{tmp}"),
     "paper_table.py": ("{tmp}",),
     "reproduce_paper.py": (

@@ -25,6 +25,7 @@ METRICS = {
     "correlation_dynamic": "dynamic correlation",
     "sharpness": "sharpness, 1/px",
 }
+SCORES = "scores.json"
 REFERENCES = ("raw", "gaussian")
 LABELS = {"gaussian": "best Gaussian"}
 Rows = list[dict[str, Any]]
@@ -36,12 +37,18 @@ def levels(out: Path, methods: Sequence[str]) -> dict[str, dict[str, Rows]]:
     for level in sorted(path.parents[1] for path in out.glob("r*/truth/scores.json")):
         table: dict[str, Rows] = {}
         for name in (*REFERENCES, *methods):
-            files = sorted(level.glob(f"{name}/scores.json")) + sorted(level.glob(f"{name}-*/scores.json"))
-            rows = [row for file in files for row in json.loads(file.read_text(encoding="utf-8"))["scores"]]
+            texts = [(folder / SCORES).read_text(encoding="utf-8") for folder in folders(level, name)]
+            rows = [row for text in texts for row in json.loads(text)["scores"]]
             if rows:
                 table[name] = rows
         found[level.name.removeprefix("r")] = table
     return found
+
+
+def folders(level: Path, name: str) -> list[Path]:
+    """Return the complete folders of a method: one, or one for each seed."""
+    found = [path.parent for path in level.glob(f"{name}*/{SCORES}")]
+    return sorted(path for path in found if path.name == name or path.name.removeprefix(name)[1:].isdigit())
 
 
 def spread(rows: Rows, key: str) -> str:
@@ -111,9 +118,7 @@ def write_figures(out: Path, methods: Sequence[str]) -> None:
         for key in ("correlation_xyt", "snr_affine_db"):
             groups = {LABELS.get(name, name): np.array([row[key] for row in rows]) for name, rows in table.items()}
             box_plot(groups, out / f"{key}-r{level}.png", f"{METRICS[key]}, raw set to {level}")
-        found = [
-            (name, next(iter(sorted((out / f"r{level}").glob(f"{name}*/views.npz"))))) for name in [*table, "truth"]
-        ]
+        found = [(name, folders(out / f"r{level}", name)[0] / "views.npz") for name in [*table, "truth"]]
         for view, what in (("frame", "one frame"), ("yt", "one column over time")):
             panels = [(LABELS.get(name, name), np.load(path)[view]) for name, path in found]
             side_by_side(panels, out / f"{view}-r{level}.png", f"{what}, raw set to {level}", reference=-1, side=384)
@@ -122,7 +127,7 @@ def write_figures(out: Path, methods: Sequence[str]) -> None:
 def main() -> None:
     """Make table and figures of a folder."""
     out = Path(sys.argv[1])
-    methods = ("mp-ssl", "tp-ssl", "deepcad", "stream")
+    methods = ("mp-ssl", "tp-ssl", "deepcad", "stream", "stream-default", "calcium-window", "average")
     means = write_table(out, methods)
     write_figures(out, methods)
     print(json.dumps({"out": str(out), "levels": means}))

@@ -7,10 +7,11 @@ same processor time, and its engine denoises movies of other seeds. A method, a 
 one that is complete is skipped, and a run that was killed goes on where it was. ``table.md``, ``table.json`` and the
 figures are made of whatever is complete. The last line on stdout is one JSON object.
 
-Methods: ``mp-ssl`` (forward and backward lines), ``tp-ssl`` (even and odd frames of the mean of both views, with the
-same recipe), ``deepcad`` (the same pairs with DeepCAD-RT's optimiser: a constant learning rate of 5e-5, Adam, no
-clipping, and patches twice as long), ``stream`` (this project's engine without delay). A raw movie that is split by
-frames is the mean of both views, so all methods have the same light.
+Trained methods: ``mp-ssl`` (forward and backward lines), ``tp-ssl`` (even and odd frames of the mean of both views,
+with the same recipe), ``deepcad`` (the same pairs with DeepCAD-RT's optimiser: a constant learning rate of 5e-5, Adam,
+no clipping, and patches twice as long), ``stream`` (this project's engine without delay). A raw movie that is split by
+frames is the mean of both views, so all methods have the same light. A shipped engine, which learned from many movies
+of the simulator for hours, can be listed beside them.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def recipe_of(method: str, options: argparse.Namespace) -> Recipe:
 
 
 METHODS = ("mp-ssl", "tp-ssl", "deepcad", "stream")
+SHIPPED = ("stream-default", "calcium-window", "average")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Scanned:
 
     def given_to(self, method: str) -> tuple[NDArray[Any], ScanGeometry]:
         """Return the movie as a method takes it, and how its lines lie."""
-        if method in ("mp-ssl", "stream"):
+        if method not in ("tp-ssl", "deepcad"):
             return self.pixels, ScanGeometry("collinear")
         return self.raw, ScanGeometry("ordinary", bidirectional=False)
 
@@ -132,11 +134,11 @@ def learn(method: str, movie: Scanned, options: argparse.Namespace, folder: Path
     return {"steps": steps, "cpu_s": round(spent_s, 1), "held_out": summary.held_out}
 
 
-def denoise(method: str, engine_file: Path, movie: Scanned) -> NDArray[np.float32]:
+def denoise(method: str, engine_name: str, movie: Scanned) -> NDArray[np.float32]:
     """Run an engine over a movie as live use does, (T, 1, N, X)."""
     pixels, geometry = movie.given_to(method)
     info = StreamInfo(pixels.shape[1:], pixels.dtype, 30.0, geometry)
-    engine = load_engine(str(engine_file), threads=1)
+    engine = load_engine(engine_name, threads=1)
     denoiser = Denoiser(engine, info)
     out = [done for t, frame in enumerate(pixels) for done in denoiser.push(Frame(t, frame))] + denoiser.flush()
     engine.close()
@@ -188,11 +190,14 @@ def reference(options: argparse.Namespace, correlation: float, folder: Path) -> 
 def one(options: argparse.Namespace, method: str, correlation: float, seed: int, folder: Path) -> None:
     """Train one engine and judge it."""
     folder.mkdir(parents=True, exist_ok=True)
-    trained = learn(method, scan(options, seed, correlation, options.frames), options, folder)
+    engine, trained = method, {}
+    if method in METHODS:
+        trained = learn(method, scan(options, seed, correlation, options.frames), options, folder)
+        engine = str(folder / "engine.onnx")
     scores, views = [], {}
     for number in range(options.unseen):
         movie = scan(options, UNSEEN + number, correlation, options.judged_frames)
-        denoised = denoise(method, folder / "engine.onnx", movie)
+        denoised = denoise(method, engine, movie)
         scores.append({"seed": seed, "unseen": UNSEEN + number, **judge(denoised, movie.truth, movie.offset)})
         if number == 0:
             views = views_of(denoised)
@@ -204,7 +209,7 @@ def main() -> None:
     """Run what is missing, then write table and figures of all that is complete."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/paper"))
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS + SHIPPED, default=list(METHODS))
     parser.add_argument("--preset", choices=NAMES, default="calcium-vibrating")
     parser.add_argument("--minutes", type=float, default=4.0, help="processor time of each training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help=f"movies to learn from, below {UNSEEN}")
@@ -223,11 +228,11 @@ def main() -> None:
             reference(options, correlation, level)
         for seed in options.seeds:
             for method in options.methods:
-                folder = level / f"{method}-{seed}"
+                folder = level / (f"{method}-{seed}" if method in METHODS else method)
                 if not (folder / "scores.json").exists():
                     one(options, method, correlation, seed, folder)
-                result = write_table(options.out, list(METHODS))
-    write_figures(options.out, list(METHODS))
+                result = write_table(options.out, METHODS + SHIPPED)
+    write_figures(options.out, METHODS + SHIPPED)
     print(json.dumps({"out": str(options.out), "levels": result}))
 
 
