@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.simulator.anatomy import Footprint
 from deepbid_rt.simulator.cells import Cells
+from deepbid_rt.simulator.raster import Raster
 from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 SIZE = (90, 100)
@@ -66,6 +68,14 @@ def test_where_cells_overlap_the_brighter_one_owns_the_pixel() -> None:
         np.testing.assert_array_equal(truth.labels, expected)
         assert [(cell.area_px, cell.share) for cell in truth.cells] == [(12, 0.25), (16, 0.75)]
         assert truth.traces(5).tolist() == [5, 10]
+
+
+def test_labels_lie_as_a_resonant_mirror_shows_them(tissue: Tissue) -> None:
+    columns = Raster(SIZE, ScanGeometry("ordinary"), None, 0.9).places()
+    even, bent = Cells(tissue, SIZE), Cells(tissue, SIZE, columns)
+    nearest = np.rint(columns).astype(int)
+    np.testing.assert_array_equal(bent.labels > 0, even.labels[:, nearest] > 0)
+    assert not np.array_equal(bent.labels > 0, even.labels > 0)
 
 
 def test_cells_outside_the_field_of_view_are_left_out(tissue: Tissue) -> None:
