@@ -72,7 +72,7 @@ class Cells:
 
     def traces(self, index: int) -> NDArray[np.float32]:
         """Return how far each cell is above its light at rest during frame `index`, as a share of it; (cells,)."""
-        return self._tissue.activity(index)[self._units]
+        return np.asarray(self._tissue.activity(index)[self._units])
 
 
 def _cell(mask: NDArray[np.bool_], label: int, own: NDArray[np.float32], rest: NDArray[np.float32]) -> Cell:
