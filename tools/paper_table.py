@@ -82,7 +82,7 @@ def floors(table: dict[str, Rows]) -> list[tuple[str, str, str, bool]]:
         pairs = [(row, other[place]) for row in mp if (place := (row["seed"], row["unseen"])) in other]
         for key, label in (("correlation_xyt", "x-y-t"), ("correlation_yt", "y-t")):
             won = sum(a[key] > b[key] for a, b in pairs)
-            rule = f"MP-SSL over TP-SSL, {label} correlation, movies"
+            rule = f"MP-SSL over TP-SSL, {label} correlation, pairs of engine and movie"
             checks.append((rule, f"{len(pairs)} of {len(pairs)}", f"{won} of {len(pairs)}", won == len(pairs)))
     return checks
 

@@ -11,7 +11,7 @@ Trained methods: ``mp-ssl`` (forward and backward lines), ``tp-ssl`` (even and o
 with the same recipe), ``deepcad`` (the same pairs with DeepCAD-RT's optimiser: a constant learning rate of 5e-5, Adam,
 no clipping, and patches twice as long), ``stream`` (this project's engine without delay). A raw movie that is split by
 frames is the mean of both views, so all methods have the same light. A shipped engine, which learned from many movies
-of the simulator for hours, can be listed beside them.
+of the simulator, can be listed beside them.
 """
 
 from __future__ import annotations
