@@ -1,9 +1,15 @@
 """Cells: labels where the light of a cell is, traces that are its activity."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.simulator.anatomy import Footprint
 from deepbid_rt.simulator.cells import Cells
+from deepbid_rt.simulator.raster import Raster
 from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 SIZE = (90, 100)
@@ -43,6 +49,33 @@ def test_a_cell_brightens_in_its_own_pixels_by_its_own_trace() -> None:
         seen = movie[:, truth.labels == cell.label].mean(axis=1)
         alike = [np.corrcoef(seen, traces[:, other.label - 1])[0, 1] for other in lively]
         assert max(alike) == alike[lively.index(cell)] > 0.94
+
+
+def test_where_cells_overlap_the_brighter_one_owns_the_pixel() -> None:
+    dim, bright = (np.full((4, 4), light, np.float32) for light in (1.0, 3.0))
+    for order in ((0, 1), (1, 0)):
+        footprints = [
+            Footprint(0, 1, 1, dim, True),
+            Footprint(1, 3, 3, bright, True),
+            Footprint(1, 0, 0, bright, False),
+        ]
+        anatomy = SimpleNamespace(rest=np.full((9, 9), 4, np.float32), footprints=[footprints[n] for n in (*order, 2)])
+        tissue: Any = SimpleNamespace(anatomy=anatomy, margin=1, activity=lambda index: np.array([index, 2 * index]))
+        truth = Cells(tissue, (7, 7))
+        expected = np.zeros((7, 7))
+        expected[0:4, 0:4] = 1
+        expected[2:6, 2:6] = 2
+        np.testing.assert_array_equal(truth.labels, expected)
+        assert [(cell.area_px, cell.share) for cell in truth.cells] == [(12, 0.25), (16, 0.75)]
+        assert truth.traces(5).tolist() == [5, 10]
+
+
+def test_labels_lie_as_a_resonant_mirror_shows_them(tissue: Tissue) -> None:
+    columns = Raster(SIZE, ScanGeometry("ordinary"), None, 0.9).places()
+    even, bent = Cells(tissue, SIZE), Cells(tissue, SIZE, columns)
+    nearest = np.rint(columns).astype(int)
+    np.testing.assert_array_equal(bent.labels > 0, even.labels[:, nearest] > 0)
+    assert not np.array_equal(bent.labels > 0, even.labels > 0)
 
 
 def test_cells_outside_the_field_of_view_are_left_out(tissue: Tissue) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -22,7 +23,26 @@ TINY = {
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_training.py": ("--width", "2", "--frames", "8", "--size", "16", "--steps", "2"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
+    "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
     "make_golden.py": ("--out", "{tmp}"),
+    "paper_table.py": ("{tmp}",),
+    "reproduce_paper.py": (
+        *(
+            "--out",
+            "{tmp}/paper",
+            "--minutes",
+            "0.002",
+            "--seeds",
+            "1",
+            "--unseen",
+            "1",
+            "--methods",
+            "mp-ssl",
+            "stream",
+        ),
+        *("--size", "32", "--frames", "32", "--judged-frames", "16", "--width", "2", "--patch", "16"),
+        *("--patch-frames", "8"),
+    ),
     "train_engine.py": (
         *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
         *("--movies", "5", "--frames", "40", "--size", "48"),
@@ -54,3 +74,32 @@ def test_tool(name: str, tmp_path: Path) -> None:
 def test_training_a_stream_engine(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(STREAM_RECIPE)
     run("train_engine.py", tmp_path, TINY["train_engine.py"])
+
+
+def test_reproducing_the_paper_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is complete is left alone, what is not is done again with the steps it was planned with."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    tool = importlib.import_module("reproduce_paper")
+    arguments = [argument.format(tmp=tmp_path) for argument in TINY["reproduce_paper.py"]]
+    monkeypatch.setattr(sys, "argv", ["reproduce_paper.py", *arguments])
+    tool.main()
+    level = tmp_path / "paper" / "r0.44"
+    folder, kept = level / "mp-ssl-1", (level / "stream-1" / "engine.onnx").stat().st_mtime_ns
+    plan, scores = (json.loads((folder / name).read_text()) for name in ("plan.json", "scores.json"))
+    for left in (folder / "scores.json", tmp_path / "paper" / "table.md"):
+        left.unlink()
+    tool.main()
+    assert (level / "stream-1" / "engine.onnx").stat().st_mtime_ns == kept
+    assert json.loads((folder / "plan.json").read_text()) == plan
+    again = json.loads((folder / "scores.json").read_text())
+    assert again["steps"] == scores["steps"] == plan["steps"]
+    assert again["scores"] == scores["scores"]
+    table = (tmp_path / "paper" / "table.md").read_text()
+    assert "| mp-ssl |" in table
+    assert "| MP-SSL, x-y-t correlation | >= 0.92 |" in table
+    assert {path.name for path in (tmp_path / "paper").glob("*.png")} == {
+        *("correlation_xyt-r0.44.png", "snr_affine_db-r0.44.png", "frame-r0.44.png", "yt-r0.44.png")
+    }
+    assert "mp-ssl" in json.loads(capsys.readouterr().out.splitlines()[-1])["levels"]["0.44"]

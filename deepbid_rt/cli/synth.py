@@ -24,6 +24,7 @@ from deepbid_rt.recording.tiff_writer import TiffMovieWriter
 from deepbid_rt.scan import split_scan, to_image_order
 from deepbid_rt.simulator.cells import Cells
 from deepbid_rt.simulator.presets import preset
+from deepbid_rt.simulator.raster import Raster
 from deepbid_rt.simulator.synthetic import SyntheticSource
 
 RAW, TRUTH, TRACES, LABELS, FACTS = "raw.tif", "truth.tif", "traces.csv", "cells.tif", "cells.json"
@@ -80,7 +81,8 @@ def run(
     )
     source = SyntheticSource(scene, microscope, frames)
     _claim(out)
-    cells = Cells(source.tissue, microscope.size)
+    columns = Raster(microscope.size, microscope.scan, None, fill).places()
+    cells = Cells(source.tissue, microscope.size, columns)
     moments = Moments()
     with ExitStack() as stack:
         raw_file, truth_file = (stack.enter_context(closing(TiffMovieWriter(out / name))) for name in (RAW, TRUTH))

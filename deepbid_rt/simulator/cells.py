@@ -39,9 +39,12 @@ class Cells:
         Whose cells.
     size : (int, int)
         Lines and pixels of its field of view.
+    columns : ndarray, (pixels,), optional
+        Column of the field of view that each pixel of a line shows, see `deepbid_rt.simulator.raster.Raster.places`;
+        its own when left out.
     """
 
-    def __init__(self, tissue: Tissue, size: tuple[int, int]) -> None:
+    def __init__(self, tissue: Tissue, size: tuple[int, int], columns: NDArray[np.float32] | None = None) -> None:
         anatomy, margin = tissue.anatomy, tissue.margin
         owner = np.zeros(anatomy.rest.shape, np.intp)
         brightest = np.zeros(anatomy.rest.shape, np.float32)
@@ -53,7 +56,8 @@ class Cells:
             mine = (footprint.image > _EDGE * footprint.image.max()) & (footprint.image > brightest[here])
             owner[here][mine] = footprint.unit + 1
             brightest[here][mine] = footprint.image[mine]
-        inside = np.s_[margin : margin + size[0], margin : margin + size[1]]
+        shown = np.arange(size[1]) if columns is None else np.rint(columns).astype(np.intp).clip(0, size[1] - 1)
+        inside = np.ix_(margin + np.arange(size[0]), margin + shown)
         units, inverse = np.unique(owner[inside], return_inverse=True)
         first = int(units[0] != 0)  # 0 is no cell; it is missing where cells cover everything
         self.labels: NDArray[np.uint16] = (inverse.reshape(size) + first).astype(np.uint16)
@@ -68,7 +72,7 @@ class Cells:
 
     def traces(self, index: int) -> NDArray[np.float32]:
         """Return how far each cell is above its light at rest during frame `index`, as a share of it; (cells,)."""
-        return self._tissue.activity(index)[self._units]
+        return np.asarray(self._tissue.activity(index)[self._units])
 
 
 def _cell(mask: NDArray[np.bool_], label: int, own: NDArray[np.float32], rest: NDArray[np.float32]) -> Cell:

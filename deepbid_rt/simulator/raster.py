@@ -88,7 +88,7 @@ class Raster:
                 light[lines] = self._straight(canvas, y[lines], x[lines])
                 continue
             places_y = np.broadcast_to(y[lines, None].astype(np.float32), light[lines].shape)
-            places_x = x[lines, None].astype(np.float32) + self._places()
+            places_x = x[lines, None].astype(np.float32) + self.places()
             if warp is not None:
                 places_y, places_x = places_y + warp[0, lines], places_x + warp[1, lines]
             light[lines] = _gather(canvas, places_y, places_x)
@@ -103,8 +103,8 @@ class Raster:
         upper += down * (lower - upper)
         return np.asarray(upper[:, :-1] + right * (upper[:, 1:] - upper[:, :-1]))
 
-    def _places(self) -> NDArray[np.float32]:
-        """Return the column of the field of view that each pixel of a line lies at, (X,)."""
+    def places(self) -> NDArray[np.float32]:
+        """Return the column of the field of view that each pixel of a line shows while nothing moves, (X,)."""
         even = np.arange(self._columns)
         if not self._fill:
             return even.astype(np.float32)
