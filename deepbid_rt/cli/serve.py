@@ -35,12 +35,16 @@ def run(
     lag_frames: Annotated[int, typer.Option(min=2, help="Most frames waiting for the engine.")] = 256,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
+    runtime: o.RuntimeOption = o.Runtime.AUTO,
+    trust: o.TrustOption = False,
     insecure_lan: o.InsecureOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a live stream. Ctrl-C ends the session: what was received is flushed and summed up."""
     with ExitStack() as stack:
-        engine = load_engine(engine_name, precision=precision.value, threads=threads)
+        engine = load_engine(
+            engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust
+        )
         stack.callback(engine.close)
         raw = ZmqSource(source, default_layout=scan.value if scan else None)
         sink = ZmqSink(publish, role="den", insecure_lan=insecure_lan) if publish else None
