@@ -24,6 +24,8 @@ LIMIT = 1024.0
 _TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 _LOW = frozenset({"Conv", "ConvTranspose", "Relu", "LeakyRelu", "MaxPool", "Resize", "Concat", "Add", "Mul"})
 """Operators that compute in the low precision; all others, and what adds the input to the answer, stay fp32."""
+_EXACT = {"fp16": frozenset[str](), "bf16": frozenset({"ConvTranspose"})}
+"""Operators that NVIDIA's builder has no kernel for in a precision (seen with TensorRT-RTX 1.7)."""
 _DATA = {"Resize": 1}
 """How many of an operator's inputs are data; the others are sizes."""
 _BF16_OPSET = 22
@@ -123,7 +125,7 @@ def _cast(graph: Any, precision: PlanPrecision) -> None:
         return made[name, to]
 
     for node in list(graph.node):
-        wanted = low if node.op_type in _LOW and node.name not in exact else TensorProto.FLOAT
+        wanted = low if node.op_type in _LOW - _EXACT[precision] and node.name not in exact else TensorProto.FLOAT
         data = _DATA.get(node.op_type, len(node.input))
         for index, name in enumerate(node.input[:data]):
             if name in weights:
