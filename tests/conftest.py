@@ -133,9 +133,14 @@ def simulated_plans(
     return plans
 
 
-@pytest.fixture(params=["echo", "echo-window", "average", "openvino-f32", "openvino-auto", "stream-f32", "stream-auto"])
+@pytest.fixture(
+    params=[
+        *("echo", "echo-window", "average", "openvino-f32", "openvino-auto", "stream-f32", "stream-auto"),
+        *("torch-f32", "torch-stream-f32", "torch-stream-bf16", "tensorrt-window", "tensorrt-stream"),
+    ]
+)
 def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Every engine there is, with windows of at most 40 frames."""
+    """Every engine there is, with windows of at most 40 frames. TensorRT is simulated, and built for each size."""
     name: str = request.param
     engine: Engine
     if name == "echo":
@@ -144,6 +149,15 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         engine = EchoEngine(echo_card(16, 8, 8, 8))
     elif name == "average":
         engine = AverageEngine()
+    elif name.startswith("torch"):
+        from deepbid_rt.runtimes.torch import TorchEngine
+
+        path = request.getfixturevalue("tiny_stream_onnx" if "stream" in name else "tiny_onnx")
+        engine = TorchEngine(path, precision="bf16" if name.endswith("bf16") else "f32", device="cpu")
+    elif name.startswith("tensorrt"):
+        from tests.simulated_gpu import EverySize
+
+        engine = EverySize(request.getfixturevalue("tiny_stream_onnx" if "stream" in name else "tiny_onnx"))
     else:
         from deepbid_rt.runtimes.openvino import OpenVinoEngine
 

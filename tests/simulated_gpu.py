@@ -7,11 +7,14 @@ signature that ``tests/test_tensorrt_api.py`` compares with NVIDIA's bindings.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import struct
+import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from enum import IntEnum
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,7 +24,9 @@ import openvino
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.probe import Gpu
+from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.tensorrt.load import Host
+from deepbid_rt.runtimes.tensorrt.sidecar import Golden, PlanFacts, Tensor, write_plan
 
 VERSION = "10.13.3.9"
 GPU = Gpu("simulated GPU", "9.0", "simulated driver (CUDA 13.0)")
@@ -197,7 +202,8 @@ class SimulatedEngine:
         if self.trt.no_context:
             self.logger.log(_Severity.ERROR, "Requested amount of GPU memory could not be allocated: out of memory")
             return None
-        return SimulatedContext(self)
+        self.trt.contexts.append(SimulatedContext(self))
+        return self.trt.contexts[-1]
 
     def create_engine_inspector(self) -> Any:
         text = '{"Layers": [{"Outputs": [{"Format": "simulated"}]}, "name only"], "Bindings": []}'
@@ -233,6 +239,7 @@ class SimulatedTensorRt:
         self.fail_after: int | None = None
         self.on_step: Callable[[int], None] | None = None
         self.configs: list[Any] = []
+        self.contexts: list[SimulatedContext] = []
         self.flags: list[int] = []
 
     def Runtime(self, logger: Any) -> Any:
@@ -317,3 +324,54 @@ class _Config:
 def simulated_host(trt: SimulatedTensorRt | None = None, gpu: Gpu = GPU) -> Host:
     trt = trt or SimulatedTensorRt()
     return Host(lambda: trt, lambda: gpu, lambda: trt.memory)
+
+
+class EverySize:
+    """A TensorRT engine on the simulated GPU for each size it is warmed up for, so that it can meet the contract."""
+
+    description = "TensorRT on the simulated GPU, a plan for every size"
+
+    def __init__(self, onnx: Path) -> None:
+        from deepbid_rt.runtimes.tensorrt.master import read_master
+
+        self._onnx = onnx
+        self._master, self.card = read_master(onnx)
+        self._engine: TensorRtEngine | None = None
+
+    def warm_up(self, shape: tuple[int, int, int]) -> None:
+        from deepbid_rt.runtimes.tensorrt.master import specialize
+
+        stream = self.card.kind == "stream"
+        given = (1, *shape) if stream else (1, 1, *shape)
+        data = plan_of(specialize(self._master, given, "fp32").SerializeToString())
+        facts = PlanFacts(
+            plan_sha256=hashlib.sha256(data).hexdigest(),
+            onnx=str(self._onnx),
+            onnx_sha256="",
+            tensorrt=VERSION,
+            gpu=GPU.name,
+            capability=GPU.capability,
+            driver=GPU.driver,
+            precision="fp32",
+            tensors=(
+                Tensor("inputs" if stream else "window", "input", given, "float32"),
+                Tensor("denoised", "output", (1, 1, *given[2:]), "float32"),
+            ),
+            card=self.card,
+            golden=Golden(0, (), 0.0),
+        )
+        self.close()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "m.plan"
+            write_plan(path, data, facts)
+            self._engine = TensorRtEngine(path, trust=True, host=simulated_host(), golden=False)
+        self._engine.warm_up(shape)
+
+    def infer(self, window: np.ndarray) -> np.ndarray:
+        assert self._engine
+        return self._engine.infer(window)
+
+    def close(self) -> None:
+        if self._engine:
+            self._engine.close()
+        self._engine = None

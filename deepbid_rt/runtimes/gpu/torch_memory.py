@@ -21,11 +21,11 @@ def cuda_is_there() -> bool:
 
 
 class TorchBuffer:
-    """A tensor of bytes on the device."""
+    """A tensor of bytes on a device."""
 
-    def __init__(self, nbytes: int) -> None:
-        self.tensor = torch.empty(nbytes, dtype=torch.uint8, device="cuda")
-        self.address = check_alignment(self.tensor.data_ptr())
+    def __init__(self, nbytes: int, device: str = "cuda") -> None:
+        self.tensor = torch.empty(nbytes, dtype=torch.uint8, device=device)
+        self.address = check_alignment(self.tensor.data_ptr()) if device == "cuda" else self.tensor.data_ptr()
 
 
 class TorchMemory:
@@ -74,12 +74,12 @@ class TorchMemory:
     def upload(self, buffer: Buffer, array: NDArray[Any]) -> None:
         """Queue a copy to the device."""
         with self.current():
-            _tensor(buffer).copy_(_bytes(array), non_blocking=True)
+            tensor_of(buffer).copy_(bytes_of(array), non_blocking=True)
 
     def download(self, array: NDArray[Any], buffer: Buffer) -> None:
         """Queue a copy from the device."""
         with self.current():
-            _bytes(array).copy_(_tensor(buffer), non_blocking=True)
+            bytes_of(array).copy_(tensor_of(buffer), non_blocking=True)
 
     def synchronize(self) -> None:
         """Wait until all queued work is done."""
@@ -109,11 +109,13 @@ class TorchMemory:
         self._pinned.clear()
 
 
-def _tensor(buffer: Buffer) -> Tensor:
+def tensor_of(buffer: Buffer) -> Tensor:
+    """Return the bytes of a buffer of torch's. Raises TypeError for another owner's."""
     if not isinstance(buffer, TorchBuffer):
         raise TypeError(f"memory of another owner: {buffer!r}")
     return buffer.tensor
 
 
-def _bytes(array: NDArray[Any]) -> Tensor:
+def bytes_of(array: NDArray[Any]) -> Tensor:
+    """Return the bytes of a C-contiguous array as a tensor that shares its memory."""
     return torch.from_numpy(array.reshape(-1).view(np.uint8))

@@ -6,18 +6,53 @@ Scan, motion and memories stay with the denoiser; `deepbid_rt.runtimes.gpu` move
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.runtimes.gpu.memory import cuda_failed
+from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.gpu.memory import Buffer, cuda_failed
+from deepbid_rt.runtimes.gpu.runner import Queue, Runner
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.sidecar import golden_input, golden_values
 
 log = logging.getLogger(__name__)
+
+
+class PlanNetwork:
+    """What queues a plan on the GPU."""
+
+    def __init__(self, plan: LoadedPlan) -> None:
+        self._plan = plan
+
+    def bind(self, given: Buffer, answer: Buffer) -> Queue:
+        """Return what queues the plan, from one buffer into another; each binding has a context of its own."""
+        plan = self._plan
+        with plan.memory.current():
+            context = plan.engine.create_execution_context()
+        if context is None:
+            raise plan.messages.refuse(
+                f"no room to run engine {plan.facts.card.name!r}",
+                expected="enough free memory on the GPU",
+                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
+            )
+        for tensor in plan.facts.tensors:
+            buffer = given if tensor.mode == "input" else answer
+            if not context.set_tensor_address(tensor.name, buffer.address):
+                raise plan.messages.refuse(
+                    f"TensorRT refuses the memory of {tensor.name!r}",
+                    expected="an address it can use",
+                    todo=f"build the plan again: {plan.rebuild}",
+                )
+
+        def queue() -> None:
+            with plan.memory.current():
+                queued = context.execute_async_v3(plan.memory.stream)
+            if not queued:
+                raise cuda_failed(RuntimeError(plan.messages.explain()))
+
+        return queue
 
 
 class TensorRtEngine:
@@ -49,58 +84,23 @@ class TensorRtEngine:
         self.card = facts.card
         self._shape = facts.shape
         try:
-            self._prepare(self._plan)
+            self._runner = self._prepare(self._plan)
             if golden:
                 self._check_golden(path, self._plan)
         except BaseException:
             self.close()
             raise
-        graph = "one CUDA graph" if self._replay else "no CUDA graph"
-        self.description = (
-            f"TensorRT {self._plan.tensorrt} {facts.precision} on {self._plan.gpu.name}, {memory.description}, {graph}"
-        )
+        where = f"{self._plan.gpu.name}, {memory.description}, {self._runner.mode}"
+        self.description = f"TensorRT {self._plan.tensorrt} {facts.precision} on {where}"
         log.info("engine %s: %s", self.card.name, self.description)
 
-    def _prepare(self, plan: LoadedPlan) -> None:
-        memory = plan.memory
-        with memory.current():
-            context = plan.engine.create_execution_context()
-        if context is None:
-            raise plan.messages.refuse(
-                f"no room to run engine {self.card.name!r}",
-                expected="enough free memory on the GPU",
-                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
-            )
-        self._context = context
-        self._pinned: dict[str, NDArray[np.float32]] = {}
-        self._buffers = {}
-        for tensor in plan.facts.tensors:
-            self._buffers[tensor.mode] = buffer = memory.allocate(int(np.prod(tensor.shape)) * 4)
-            self._pinned[tensor.mode] = memory.pinned(tensor.shape, np.float32)
-            if not context.set_tensor_address(tensor.name, buffer.address):
-                raise plan.messages.refuse(
-                    f"TensorRT refuses the memory of {tensor.name!r}",
-                    expected="an address it can use",
-                    todo=f"build the plan again: {plan.rebuild}",
-                )
-        self._pinned["input"].fill(0)
-        self._replay: Callable[[], None] | None = None
-        self._queue()  # TensorRT finishes its set-up in the first run, which therefore cannot be captured
-        memory.synchronize()
-        self._replay = memory.capture(self._queue)
-
-    def _queue(self) -> None:
-        plan = self._opened()
-        plan.memory.upload(self._buffers["input"], self._pinned["input"])
-        with plan.memory.current():
-            queued = self._context.execute_async_v3(plan.memory.stream)
-        if not queued:
-            raise cuda_failed(RuntimeError(plan.messages.explain()))
-        plan.memory.download(self._pinned["output"], self._buffers["output"])
+    def _prepare(self, plan: LoadedPlan) -> Runner:
+        shapes = {tensor.mode: tensor.shape for tensor in plan.facts.tensors}
+        return Runner(plan.memory, PlanNetwork(plan), shapes["input"], shapes["output"])
 
     def _check_golden(self, path: Path, plan: LoadedPlan) -> None:
         golden = plan.facts.golden
-        values = np.array(golden_values(self._run(plan, golden_input(golden.seed, self._shape))))
+        values = np.array(golden_values(self._run(golden_input(golden.seed, self._shape))))
         expected = np.array(golden.values)
         todo = f"build it again on this computer: {plan.rebuild}"
         if not np.isfinite(values).all() or values.shape != expected.shape:
@@ -144,23 +144,15 @@ class TensorRtEngine:
         StageError
             When the GPU fails.
         """
-        plan = self._opened()
+        self._opened()
         if window.shape != self._shape:
             raise EngineError(
                 f"an input of shape {window.shape}", expected=f"{self._shape} as warmed up", todo="call warm_up first"
             )
-        return self._run(plan, window)
+        return self._run(window)
 
-    def _run(self, plan: LoadedPlan, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        np.copyto(self._pinned["input"].reshape(window.shape), window)
-        try:
-            (self._replay or self._queue)()
-            plan.memory.synchronize()
-        except (EngineError, StageError):
-            raise
-        except RuntimeError as error:  # what torch and TensorRT raise for an error of CUDA
-            raise cuda_failed(error) from error
-        answer = self._pinned["output"]
+    def _run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        answer = self._runner.run(window)
         return answer.reshape(answer.shape[-3:])
 
     def _opened(self) -> LoadedPlan:
@@ -177,7 +169,6 @@ class TensorRtEngine:
         """Release the plan and its memory."""
         if self._plan is not None:
             plan, self._plan = self._plan, None
-            self._replay = None
             plan.memory.close()
 
 

@@ -55,9 +55,18 @@ def read_master(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
     return model, ModelCard.from_json(cards[0])
 
 
-def weights_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    """Return the weights of a network by their names."""
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+def weights_of(model: onnx.ModelProto) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
+    """Return weight and bias of every convolution, in the order of their computing.
+
+    The exporter shares equal weights and then knows only one of their names; the order is always there.
+    """
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = []
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):
+            weight, *bias = (numpy_helper.to_array(values[name]) for name in node.input[1:])
+            found.append((weight, bias[0] if bias else None))
+    return found
 
 
 def specialize(master: onnx.ModelProto, shape: tuple[int, ...], precision: PlanPrecision) -> onnx.ModelProto:
