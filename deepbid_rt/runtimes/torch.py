@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -223,3 +223,15 @@ class TorchEngine:
         if self._runner is not None:
             self._runner.close()
         self._runner = self._shape = None
+
+
+def bind_net(net: nn.Module) -> Callable[[Tensor, Tensor], Queue]:
+    """Return what joins a network of torch's to a `deepbid_rt.runtimes.gpu.pipeline.GpuPipeline`."""
+
+    def bind(given: Tensor, answer: Tensor) -> Queue:
+        def queue() -> None:
+            answer.copy_(net(given))
+
+        return queue
+
+    return bind
