@@ -66,7 +66,7 @@ def load_stubs(folder: Path, major: str) -> None:
 
 def describe(module: Any) -> dict[str, Any]:
     """Every class with its attributes, and of its methods the names of their arguments, one list per overload."""
-    classes = {name: member for name, member in inspect.getmembers(module, inspect.isclass)}
+    classes = dict(inspect.getmembers(module, inspect.isclass))
     return {
         name: {attribute: signatures(getattr(cls, attribute).__doc__, attribute) for attribute in dir(cls)}
         for name, cls in classes.items()
@@ -93,7 +93,8 @@ def main() -> None:
         sys.path.insert(0, folder)
         import tensorrt_bindings
 
-        print(json.dumps({"version": tensorrt_bindings.__version__, "classes": describe(tensorrt_bindings)}))
+        description = {"version": tensorrt_bindings.__version__, "classes": describe(tensorrt_bindings)}
+        sys.stdout.write(json.dumps(description))
 
 
 if __name__ == "__main__":

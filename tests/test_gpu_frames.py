@@ -9,9 +9,9 @@ from deepbid_rt.denoiser import Denoiser  # noqa: E402
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
 from deepbid_rt.normalize import Normalizer, to_dtype  # noqa: E402
 from deepbid_rt.past import inputs_of  # noqa: E402
-from deepbid_rt.scan import merged_lines  # noqa: E402
 from deepbid_rt.runtimes.echo import ECHO_CARD, EchoEngine  # noqa: E402
 from deepbid_rt.runtimes.gpu import frames as ops  # noqa: E402
+from deepbid_rt.scan import merged_lines  # noqa: E402
 from tests.fakes import stream  # noqa: E402
 
 SCANS = [
@@ -75,12 +75,17 @@ def test_units_and_counts_are_those_of_the_normalizer():
     counts = pixels("<f4", (2, 2, 5, 6))
     counts[0, 0, 0, :3] = np.nan, np.inf, -np.inf
     normalizers = Normalizer(120.5, 7.25), Normalizer(-3.0, 0.5)
-    column = [torch.tensor([[[[v]]] for v in values], dtype=torch.float32) for values in zip(*[(n.offset, n.scale) for n in normalizers], strict=True)]
+    column = [
+        torch.tensor([[[[v]]] for v in values], dtype=torch.float32)
+        for values in zip(*[(n.offset, n.scale) for n in normalizers], strict=True)
+    ]
     units = ops.to_units(torch.from_numpy(counts), column[0], 1 / column[1])
     expected = np.stack([n.apply(c) for n, c in zip(normalizers, counts, strict=True)])
     assert np.array_equal(units.numpy(), expected)
     back = ops.to_counts(units, *column, torch.full((2, 1, 1, 1), 0.25))
-    restored = np.stack([n.restore(c, np.float32) - np.float32(0.25 * n.scale) for n, c in zip(normalizers, expected, strict=True)])
+    restored = np.stack(
+        [n.restore(c, np.float32) - np.float32(0.25 * n.scale) for n, c in zip(normalizers, expected, strict=True)]
+    )
     assert np.allclose(back.numpy(), restored, rtol=1e-6, atol=1e-3)
 
 
@@ -97,7 +102,9 @@ def test_inputs_and_their_padding_are_those_of_the_stream_engine():
     remembered = rng.normal(size=(2, 4, 11, 13)).astype(np.float32)
     remembered[:, -1] = rng.uniform(0.1, 1, (2, 11, 13))  # a weight is never negative
     remembered[:, :, :4, 5:] = 0
-    rows, columns = (ops.padding(n, p, torch.device("cpu")) for n, p in zip((11, 13), padded_size((11, 13), 8), strict=True))
+    rows, columns = (
+        ops.padding(n, p, torch.device("cpu")) for n, p in zip((11, 13), padded_size((11, 13), 8), strict=True)
+    )
     got = ops.inputs_of(torch.from_numpy(units), torch.from_numpy(remembered))
     got = got.index_select(-2, rows).index_select(-1, columns).numpy()
     for c in range(2):

@@ -52,7 +52,9 @@ def disturb(n, frame):
     return frame
 
 
-@pytest.mark.parametrize(("size", "disturbed"), [((64, 80), False), ((64, 80), True), ((50, 33), False), ((24, 40), True)])
+@pytest.mark.parametrize(
+    ("size", "disturbed"), [((64, 80), False), ((64, 80), True), ((50, 33), False), ((24, 40), True)]
+)
 def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
     plain, device = Stabilizer(size), GpuStabilizer(size, CPU)
     verdicts = set()
@@ -68,7 +70,9 @@ def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
         assert verdicts == {"tracked", "foreign", "restarted"}
 
 
-@pytest.mark.parametrize(("channels", "views", "drift", "disturbed"), [(1, 2, 0.0, True), (2, 1, 0.0, False), (1, 1, 1.0, False)])
+@pytest.mark.parametrize(
+    ("channels", "views", "drift", "disturbed"), [(1, 2, 0.0, True), (2, 1, 0.0, False), (1, 1, 1.0, False)]
+)
 def test_the_past_remembers_the_same(channels, views, drift, disturbed):
     size = (64, 72)
     plain, device = Past(GAINS, channels, size), GpuPast(GAINS, channels, size, CPU)

@@ -81,7 +81,7 @@ def test_no_gpu_is_refused(driver):
 
 @pytest.mark.parametrize(("driver", "code"), [(SimulatedDriver(init=803), 803), (SimulatedDriver(fails="device"), 2)])
 def test_a_driver_that_fails_is_refused(driver, code):
-    with pytest.raises(EngineError, match=rf"^an NVIDIA driver that answers with CUDA error {code}; expected a working"):
+    with pytest.raises(EngineError, match=rf"^an NVIDIA driver that answers with CUDA error {code}; expected a"):
         find_gpu(lambda _name: driver)
 
 

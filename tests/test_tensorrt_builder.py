@@ -77,7 +77,7 @@ def test_a_build_that_is_stopped_ends_at_its_next_step():
     progress = silent()
     seen = []
     trt.on_step = lambda step: (seen.append(step), progress.stop() if step == 1 else None)
-    with pytest.raises(StageError, match="^the build was stopped; expected a plan; run the command again; nothing"):
+    with pytest.raises(StageError, match=r"^the build was stopped; expected a plan; run the command again; nothing"):
         built(trt, progress=progress)
     assert seen == [0, 1]
 
@@ -133,7 +133,8 @@ def test_only_warnings_and_errors_are_kept_and_few_of_them():
     logger.log(severity.INFO, "more chatter")
     assert messages.explain() == "TensorRT gave no reason"
     for number in range(KEPT + 5):
-        logger.log(severity.WARNING, f"warning {number}")
+        text = f"warning {number}"
+        logger.log(severity.WARNING, text)
     assert messages.explain() == f"warning {KEPT + 4}"
     assert len(messages._lines) == KEPT
     messages.clear()

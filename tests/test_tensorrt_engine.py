@@ -120,7 +120,7 @@ def test_closing_gives_the_memory_back_once(plan):
     engine.close()
     engine.close()
     assert trt.memory.closed == 1
-    with pytest.raises(EngineError, match="^a closed engine"):
+    with pytest.raises(EngineError, match=r"^a closed engine"):
         engine.infer(noise((5, 24, 32)))
 
 
@@ -233,13 +233,11 @@ def test_another_gpu_is_refused(plan):
     ("said", "means"),
     [
         (
-            "[E] 1: [runtime.cpp::parsePlan::314] Serialization (Serialization assertion header.magicTag == "
-            "rt::kPLAN_MAGIC_TAG failed.)",
+            "[E] 1: [runtime.cpp::parsePlan::314] Serialization assertion header.magicTag == kPLAN_MAGIC_TAG failed.",
             "it is not a plan of TensorRT, or something stands before it",
         ),
         (
-            "stdVersionRead == kSERIALIZATION_VERSION failed. Version tag does not match. Note: Current Version: 239, "
-            "Serialized Engine Version: 243",
+            "stdVersionRead == kSERIALIZATION_VERSION failed. Current Version: 239, Serialized Engine Version: 243",
             "another version of TensorRT wrote it",
         ),
         (
@@ -361,5 +359,5 @@ def test_a_computer_without_cuda_has_no_memory_to_open(monkeypatch):
     with pytest.raises(EngineError, match=r"^torch .* cannot use a GPU here"):
         open_memory("torch")
     monkeypatch.setitem(sys.modules, "pycuda", None)
-    with pytest.raises(EngineError, match="^pycuda cannot be used here|^no library that can own"):
+    with pytest.raises(EngineError, match=r"^pycuda cannot be used here|^no library that can own"):
         open_memory("pycuda")

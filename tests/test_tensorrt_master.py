@@ -121,12 +121,12 @@ def test_a_size_off_the_grid_is_refused(shape):
 def test_two_inputs_are_refused():
     model, _ = read_master(find_engine("stream-default"))
     model.graph.input.append(model.graph.input[0])
-    with pytest.raises(EngineError, match="^a network with 2 inputs and 1 outputs"):
+    with pytest.raises(EngineError, match=r"^a network with 2 inputs and 1 outputs"):
         specialize(model, SHAPES["stream-default"], "fp16")
 
 
 def test_files_that_are_no_engines_are_refused(tmp_path: Path):
-    with pytest.raises(EngineError, match="^no engine file at"):
+    with pytest.raises(EngineError, match=r"^no engine file at"):
         read_master(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_bytes(b"<html>not found</html>")
     with pytest.raises(EngineError, match=r"text\.onnx cannot be read as a network"):

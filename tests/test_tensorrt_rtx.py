@@ -22,7 +22,7 @@ WHEELS = tensorrt_bindings.wheels("tensorrt_rtx_*.whl")
 ENGINES = sorted({path.parent.name for folder in _SHIPPED for path in folder.glob("*/model.onnx")})
 SIZES = {"stream": (64, 96), "window": (32, 48)}
 
-PROGRAM = '''
+PROGRAM = """
 import ctypes, json, sys
 folder, jobs = sys.argv[1], json.loads(sys.argv[2])
 for name in ("libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"):
@@ -48,7 +48,7 @@ for path, precision, size in jobs:
     except Exception as error:
         results[f"{path} {precision}"] = {"error": str(error)}
 print(json.dumps({"version": trt.__version__, "results": results}))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def outcome(tmp_path_factory, request):
     }
     jobs = []
     for name, path in engines.items():
-        for precision in ("fp32", "fp16", "bf16"):
-            jobs.append((str(path), precision, SIZES["window" if "window" in name else "stream"]))
+        size = SIZES["window" if "window" in name else "stream"]
+        jobs += [(str(path), precision, size) for precision in ("fp32", "fp16", "bf16")]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, folder, json.dumps(jobs)],
         capture_output=True,

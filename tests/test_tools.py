@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 TINY = {
     "bench_engine.py": ("--size", "16", "--frames", "16"),
+    "bench_gpu.py": ("--tiny", "--out", "{tmp}/figures"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),

@@ -17,21 +17,8 @@ import json
 import sys
 from pathlib import Path
 
-from deepbid_rt.benchmark.gpu import Settings, run
+from deepbid_rt.benchmark.gpu import Settings, run, smallest
 from deepbid_rt.runtimes import find_engine
-
-TINY = {
-    "sizes": ((16, 24), (24, 32)),
-    "loops": ((40, 48, False), (16, 24, True)),
-    "window_frames": (8,),
-    "repeats": 2,
-    "frames": 3,
-    "rates_hz": (100.0,),
-    "seconds": 0.01,
-    "slots_frames": 4,
-    "precisions": ("f32", "bf16"),
-    "compiled": False,
-}
 
 
 def main() -> None:
@@ -45,8 +32,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="accepted for symmetry: JSON is always printed")
     options = parser.parse_args()
     engines = find_engine(options.engine), find_engine(options.window_engine)
-    changes = TINY if options.tiny else {"compiled": not options.no_compile}
-    result = run(Settings(*engines, **changes), lambda name: print(name, file=sys.stderr, flush=True))
+    settings = Settings(*engines, compiled=not options.no_compile)
+    result = run(
+        smallest(settings) if options.tiny else settings, lambda name: print(name, file=sys.stderr, flush=True)
+    )
     for name, figures in result.items():
         print(f"{name}: {figures}", file=sys.stderr)
     text = json.dumps(result)

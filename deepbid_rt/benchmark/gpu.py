@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,23 @@ class Settings:
     slots_frames: int = 1000
     precisions: tuple[str, ...] = ("f16", "bf16", "f32")
     compiled: bool = True
+
+
+def smallest(settings: Settings) -> Settings:
+    """Return the same with so little to measure that only Python is tested."""
+    return replace(
+        settings,
+        sizes=((16, 24), (24, 32)),
+        loops=((40, 48, False), (16, 24, True)),
+        window_frames=(8,),
+        repeats=2,
+        frames=3,
+        rates_hz=(100.0,),
+        seconds=0.01,
+        slots_frames=4,
+        precisions=("f32", "bf16"),
+        compiled=False,
+    )
 
 
 def run(settings: Settings, say: Say) -> dict[str, Any]:
@@ -93,7 +111,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             torch.cuda.reset_peak_memory_stats()
         try:
             value = work()
-        except Exception:  # noqa: BLE001  # kept and reported; the machine may be lent for minutes only
+        except Exception:  # kept and reported; the machine may be lent for minutes only
             result["errors"][name] = traceback.format_exc()
             return
         if cuda and isinstance(value, dict):
@@ -108,9 +126,9 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
     window_shape = (1, 1, settings.window_frames[0], *settings.sizes[0])
     part("parity window", lambda: network.parity(window, window_shape, place))
 
-    def whole_way(rows: int, columns: int, collinear: bool, module: Any, graphs: bool = True) -> Any:
+    def whole_way(rows: int, columns: int, collinear: bool, module: Any, graphs: bool = True, **rest: Any) -> Any:
         info = loop.series(rows, columns, collinear=collinear)
-        return loop.make(bind_net(module), card, info, device(graphs))
+        return loop.make(bind_net(module), card, info, device(graphs), **rest)
 
     mixed = {name: Mixed(stream, network.PRECISIONS[name]).to(place).eval() for name in settings.precisions}
     first = settings.precisions[0]
@@ -121,9 +139,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
             def timed(r: int = rows, c: int = columns, k: bool = collinear, p: str = precision) -> Any:
                 pipeline, frames = whole_way(r, c, k, mixed[p])
                 figures = loop.time_loop(pipeline, frames, settings.frames)
-                figures["paced"] = [
-                    loop.time_paced(pipeline, frames, hz, settings.seconds) for hz in settings.rates_hz
-                ]
+                figures["paced"] = [loop.time_paced(pipeline, frames, hz, settings.seconds) for hz in settings.rates_hz]
                 return figures
 
             part(f"whole way {name} {precision}", timed)
@@ -154,21 +170,19 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
     for size in settings.sizes:
         for mode in ("graph", "eager"):
             for precision in settings.precisions if mode == "graph" else (first,):
+                on = partial(device, mode == "graph")
+                time_one = partial(network.time_network, stream, precision, views(size, 1))
                 part(
                     f"network stream {mode} {size[0]}x{size[1]} {precision}",
-                    lambda s=size, m=mode, p=precision: network.time_network(
-                        stream, p, views(s, 1), device(m == "graph"), settings.repeats, m
-                    ),
+                    partial(_on, time_one, on, settings.repeats, mode),
                 )
     for depth in settings.window_frames:
         size = settings.sizes[1] if len(settings.sizes) > 1 else settings.sizes[0]
         for precision in settings.precisions[:2]:
+            time_one = partial(network.time_network, window, precision, (1, 1, depth, *size))
             part(
                 f"network window {depth} frames {size[0]}x{size[1]} {precision}",
-                lambda d=depth, s=size, p=precision: _per_hop(
-                    network.time_network(window, p, (1, 1, d, *s), device(), max(settings.repeats // 5, 2), "graph"),
-                    window_card.hop,
-                ),
+                partial(_on, time_one, device, max(settings.repeats // 5, 2), "graph", window_card.hop),
             )
     if settings.compiled:
         part(
@@ -177,19 +191,35 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
                 stream, first, views(settings.sizes[1], 1), device(), settings.repeats, "compiled"
             ),
         )
-        part("whole way compiled", lambda: _compiled(whole_way, mixed[first], rows, columns, collinear, settings))
+        for rows, columns, collinear in settings.loops[1:3]:
+            name = f"{rows}x{columns} {'collinear' if collinear else 'ordinary'}"
+            for what, module in (("around the network", mixed[first]), ("everywhere", torch.compile(mixed[first]))):
+                part(
+                    f"whole way {name} {first} compiled {what}",
+                    partial(_compiled, whole_way, mixed[first], module, (rows, columns, collinear), settings),
+                )
     return result
 
 
-def _compiled(whole_way: Any, module: Any, rows: int, columns: int, collinear: bool, settings: Settings) -> Any:
-    fast = torch.compile(module, mode="max-autotune-no-cudagraphs")
-    pipeline, frames = whole_way(rows, columns, collinear, fast)
-    return loop.time_loop(pipeline, frames, settings.frames)
+def _on(
+    time_one: Callable[..., dict[str, Any]], on: Callable[[], Device], repeats: int, mode: str, hop: int = 0
+) -> dict[str, Any]:
+    """Time a network; of a window engine add what one view costs that is inferred every `hop` frames at 30 Hz."""
+    figures = time_one(on(), repeats, mode)
+    if hop:
+        figures |= {"hop": hop, "gpu_share_at_30_hz_one_view": round(figures["p50_ms"] / (1e3 * hop / 30), 4)}
+    return figures
 
 
-def _per_hop(figures: dict[str, Any], hop: int) -> dict[str, Any]:
-    """Add what one inference of one view every `hop` frames means at 30 Hz."""
-    return figures | {"hop": hop, "gpu_share_at_30_hz_one_view": round(figures["p50_ms"] / (1e3 * hop / 30), 4)}
+def _compiled(whole_way: Any, plain: Any, fast: Any, series: tuple[int, int, bool], settings: Settings) -> Any:
+    """Time the whole way compiled; how far it is from the plain one is said first, as a wrong answer costs nothing."""
+    pipeline, frames = whole_way(*series, fast, fuse=torch.compile)
+    reference = whole_way(*series, plain)[0]
+    pairs = [[p.step(pixels)[0].astype(np.float64) for p in (pipeline, reference)] for pixels in frames]
+    largest = max(float(np.abs(got - expected).max()) for got, expected in pairs)
+    figures = {"largest_counts_against_plain": largest, **loop.time_loop(pipeline, frames, settings.frames)}
+    figures["paced"] = [loop.time_paced(pipeline, frames, hz, settings.seconds) for hz in settings.rates_hz]
+    return figures
 
 
 def describe_machine() -> dict[str, Any]:
@@ -206,7 +236,7 @@ def describe_machine() -> dict[str, Any]:
             "device": torch.cuda.get_device_name(),
             "capability": ".".join(str(n) for n in torch.cuda.get_device_capability()),
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
+            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]  # torch does not annotate it
         }
     if shutil.which("nvidia-smi"):
         query = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.limit,memory.used"

@@ -28,10 +28,12 @@ def series(rows: int, columns: int, *, collinear: bool) -> StreamInfo:
     return StreamInfo((1, 2 * rows if collinear else rows, columns), np.dtype("<u2"), 30.0, scan)
 
 
-def make(bind: Bind, card: ModelCard, info: StreamInfo, device: Device) -> tuple[GpuPipeline, list[NDArray[Any]]]:
-    """Return a calibrated pipeline and raw frames for it."""
+def make(
+    bind: Bind, card: ModelCard, info: StreamInfo, device: Device, **rest: Any
+) -> tuple[GpuPipeline, list[NDArray[Any]]]:
+    """Return a calibrated pipeline and raw frames for it; `rest` goes to the pipeline."""
     frames = movie(info.shape, info.dtype.str, POOL, collinear=info.scan.layout == "collinear")
-    pipeline = GpuPipeline(bind, card, info, device)
+    pipeline = GpuPipeline(bind, card, info, device, **rest)
     pipeline.scale([calibrate(np.stack(frames[:8]))])
     return pipeline, frames
 

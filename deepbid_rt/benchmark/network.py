@@ -78,7 +78,7 @@ def time_network(
     module: Callable[[Tensor], Tensor] = Mixed(net, PRECISIONS[precision]).to(device.place).eval()
     begun = time.perf_counter()
     if mode == "compiled":
-        module = torch.compile(module, mode="max-autotune-no-cudagraphs")  # type: ignore[assignment, arg-type]
+        module = torch.compile(module, mode="max-autotune-no-cudagraphs")
     pool = [inputs_like(shape, seed).to(device.place) for seed in range(INPUTS)]
     given = torch.empty_like(pool[0])
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import typer
 
+from deepbid_rt.cli.bench import run as bench
 from deepbid_rt.cli.build import run as build
 from deepbid_rt.cli.demo import run as demo
 from deepbid_rt.cli.denoise import run as denoise
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "evaluate": evaluate,
     "build": build,
+    "bench": bench,
 }
 for name, command in COMMANDS.items():
     app.command(name=name)(command)

@@ -144,7 +144,7 @@ def _wait_for_stream(address: str) -> StreamInfo:
 def _movie(path: Path | None, view: tuple[int, int]) -> list[np.ndarray[Any, Any]]:
     if path is not None:
         with closing(TiffMovie(path, 1)) as movie:
-            return [movie.frame(n)[0] for n in range(min(PARITY_FRAMES, movie.frames))]
+            return [movie.frame(n)[0] for n in range(min(PARITY_FRAMES, movie.shape[0]))]
     settings = ScanSettings(size=(min(view[0], 256), min(view[1], 256)), rate_hz=30.0, scan=ScanGeometry(), seed=7)
     source = SyntheticSource(SceneSettings(seed=7), settings, PARITY_FRAMES)
     source.open()

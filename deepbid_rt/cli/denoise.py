@@ -38,9 +38,7 @@ def run(
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a recording. OUT has the type and frame count of IN (collinear scans: half its lines)."""
-    engine = load_engine(
-            engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust
-        )
+    engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
     source = TiffSource(
         source_path,
         scan=o.geometry(scan, first, unmirrored, unidirectional),

@@ -125,7 +125,7 @@ class CudaDevice:
 
     def mark(self) -> Queue:
         """Return what waits for an event."""
-        event = torch.cuda.Event()
+        event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch does not annotate it
         event.record(self._stream)
 
         def wait() -> None:

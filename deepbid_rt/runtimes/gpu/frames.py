@@ -50,9 +50,8 @@ def split(frame: Tensor, scan: ScanGeometry) -> Tensor:
 
 
 def to_units(views: Tensor, offset: Tensor, inverse_scale: Tensor) -> Tensor:
-    """Map counts (C, V, Y, X) to network units; offset and inverse scale are (C, 1, 1, 1). NaN and infinity become 0."""
-    units = (views - offset) * inverse_scale
-    return torch.where(torch.isfinite(units), units, 0.0)
+    """Map counts (C, V, Y, X) to network units; the others are (C, 1, 1, 1). NaN and infinity become 0."""
+    return ((views - offset) * inverse_scale).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def inputs_of(units: Tensor, remembered: Tensor) -> Tensor:

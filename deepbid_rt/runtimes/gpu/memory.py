@@ -121,4 +121,3 @@ def cuda_failed(error: Exception) -> StageError:
         expected="a GPU that goes on answering",
         todo="check nvidia-smi and the system log, then start again; what was recorded is whole",
     )
-

@@ -28,9 +28,7 @@ class GpuMemory:
         Where it is kept.
     """
 
-    def __init__(
-        self, gains: tuple[float, ...], channels: int, size: tuple[int, int], device: torch.device
-    ) -> None:
+    def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int], device: torch.device) -> None:
         self._gains = torch.tensor(gains, dtype=torch.float32, device=device)[:, None, None]
         self._room = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
         self._lines = [torch.arange(n, device=device) for n in size]
@@ -56,7 +54,7 @@ class GpuMemory:
         known = inside[0][:, None] & inside[1][None]
         rows, columns = (p.clamp(0, n - 1) for p, n in zip(of, self._room, strict=True))
         for state in (self._means, self._weights):
-            state.copy_(torch.where(known, state.index_select(-2, rows).index_select(-1, columns), 0.0))
+            state.copy_(state.index_select(-2, rows).index_select(-1, columns).masked_fill_(~known, 0.0))
 
     def update(self, image: Tensor, dy: Tensor, dx: Tensor, when: Tensor) -> None:
         """Let a frame (C, Y, X) enter that lies at (dy, dx), if `when`."""
@@ -66,8 +64,8 @@ class GpuMemory:
         rows, columns = (p.clamp(0, n - 1) for p, n in zip(of, self._size, strict=True))
         frame = image.index_select(1, rows).index_select(2, columns)[:, None]
         weights = self._weights * (1 - self._gains) + self._gains
-        step = torch.where(enters, self._gains / weights, 0.0)
-        self._means += step * (torch.where(enters, frame, 0.0) - self._means)
+        step = (self._gains / weights).masked_fill_(~enters, 0.0)
+        self._means += step * (frame - self._means)
         self._weights.copy_(torch.where(enters, weights, self._weights))
 
     def recall(self, dy: Tensor, dx: Tensor) -> Tensor:
@@ -95,9 +93,9 @@ class GpuMemory:
         rows, columns = (p.clamp(0, n - 1) for p, n in zip(nearest, self._room, strict=True))
         weight = self._weights[-1].index_select(0, rows).index_select(1, columns)
         known = (state[-1] > 0) & inside[0][:, None] & inside[1][None]
-        means = state[:-1].unflatten(0, self._means.shape[:2])
+        means = state[:-1].view(*self._means.shape[:2], *self._size)
         weight = weight.expand(means.shape[0], 1, *self._size)
-        return torch.where(known, torch.cat([means, weight], dim=1), 0.0)
+        return torch.cat([means, weight], dim=1).masked_fill_(~known, 0.0)
 
 
 class GpuPast:
@@ -111,9 +109,7 @@ class GpuPast:
         Where it is kept.
     """
 
-    def __init__(
-        self, gains: tuple[float, ...], channels: int, size: tuple[int, int], device: torch.device
-    ) -> None:
+    def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int], device: torch.device) -> None:
         self._stabilizer = GpuStabilizer(size, device)
         self._memory = GpuMemory(gains, channels, size, device)
         self._drift = torch.zeros(2, dtype=torch.float64, device=device)
@@ -144,8 +140,8 @@ class GpuPast:
         self._memory.skip(foreign.to(torch.float32))
         self._memory.reset(restarted)
         self._drift *= 1.0 - restarted.to(torch.float64)
-        remembered = torch.where(foreign, 0.0, self._memory.recall(dy, dx))
-        self._memory.update(torch.where(torch.isfinite(frame), frame, 0.0), dy, dx, ~foreign)
+        remembered = self._memory.recall(dy, dx).masked_fill_(foreign, 0.0)
+        self._memory.update(torch.nan_to_num(frame, 0.0, 0.0, 0.0), dy, dx, ~foreign)
         self._follow(dy, dx, ~foreign)
         return torch.stack([dy, dx, confidence, verdict]), remembered
 
@@ -153,7 +149,7 @@ class GpuPast:
         gain = truth._DRIFT_GAIN * when.to(torch.float64)  # noqa: SLF001  # one truth
         self._drift += gain * (torch.stack([dy, dx]) - self._drift)
         far = (self._drift.abs().max() > MARGIN / 2) & when
-        step = torch.where(far, torch.round(self._drift), 0.0)
+        step = torch.round(self._drift).masked_fill_(~far, 0.0)
         self._drift -= step
         self._stabilizer.rebase(step[0], step[1])
         self._memory.rebase(step[0], step[1])

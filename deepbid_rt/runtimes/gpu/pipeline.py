@@ -33,6 +33,10 @@ SLOTS = 2
 """Frames on their way at once: while one is computed the next is copied."""
 
 
+def _as_it_is(function: Any) -> Any:
+    return function
+
+
 class GpuPipeline:
     """Denoises one plane.
 
@@ -48,9 +52,20 @@ class GpuPipeline:
         Where it runs.
     merge : {"mean", "forward", "backward", "interleave"}
         What becomes of the two views of a collinear frame.
+    fuse : callable
+        What is done to the functions before and after the network, such as ``torch.compile``: as they are, they queue
+        some hundred small operations a frame.
     """
 
-    def __init__(self, bind: Bind, card: ModelCard, info: StreamInfo, device: Device, merge: Merge = "mean") -> None:
+    def __init__(
+        self,
+        bind: Bind,
+        card: ModelCard,
+        info: StreamInfo,
+        device: Device,
+        merge: Merge = "mean",
+        fuse: Callable[[Any], Any] = _as_it_is,
+    ) -> None:
         channels, lines, pixels = info.shape
         self._info, self._merge, self._device = info, merge, device
         views = 2 if info.scan.layout == "collinear" else 1
@@ -75,6 +90,7 @@ class GpuPipeline:
         self._host = [self._arrays(up, down) for up, down in zip(self._up, self._down, strict=True)]
         self._waiting: deque[tuple[int, Queue]] = deque()
         self._next = 0
+        self._before, self._after = fuse(self._make_inputs), fuse(self._make_image)
         with torch.inference_mode():
             prepared = [device.prepare(self._step(slot)) for slot in range(SLOTS)]
         self._queues: Sequence[Queue] = [queue for queue, _ in prepared]
@@ -156,25 +172,32 @@ class GpuPipeline:
 
     def _step(self, slot: int) -> Queue:
         raw, up, down, notes = self._raw[slot], self._up[slot], self._down[slot], self._notes[slot]
-        info, scales = self._info, self._scales
-        channels = info.shape[0]
 
         @torch.inference_mode()
         def work() -> None:
             raw.copy_(up, non_blocking=True)
-            views = ops.split(ops.to_float(raw, info.dtype), info.scan)
-            units = ops.to_units(views, scales["offset"], scales["inverse"])
-            motion, remembered = self._past.see(units)
-            inputs = ops.inputs_of(units, remembered).flatten(0, 1)
-            if not self._fits:
-                inputs = inputs.index_select(-2, self._padding[0]).index_select(-1, self._padding[1])
+            units, motion, inputs = self._before(raw)
             self._given.copy_(inputs)
             self._enqueue()
-            answers = self._answers[:, 0, : self._size[0], : self._size[1]].unflatten(0, (channels, -1))
-            excess = (answers - units).mean(dim=(1, 2, 3), dtype=torch.float64)
-            counts = ops.to_counts(answers, scales["offset"], scales["scale"], scales["bias"])
-            image = ops.merge(counts, info.shape[1], info.scan, self._merge)
-            down.copy_(ops.to_pixels(image, info.dtype), non_blocking=True)
+            image, excess = self._after(units)
+            down.copy_(image, non_blocking=True)
             notes.copy_(torch.cat([motion, excess]), non_blocking=True)
 
         return work
+
+    def _make_inputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        views = ops.split(ops.to_float(raw, self._info.dtype), self._info.scan)
+        units = ops.to_units(views, self._scales["offset"], self._scales["inverse"])
+        motion, remembered = self._past.see(units)
+        inputs = ops.inputs_of(units, remembered).flatten(0, 1)
+        if not self._fits:
+            inputs = inputs.index_select(-2, self._padding[0]).index_select(-1, self._padding[1])
+        return units, motion, inputs
+
+    def _make_image(self, units: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = self._size
+        answers = self._answers[:, 0, :rows, :columns].reshape(units.shape)
+        excess = (answers - units).mean(dim=(1, 2, 3), dtype=torch.float64)
+        counts = ops.to_counts(answers, self._scales["offset"], self._scales["scale"], self._scales["bias"])
+        image = ops.merge(counts, self._info.shape[1], self._info.scan, self._merge)
+        return ops.to_pixels(image, self._info.dtype), excess

@@ -1,4 +1,4 @@
-"""GPU memory owned by pycuda: the primary context, so that TensorRT and this module share one. It has no CUDA graphs."""
+"""GPU memory owned by pycuda, in the primary context, which TensorRT uses too. It has no CUDA graphs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class PycudaMemory:
         with self.current(), _named():
             self._stream.synchronize()
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # noqa: ARG002  # the seam's signature
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
         """Return None: pycuda has no CUDA graphs."""
         return None
 

@@ -45,9 +45,7 @@ class Runner:
         When the first run fails.
     """
 
-    def __init__(
-        self, memory: DeviceMemory, network: Network, given: tuple[int, ...], answer: tuple[int, ...]
-    ) -> None:
+    def __init__(self, memory: DeviceMemory, network: Network, given: tuple[int, ...], answer: tuple[int, ...]) -> None:
         self._memory: DeviceMemory | None = memory
         self._given: NDArray[np.float32] = memory.pinned(given, np.float32)
         self._answer: NDArray[np.float32] = memory.pinned(answer, np.float32)

@@ -31,7 +31,7 @@ class GpuStabilizer:
     def __init__(self, size: tuple[int, int], device: torch.device) -> None:
         plain = truth.Stabilizer(size)
         self._still = min(size) < truth.LEAST_SIDE
-        self._side: tuple[int, int] = plain._side  # noqa: SLF001  # one truth: the same window, band and taper
+        self._side = plain._side  # noqa: SLF001  # one truth: the same window, band and taper
         self._crop = plain._crop  # noqa: SLF001
         self._taper = torch.from_numpy(plain._taper).to(device)  # noqa: SLF001
         self._band = torch.from_numpy(plain._band).to(device)  # noqa: SLF001
@@ -77,10 +77,10 @@ class GpuStabilizer:
         known = s["known"] > 0
         stranger = ~usable | ((s["seen"] > 0) & self._differs(mean, grain))
         self._follow(mean, grain, ~stranger)
-        middle = torch.where(torch.isfinite(image), image, 0.0)[self._crop]
+        middle = torch.nan_to_num(image, 0.0, 0.0, 0.0)[self._crop]
         spectrum = torch.fft.rfft2((middle - middle.mean()) * self._taper)
         dy, dx, confidence = self._correlate(spectrum)
-        confidence = torch.where(stranger | ~known, 0.0, confidence)
+        confidence = confidence.masked_fill(stranger | ~known, 0.0)
         unsure = known & ~stranger & (confidence < truth._CONFIDENT)  # noqa: SLF001
         misfit = stranger | (unsure & (s["tracked"] > truth._LOCKED))  # noqa: SLF001
         tracked = known & ~stranger & ~unsure
@@ -89,8 +89,8 @@ class GpuStabilizer:
         begins = again | (~known & ~stranger)
         self._commit(spectrum, dy, dx, misfits, tracked, begins, again, (mean, grain))
         foreign = misfit & ~again
-        verdict = torch.where(begins, float(RESTARTED), torch.where(tracked, float(TRACKED), float(HELD)))
-        return s["dy"] * 1, s["dx"] * 1, confidence * ~begins, torch.where(foreign, float(FOREIGN), verdict)
+        verdict = tracked * float(TRACKED) + begins * float(RESTARTED) + foreign * float(FOREIGN) + float(HELD)
+        return s["dy"] * 1, s["dx"] * 1, confidence.masked_fill(begins, 0.0), verdict.to(torch.float64)
 
     def _differs(self, mean: Tensor, grain: Tensor) -> Tensor:
         s = self._state
@@ -122,14 +122,16 @@ class GpuStabilizer:
         count = s["tracked"] + tracked
         gain = torch.clamp(1 / torch.clamp(count, min=1), min=truth._REFERENCE_GAIN).to(torch.float32)  # noqa: SLF001
         aligned = spectrum * self._turn(-dy, -dx) - self._reference
-        moved = self._reference + torch.where(tracked, gain, 0.0) * torch.where(tracked, aligned, 0.0)
+        moved = self._reference + gain * aligned.masked_fill_(~tracked, 0.0)
         self._reference.copy_(torch.where(begins, spectrum, moved))
-        s["tracked"].copy_(torch.where(begins, 1.0, count))
-        s["misfits"].copy_(torch.where(begins | tracked, 0.0, misfits))
-        s["dy"].copy_(torch.where(begins, 0.0, torch.where(tracked, dy, s["dy"])))
-        s["dx"].copy_(torch.where(begins, 0.0, torch.where(tracked, dx, s["dx"])))
-        s["known"].copy_(torch.where(begins, 1.0, s["known"]))
-        for name, value in (("seen", 1.0), ("mean", norm[0]), ("deviation", 0.0), ("grain", norm[1])):
+        s["tracked"].copy_(count.masked_fill(begins, 1.0))
+        s["misfits"].copy_(misfits.masked_fill(begins | tracked, 0.0))
+        s["dy"].copy_(torch.where(tracked, dy, s["dy"]).masked_fill_(begins, 0.0))
+        s["dx"].copy_(torch.where(tracked, dx, s["dx"]).masked_fill_(begins, 0.0))
+        s["known"].masked_fill_(begins, 1.0)
+        for name, number in (("seen", 1.0), ("deviation", 0.0)):
+            s[name].masked_fill_(again, number)
+        for name, value in zip(("mean", "grain"), norm, strict=True):
             s[name].copy_(torch.where(again, value, s[name]))
 
     def _correlate(self, spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,7 +152,7 @@ class GpuStabilizer:
         wide_near = near.to(torch.float64)
         mean = (wide_near * rest).sum() / number
         spread = (((wide_near - mean) ** 2) * rest).sum().div(number).sqrt()
-        confidence = torch.where(spread > 0, (peak - mean) / spread, 0.0)
+        confidence = ((peak - mean) / spread).masked_fill_(~(spread > 0), 0.0)
         return i - high + _vertex(up, peak, down), j - wide + _vertex(left, peak, right), confidence
 
     def _turn(self, dy: Tensor, dx: Tensor) -> Tensor:
@@ -164,4 +166,4 @@ class GpuStabilizer:
 
 def _vertex(before: Tensor, peak: Tensor, after: Tensor) -> Tensor:
     bend = before - 2 * peak + after
-    return torch.where(bend < 0, ((before - after) / (2 * bend)).clamp(-0.5, 0.5), 0.0)
+    return ((before - after) / (2 * bend)).clamp_(-0.5, 0.5).masked_fill_(~(bend < 0), 0.0)

@@ -248,8 +248,6 @@ def import_tensorrt() -> TensorRt:
         ) from error
     version = str(getattr(module, "__version__", "0"))
     if tuple(int(n) for n in version.split(".")[:2] if n.isdigit()) < FLOOR:
-        raise EngineError(
-            f"TensorRT {version}", expected="10.3 or newer", todo=f"install a newer TensorRT, {other}"
-        )
+        raise EngineError(f"TensorRT {version}", expected="10.3 or newer", todo=f"install a newer TensorRT, {other}")
     trt: TensorRt = module
     return trt

@@ -50,7 +50,8 @@ class Order:
 
 def network_of(order: Order, master: onnx.ModelProto, card: ModelCard) -> bytes:
     """Return the ONNX that TensorRT is given. Raises `EngineError` when the size or precision is impossible."""
-    return specialize(master, _input_shape(order, card), order.precision).SerializeToString()
+    network: bytes = specialize(master, _input_shape(order, card), order.precision).SerializeToString()
+    return network
 
 
 def build(

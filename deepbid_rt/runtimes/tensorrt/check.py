@@ -94,7 +94,8 @@ def compare(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, f
     EngineError
         When the plan answers values that are not finite, or its correlation is below `LEAST_CORRELATION`.
     """
-    answers, expected = [], []
+    answers: list[NDArray[np.float64]] = []
+    expected: list[NDArray[np.float64]] = []
     for number, given in enumerate(inputs):
         for engine, kept in ((plan, answers), (reference, expected)):
             engine.warm_up((given.shape[0], given.shape[1], given.shape[2]))

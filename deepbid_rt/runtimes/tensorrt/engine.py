@@ -76,9 +76,7 @@ class TensorRtEngine:
         answered when it was built.
     """
 
-    def __init__(
-        self, path: Path, *, trust: bool = False, host: Host | None = None, golden: bool = True
-    ) -> None:
+    def __init__(self, path: Path, *, trust: bool = False, host: Host | None = None, golden: bool = True) -> None:
         self._plan: LoadedPlan | None = load_plan(path, trust=trust, host=host)
         facts, memory = self._plan.facts, self._plan.memory
         self.card = facts.card

@@ -106,7 +106,17 @@ def load_plan(path: Path, *, trust: bool = False, host: Host | None = None) -> L
             todo=f"build it again: {rebuild}",
         )
     _check_tensors(trt, engine, facts.tensors, f"{path}", rebuild)
-    return LoadedPlan(facts, trt.__version__, gpu, memory, engine, messages, rebuild, trt.LayerInformationFormat.JSON, (logger, runtime))
+    return LoadedPlan(
+        facts,
+        trt.__version__,
+        gpu,
+        memory,
+        engine,
+        messages,
+        rebuild,
+        trt.LayerInformationFormat.JSON,
+        (logger, runtime),
+    )
 
 
 def _check_trust(path: Path, trust: bool) -> None:
