@@ -135,7 +135,8 @@ class GpuPast:
             (C, M + 1, Y, X); all 0 for a foreign frame.
         """
         frame = units.mean(dim=1)
-        dy, dx, confidence, verdict = self._stabilizer.estimate(frame.mean(dim=0))
+        motion = self._stabilizer.estimate(frame.mean(dim=0))
+        dy, dx, _, verdict = motion.unbind()
         foreign, restarted = verdict == FOREIGN, verdict == RESTARTED
         self._memory.skip(foreign.to(torch.float32))
         self._memory.reset(restarted)
@@ -143,7 +144,7 @@ class GpuPast:
         remembered = self._memory.recall(dy, dx).masked_fill_(foreign, 0.0)
         self._memory.update(torch.nan_to_num(frame, 0.0, 0.0, 0.0), dy, dx, ~foreign)
         self._follow(dy, dx, ~foreign)
-        return torch.stack([dy, dx, confidence, verdict]), remembered
+        return motion, remembered
 
     def _follow(self, dy: Tensor, dx: Tensor, when: Tensor) -> None:
         gain = truth._DRIFT_GAIN * when.to(torch.float64)  # noqa: SLF001  # one truth
@@ -151,7 +152,7 @@ class GpuPast:
         far = (self._drift.abs().max() > MARGIN / 2) & when
         step = torch.round(self._drift).masked_fill_(~far, 0.0)
         self._drift -= step
-        self._stabilizer.rebase(step[0], step[1])
+        self._stabilizer.rebase(step)
         self._memory.rebase(step[0], step[1])
 
 

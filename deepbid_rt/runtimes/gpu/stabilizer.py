@@ -6,6 +6,7 @@ Rigid shifts. The numpy class is the truth; `tests/test_gpu_past.py` compares.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,29 @@ from deepbid_rt import stabilizer as truth
 HELD, TRACKED, FOREIGN, RESTARTED = range(4)
 """Verdicts as numbers."""
 VERDICTS = ("held", "tracked", "foreign", "restarted")
+
+
+class State(NamedTuple):
+    """What a stabilizer remembers beside its reference; numbers on the device, in the truth's names."""
+
+    dy: Tensor
+    dx: Tensor
+    known: Tensor
+    tracked: Tensor
+    misfits: Tensor
+    seen: Tensor
+    mean: Tensor
+    deviation: Tensor
+    grain: Tensor
+
+
+class Norm(NamedTuple):
+    """The part of the state that says what frames usually look like."""
+
+    seen: Tensor
+    mean: Tensor
+    deviation: Tensor
+    grain: Tensor
 
 
 class GpuStabilizer:
@@ -44,95 +68,67 @@ class GpuStabilizer:
         self._cross = torch.tensor([0, -width, width, -1, 1], device=device)  # a pixel and its neighbours
         self._grid = torch.arange(2 * high + 1, device=device)[:, None], torch.arange(width, device=device)[None]
         self._reference = torch.zeros_like(self._band, dtype=torch.complex64)
-        zero = torch.zeros((), dtype=torch.float64, device=device)
-        names = ("known", "tracked", "misfits", "seen", "mean", "deviation", "grain", "dy", "dx")
-        self._state: dict[str, Tensor] = {name: zero.clone() for name in names}
+        self._state = torch.zeros(len(State._fields), dtype=torch.float64, device=device)
 
     def restart(self) -> None:
         """Forget the reference."""
         self._reference.zero_()
-        for value in self._state.values():
-            value.zero_()
+        self._state.zero_()
 
-    def rebase(self, dy: Tensor, dx: Tensor) -> None:
-        """Move the origin by whole pixels, which may be 0."""
-        self._state["dy"] -= dy
-        self._state["dx"] -= dx
-        self._reference *= self._turn(dy, dx)
+    def rebase(self, step: Tensor) -> None:
+        """Move the origin by whole pixels (2,), which may be 0."""
+        self._state[:2] -= step
+        self._reference *= self._turn(step[0], step[1])
 
-    def estimate(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def estimate(self, image: Tensor) -> Tensor:
         """Say where a frame (Y, X) lies, and let it enter the reference if it fits.
 
         Returns
         -------
-        dy, dx, confidence, verdict : Tensor
-            Numbers, float64, on the device.
+        Tensor
+            (4,) float64 on the device: dy, dx, confidence, number of the verdict.
         """
-        s = self._state
+        old = State(*self._state.unbind())
         if self._still:
-            return s["dy"], s["dx"], s["dy"] * 0, s["dy"] * 0 + HELD
+            return torch.stack([old.dy, old.dx, old.dy * 0, old.dy * 0 + HELD])
         mean = image.mean(dtype=torch.float64)
         grain = (image[1:] - image[:-1]).abs().mean(dtype=torch.float64)
         usable = torch.isfinite(mean + grain) & (grain != 0)
-        known = s["known"] > 0
-        stranger = ~usable | ((s["seen"] > 0) & self._differs(mean, grain))
-        self._follow(mean, grain, ~stranger)
+        known = old.known > 0
+        stranger = ~usable | ((old.seen > 0) & _differs(old, mean, grain))
         middle = torch.nan_to_num(image, 0.0, 0.0, 0.0)[self._crop]
         spectrum = torch.fft.rfft2((middle - middle.mean()) * self._taper)
         dy, dx, confidence = self._correlate(spectrum)
         confidence = confidence.masked_fill(stranger | ~known, 0.0)
         unsure = known & ~stranger & (confidence < truth._CONFIDENT)  # noqa: SLF001
-        misfit = stranger | (unsure & (s["tracked"] > truth._LOCKED))  # noqa: SLF001
+        misfit = stranger | (unsure & (old.tracked > truth._LOCKED))  # noqa: SLF001
         tracked = known & ~stranger & ~unsure
-        misfits = s["misfits"] + misfit
+        misfits = old.misfits + misfit
         again = misfit & (misfits >= truth._PATIENCE) & usable  # noqa: SLF001
         begins = again | (~known & ~stranger)
-        self._commit(spectrum, dy, dx, misfits, tracked, begins, again, (mean, grain))
+        count = old.tracked + tracked
+        self._enter(spectrum, dy, dx, count, tracked, begins)
+        norm = _follow(old, mean, grain, ~stranger)
+        anew = norm._replace(seen=norm.seen * 0 + 1, mean=mean, deviation=norm.deviation * 0, grain=grain)
+        new = State(
+            torch.where(tracked, dy, old.dy).masked_fill(begins, 0.0),
+            torch.where(tracked, dx, old.dx).masked_fill(begins, 0.0),
+            old.known.masked_fill(begins, 1.0),
+            count.masked_fill(begins, 1.0),
+            misfits.masked_fill(begins | tracked, 0.0),
+            *(torch.where(again, fresh, going) for fresh, going in zip(anew, norm, strict=True)),
+        )
+        self._state.copy_(torch.stack(new))
         foreign = misfit & ~again
         verdict = tracked * float(TRACKED) + begins * float(RESTARTED) + foreign * float(FOREIGN) + float(HELD)
-        return s["dy"] * 1, s["dx"] * 1, confidence.masked_fill(begins, 0.0), verdict.to(torch.float64)
+        return torch.stack([new.dy, new.dx, confidence.masked_fill(begins, 0.0), verdict.to(torch.float64)])
 
-    def _differs(self, mean: Tensor, grain: Tensor) -> Tensor:
-        s = self._state
-        far = (mean - s["mean"]).abs() > torch.clamp(truth._JUMPS * s["deviation"], min=truth._JUMP)  # noqa: SLF001
-        ratio = grain / torch.clamp(s["grain"], min=1e-300)
-        return far | ~((ratio > 1 / truth._GRAIN) & (ratio < truth._GRAIN))  # noqa: SLF001
-
-    def _follow(self, mean: Tensor, grain: Tensor, fits: Tensor) -> None:
-        s = self._state
-        seen = s["seen"] + 1
-        gain = torch.clamp(1 / seen, min=truth._NORM_GAIN)  # noqa: SLF001
-        distance = (mean - s["mean"]).abs() * (seen > 1)
-        for name, to in (("deviation", distance), ("mean", mean), ("grain", grain)):
-            s[name].copy_(torch.where(fits, s[name] + gain * (to - s[name]), s[name]))
-        s["seen"].copy_(torch.where(fits, seen, s["seen"]))
-
-    def _commit(
-        self,
-        spectrum: Tensor,
-        dy: Tensor,
-        dx: Tensor,
-        misfits: Tensor,
-        tracked: Tensor,
-        begins: Tensor,
-        again: Tensor,
-        norm: tuple[Tensor, Tensor],
+    def _enter(
+        self, spectrum: Tensor, dy: Tensor, dx: Tensor, count: Tensor, tracked: Tensor, begins: Tensor
     ) -> None:
-        s = self._state
-        count = s["tracked"] + tracked
-        gain = torch.clamp(1 / torch.clamp(count, min=1), min=truth._REFERENCE_GAIN).to(torch.float32)  # noqa: SLF001
-        aligned = spectrum * self._turn(-dy, -dx) - self._reference
-        moved = self._reference + gain * aligned.masked_fill_(~tracked, 0.0)
-        self._reference.copy_(torch.where(begins, spectrum, moved))
-        s["tracked"].copy_(count.masked_fill(begins, 1.0))
-        s["misfits"].copy_(misfits.masked_fill(begins | tracked, 0.0))
-        s["dy"].copy_(torch.where(tracked, dy, s["dy"]).masked_fill_(begins, 0.0))
-        s["dx"].copy_(torch.where(tracked, dx, s["dx"]).masked_fill_(begins, 0.0))
-        s["known"].masked_fill_(begins, 1.0)
-        for name, number in (("seen", 1.0), ("deviation", 0.0)):
-            s[name].masked_fill_(again, number)
-        for name, value in zip(("mean", "grain"), norm, strict=True):
-            s[name].copy_(torch.where(again, value, s[name]))
+        gain = (1 / count.clamp(min=1)).clamp(min=truth._REFERENCE_GAIN).to(torch.float32)  # noqa: SLF001
+        change = (spectrum * self._turn(-dy, -dx) - self._reference).masked_fill(~tracked, 0.0)
+        self._reference.copy_(torch.where(begins, spectrum, self._reference + gain * change))
 
     def _correlate(self, spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         reference = self._reference
@@ -162,6 +158,24 @@ class GpuStabilizer:
         return torch.polar(one(angle_y), angle_y).to(torch.complex64) * torch.polar(one(angle_x), angle_x).to(
             torch.complex64
         )
+
+
+def _differs(old: State, mean: Tensor, grain: Tensor) -> Tensor:
+    far = (mean - old.mean).abs() > (truth._JUMPS * old.deviation).clamp(min=truth._JUMP)  # noqa: SLF001
+    ratio = grain / old.grain.clamp(min=1e-300)
+    return far | ~((ratio > 1 / truth._GRAIN) & (ratio < truth._GRAIN))  # noqa: SLF001
+
+
+def _follow(old: State, mean: Tensor, grain: Tensor, fits: Tensor) -> Norm:
+    seen = old.seen + 1
+    gain = (1 / seen).clamp(min=truth._NORM_GAIN)  # noqa: SLF001
+    moved = Norm(
+        seen,
+        old.mean + gain * (mean - old.mean),
+        old.deviation + gain * ((mean - old.mean).abs() * (seen > 1) - old.deviation),
+        old.grain + gain * (grain - old.grain),
+    )
+    return Norm(*(torch.where(fits, new, kept) for new, kept in zip(moved, old[5:], strict=True)))
 
 
 def _vertex(before: Tensor, peak: Tensor, after: Tensor) -> Tensor:
