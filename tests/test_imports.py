@@ -18,9 +18,11 @@ HEAVY = {
     "msgpack",
     "onnx",
     "openvino",
+    "pycuda",
     "rich",
     "scipy",
     "skimage",
+    "tensorrt",
     "tifffile",
     "torch",
     "typer",
@@ -81,7 +83,8 @@ def test_the_contract_knows_every_heavy_dependency():
         ("deepbid_rt.simulator.synthetic", {"scipy"}),
         ("deepbid_rt.recording.recorder", {"tifffile"}),
         ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
-        ("deepbid_rt.runtimes.echo", {"openvino"}),
+        ("deepbid_rt.runtimes.echo", set()),
+        ("deepbid_rt.runtimes.tensorrt.engine", set()),
     ],
 )
 def test_an_import_pulls_in_nothing_heavier_than_it_needs(module, allowed):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx", reason="the train extra is not installed")
-from deepbid_rt.errors import EngineError, FileError, StageError  # noqa: E402  # after the check for onnx
-from deepbid_rt.runtimes.tensorrt.build import BuildProgress, Effort, Order, build, read_master  # noqa: E402
-from deepbid_rt.runtimes.tensorrt.check import _fit  # noqa: E402
-from deepbid_rt.runtimes.tensorrt.sidecar import read_facts  # noqa: E402
-from tests.simulated_gpu import SimulatedTensorRt, simulated_host  # noqa: E402
+from deepbid_rt.errors import EngineError, FileError, StageError  # after the check for onnx
+from deepbid_rt.runtimes.tensorrt.build import BuildProgress, Effort, Order, build, read_master
+from deepbid_rt.runtimes.tensorrt.check import _fit
+from deepbid_rt.runtimes.tensorrt.sidecar import read_facts
+from tests.simulated_gpu import SimulatedTensorRt, simulated_host
 
 
 def order_of(onnx, folder, precision="fp16", **changes):

@@ -123,9 +123,7 @@ class GpuStabilizer:
         verdict = tracked * float(TRACKED) + begins * float(RESTARTED) + foreign * float(FOREIGN) + float(HELD)
         return torch.stack([new.dy, new.dx, confidence.masked_fill(begins, 0.0), verdict.to(torch.float64)])
 
-    def _enter(
-        self, spectrum: Tensor, dy: Tensor, dx: Tensor, count: Tensor, tracked: Tensor, begins: Tensor
-    ) -> None:
+    def _enter(self, spectrum: Tensor, dy: Tensor, dx: Tensor, count: Tensor, tracked: Tensor, begins: Tensor) -> None:
         gain = (1 / count.clamp(min=1)).clamp(min=truth._REFERENCE_GAIN).to(torch.float32)  # noqa: SLF001
         change = (spectrum * self._turn(-dy, -dx) - self._reference).masked_fill(~tracked, 0.0)
         self._reference.copy_(torch.where(begins, spectrum, self._reference + gain * change))
