@@ -99,6 +99,14 @@ def test_the_command_line_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_gpu_benchmark_needs_no_more_than_its_tool_says():
+    pytest.importorskip("torch", reason="the train extra is not installed")
+    missing = "openvino zmq typer rich msgpack tifffile skimage tensorrt pycuda".split()
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({missing})); import deepbid_rt.benchmark.gpu"
+    done = python(blocked)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "bridge").glob("*.py")), ids=lambda path: path.name)
 def test_what_runs_beside_the_microscope_stays_light(path):
     allowed = {"numpy", "zmq", "msgpack", "deepbid_rt", *sys.stdlib_module_names}
