@@ -101,7 +101,7 @@ def test_the_command_line_needs_no_torch():
 
 def test_the_gpu_benchmark_needs_no_more_than_its_tool_says():
     pytest.importorskip("torch", reason="the train extra is not installed")
-    missing = "openvino zmq typer rich msgpack tifffile skimage tensorrt pycuda".split()
+    missing = ["openvino", "zmq", "typer", "rich", "msgpack", "tifffile", "skimage", "tensorrt", "pycuda"]
     blocked = f"import sys; sys.modules.update(dict.fromkeys({missing})); import deepbid_rt.benchmark.gpu"
     done = python(blocked)
     assert done.returncode == 0, done.stderr
