@@ -24,23 +24,8 @@ class HostMemory(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
-class Tensor(Protocol):
-    """An input or output of a network that is being built."""
-
-    name: str
-    shape: Any
-    dtype: Any
-
-
 class Network(Protocol):
-    """A network that is being built."""
-
-    num_inputs: int
-    num_outputs: int
-    num_layers: int
-
-    def get_input(self, index: int) -> Tensor: ...
-    def get_output(self, index: int) -> Tensor: ...
+    """A network that is being built; the parser fills it."""
 
 
 class TimingCache(Protocol):
@@ -199,7 +184,6 @@ class TensorRt(Protocol):
 
 PROTOCOLS: dict[str, type] = {
     "IHostMemory": HostMemory,
-    "ITensor": Tensor,
     "INetworkDefinition": Network,
     "ITimingCache": TimingCache,
     "IBuilderConfig": Config,
