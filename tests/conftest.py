@@ -128,14 +128,33 @@ def tiny_stream_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def simulated_plans(
+    tiny_onnx: Path, tiny_stream_onnx: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Plans of both kinds of engine for a simulated TensorRT: (40, 16, 24) and (5, 24, 32)."""
+    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, Effort, Order, build, read_master
+    from tests.simulated_gpu import simulated_host
+
+    folder = tmp_path_factory.mktemp("plans")
+    movie = [np.random.default_rng(k).poisson(40, (24, 32)).astype(np.int16) for k in range(20)]
+    plans = {}
+    for kind, onnx, shape in (("window", tiny_onnx, (40, 16, 24)), ("stream", tiny_stream_onnx, (5, 24, 32))):
+        order = Order(onnx, folder / f"{kind}.plan", shape, "fp32", Effort())
+        build(order, *read_master(onnx), movie, BuildProgress(lambda *_: None), simulated_host())
+        plans[kind] = order.plan
+    return plans
+
+
 @pytest.fixture(
     params=[
         *("echo", "echo-window", "average", "openvino-f32", "openvino-auto", "stream-f32", "stream-auto"),
-        *("rcan-f32", "torch-window", "torch-stream"),
+        *("rcan-f32", "trained-window", "trained-stream"),
+        *("torch-f32", "torch-stream-f32", "torch-stream-bf16", "tensorrt-window", "tensorrt-stream"),
     ]
 )
 def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Every engine there is, with windows of at most 40 frames."""
+    """Every engine there is, with windows of at most 40 frames. TensorRT is simulated, and built for each size."""
     name: str = request.param
     engine: Engine
     if name == "echo":
@@ -145,16 +164,25 @@ def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     elif name == "average":
         engine = AverageEngine()
     elif name.startswith("torch"):
+        from deepbid_rt.runtimes.torch import TorchEngine
+
+        path = request.getfixturevalue("tiny_stream_onnx" if "stream" in name else "tiny_onnx")
+        engine = TorchEngine(path, precision="bf16" if name.endswith("bf16") else "f32", device="cpu")
+    elif name.startswith("trained"):
         torch = pytest.importorskip("torch", reason="the train extra is not installed")
         from deepbid_rt.nets.unet2d import UNet2D
         from deepbid_rt.nets.unet3d import UNet3D
         from deepbid_rt.train.torch_engine import TorchEngine
 
         torch.manual_seed(0)
-        if name == "torch-stream":
+        if name == "trained-stream":
             engine = TorchEngine(UNet2D(2, STREAM_CARD.depth).eval(), STREAM_CARD)
         else:
             engine = TorchEngine(UNet3D(2).eval(), WINDOW_CARD)
+    elif name.startswith("tensorrt"):
+        from tests.simulated_gpu import EverySize
+
+        engine = EverySize(request.getfixturevalue("tiny_stream_onnx" if "stream" in name else "tiny_onnx"))
     else:
         from deepbid_rt.runtimes.openvino import OpenVinoEngine
 

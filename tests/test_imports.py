@@ -20,9 +20,11 @@ HEAVY = {
     "onnx",
     "openvino",
     "prometheus_client",
+    "pycuda",
     "rich",
     "scipy",
     "skimage",
+    "tensorrt",
     "tifffile",
     "torch",
     "typer",
@@ -84,7 +86,8 @@ def test_the_contract_knows_every_heavy_dependency():
         ("deepbid_rt.simulator.synthetic", {"scipy"}),
         ("deepbid_rt.recording.recorder", {"tifffile"}),
         ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
-        ("deepbid_rt.runtimes.echo", {"openvino"}),
+        ("deepbid_rt.runtimes.echo", set()),
+        ("deepbid_rt.runtimes.tensorrt.engine", set()),
         ("deepbid_rt.loopback", set()),
     ],
 )
@@ -97,6 +100,14 @@ def test_the_command_line_needs_no_extra():
     assert not loaded_by("deepbid_rt.cli") & {"torch", "onnx", "aiohttp", "prometheus_client"}
     without = ("torch", "onnx", "aiohttp", "prometheus_client")
     blocked = f"import sys; sys.modules.update(dict.fromkeys({without})); import deepbid_rt.cli"
+    done = python(blocked)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_gpu_benchmark_needs_no_more_than_its_tool_says():
+    pytest.importorskip("torch", reason="the train extra is not installed")
+    missing = ["openvino", "zmq", "typer", "rich", "msgpack", "tifffile", "skimage", "tensorrt", "pycuda"]
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({missing})); import deepbid_rt.benchmark.gpu"
     done = python(blocked)
     assert done.returncode == 0, done.stderr
 

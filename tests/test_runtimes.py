@@ -303,9 +303,9 @@ def test_an_unknown_name_is_refused_even_when_nothing_is_shipped(tmp_path, monke
     assert refused.value.expected == "a path to an .onnx file, or one of echo, average"
 
 
-@pytest.mark.parametrize("name", ["m.plan", "m.pt", "run/best.pt"])
+@pytest.mark.parametrize("name", ["m.engine", "m.pt", "run/best.pt"])
 def test_other_files_are_refused(name):
-    with pytest.raises(EngineError, match=r"^engine file .* ends in '\.(plan|pt)'; expected an \.onnx file"):
+    with pytest.raises(EngineError, match=r"^engine file .* ends in '\.(engine|pt)'; expected an \.onnx file"):
         load_engine(name)
 
 

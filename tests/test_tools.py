@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 TINY = {
     "bench_engine.py": ("--size", "16", "--frames", "16", "--runs", "1", "--engines", "default,window,average"),
+    "bench_gpu.py": ("--tiny", "--out", "{tmp}/figures"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),

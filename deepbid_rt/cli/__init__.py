@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import typer
 
+from deepbid_rt.cli.bench import run as bench
+from deepbid_rt.cli.build import run as build
 from deepbid_rt.cli.demo import run as demo
 from deepbid_rt.cli.denoise import run as denoise
 from deepbid_rt.cli.evaluate import run as evaluate
@@ -40,6 +42,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "export": export,
     "evaluate": evaluate,
+    "build": build,
+    "bench": bench,
 }
 for name, command in COMMANDS.items():
     app.command(name=name)(command)

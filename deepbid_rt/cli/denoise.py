@@ -35,10 +35,12 @@ def run(
     stabilize: o.StabilizeOption = False,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
+    runtime: o.RuntimeOption = o.Runtime.AUTO,
+    trust: o.TrustOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a recording. OUT has the type and frame count of IN (collinear scans: half its lines)."""
-    engine = load_engine(engine_name, precision=precision.value, threads=threads)
+    engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
     source = TiffSource(
         source_path,
         scan=o.geometry(scan, first, unmirrored, unidirectional),

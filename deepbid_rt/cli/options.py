@@ -50,7 +50,21 @@ class Precision(StrEnum):
     F32 = "f32"
 
 
-EngineOption = Annotated[str, typer.Option("--engine", help="Engine file (.onnx), shipped engine, average, or echo.")]
+class Runtime(StrEnum):
+    """What runs an .onnx file."""
+
+    AUTO = "auto"
+    OPENVINO = "openvino"
+    TORCH = "torch"
+
+
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="Engine file (.onnx, .plan), shipped engine, average, or echo.")
+]
+RuntimeOption = Annotated[Runtime, typer.Option(help="What runs an .onnx file; auto is openvino.")]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="Take a .plan from any folder; a plan is a program and runs as you.")
+]
 ENGINE_DEFAULT = DEFAULT_ENGINE
 PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic; auto takes bf16 where the processor has it.")]
 ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0 lets the runtime decide.")]

@@ -39,12 +39,16 @@ def run(
     threads: o.ThreadsOption = 0,
     http: o.HttpOption = None,
     http_token: o.HttpTokenOption = None,
+    runtime: o.RuntimeOption = o.Runtime.AUTO,
+    trust: o.TrustOption = False,
     insecure_lan: o.InsecureOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a live stream. Ctrl-C ends the session: what was received is flushed and summed up."""
     with ExitStack() as stack:
-        engine = load_engine(engine_name, precision=precision.value, threads=threads)
+        engine = load_engine(
+            engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust
+        )
         stack.callback(engine.close)
         raw = ZmqSource(source, default_layout=scan.value if scan else None)
         sink = ZmqSink(publish, role="den", insecure_lan=insecure_lan) if publish else None

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
-from deepbid_rt.runtimes.openvino import OpenVinoEngine, Precision
 
+if TYPE_CHECKING:  # each runtime is imported where it is used: none needs the others' libraries
+    from deepbid_rt.runtimes.openvino import Precision
+
+Runtime = Literal["auto", "openvino", "torch"]
+"""What runs an ``.onnx`` file; ``auto`` is OpenVINO. A ``.plan`` is always run by TensorRT."""
 DEFAULT_ENGINE = "default"
 _FILELESS: dict[str, Callable[[], Engine]] = {"echo": EchoEngine, "average": AverageEngine}
 _SHIPPED = (
@@ -26,7 +31,7 @@ def find_engine(name: str) -> Path:
     Parameters
     ----------
     name : str
-        A path to an ``.onnx`` file, or the name of a shipped engine.
+        A path to an ``.onnx`` or ``.plan`` file, or the name of a shipped engine.
 
     Raises
     ------
@@ -47,7 +52,9 @@ def find_engine(name: str) -> Path:
     )
 
 
-def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -> Engine:
+def load_engine(
+    name: str, *, precision: Precision = "auto", threads: int = 0, runtime: Runtime = "auto", trust: bool = False
+) -> Engine:
     """Open an engine by name or path.
 
     Parameters
@@ -58,6 +65,10 @@ def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -
         Arithmetic of the network.
     threads : int
         CPU threads of one inference; 0 lets the runtime decide.
+    runtime : {"auto", "openvino", "torch"}
+        What runs an ``.onnx`` file.
+    trust : bool
+        Take a TensorRT plan from any folder; see `deepbid_rt.runtimes.tensorrt.load`.
 
     Raises
     ------
@@ -67,13 +78,33 @@ def load_engine(name: str, *, precision: Precision = "auto", threads: int = 0) -
     if name in _FILELESS:
         return _FILELESS[name]()
     path = find_engine(name)
+    if path.suffix == ".plan":
+        from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
+
+        return TensorRtEngine(path, trust=trust)
     if path.suffix != ".onnx":
         raise EngineError(
             f"engine file {path} ends in {path.suffix!r}",
-            expected="an .onnx file (TensorRT plans are not supported by this version)",
-            todo="name the .onnx file",
+            expected="an .onnx file, or a .plan file built by deepbid-rt build",
+            todo="name one of these",
         )
+    if runtime == "torch":
+        return _load_torch(path, precision)
+    from deepbid_rt.runtimes.openvino import OpenVinoEngine
+
     return OpenVinoEngine(path, precision=precision, threads=threads)
+
+
+def _load_torch(path: Path, precision: Precision) -> Engine:
+    try:
+        from deepbid_rt.runtimes.torch import TorchEngine
+    except ImportError as error:
+        raise EngineError(
+            f"runtime torch without {error.name}",
+            expected="the extra 'train' to be installed",
+            todo='run pip install "deepbid-rt[train]"',
+        ) from error
+    return TorchEngine(path, precision=precision)
 
 
 def engine_digest(name: str) -> str | None:

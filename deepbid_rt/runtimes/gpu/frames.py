@@ -1,0 +1,103 @@
+"""Between raw counts and network units, on the device: what `scan`, `normalize` and `calibration` do, in torch.
+
+Pure functions of tensors with fixed shapes and no waiting, so that all of it can be captured in a CUDA graph. The
+numpy functions are the truth; `tests/test_gpu_frames.py` compares.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.scan import Merge, lines_of_views, merged_geometry
+
+CARRIERS = {"|u1": torch.uint8, "<u2": torch.int16, "<i2": torch.int16, "<f4": torch.float32}
+"""Type that pixels travel in: torch computes little with uint16, so its bits travel as int16."""
+
+
+def to_float(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """Return pixels, as they travelled, in float32."""
+    if dtype.str == "<u2":
+        return raw.to(torch.int32).bitwise_and(0xFFFF).to(torch.float32)
+    return raw.to(torch.float32)
+
+
+def split(frame: Tensor, scan: ScanGeometry) -> Tensor:
+    """Return the views (C, V, Y', X) of a frame (C, Y, X) in image order, both of equal height."""
+    first, second = frame[:, 0::2], frame[:, 1::2]
+    turned = scan.bidirectional and not scan.mirrored
+    if scan.layout == "ordinary":
+        if not turned:
+            return frame[:, None]
+        image = frame.clone()
+        start = 1 if scan.first == "forward" else 0
+        image[:, start::2] = frame[:, start::2].flip(-1)
+        return image[:, None]
+    forward, backward = (first, second) if scan.first == "forward" else (second, first)
+    if turned:
+        backward = backward.flip(-1)
+    rows = max(forward.shape[1], backward.shape[1])
+    views = []
+    for view, other in ((forward, backward), (backward, forward)):
+        if view.shape[1] < rows:  # odd number of lines: the last one has no partner
+            view = torch.cat([view, view[:, -1:] if view.shape[1] else other[:, -1:]], dim=1)
+        views.append(view)
+    return torch.stack(views, dim=1)
+
+
+def to_units(views: Tensor, offset: Tensor, inverse_scale: Tensor) -> Tensor:
+    """Map counts (C, V, Y, X) to network units; the others are (C, 1, 1, 1). NaN and infinity become 0."""
+    return ((views - offset) * inverse_scale).nan_to_num_(0.0, 0.0, 0.0)
+
+
+def inputs_of(units: Tensor, remembered: Tensor) -> Tensor:
+    """Put together what a stream engine is given: (C, V, Y, X) and (C, M + 1, Y, X) -> (C, V, M + 3, Y, X)."""
+    channels, views = units.shape[:2]
+    view = units[:, :, None]
+    weight = remembered[:, None, -1:].expand(channels, views, 1, *units.shape[2:])
+    memories = torch.where(weight == 0, view, remembered[:, None, :-1])
+    return torch.cat([view, torch.ones_like(view), weight, memories], dim=2)
+
+
+def padding(size: int, padded: int, device: torch.device) -> Tensor:
+    """Return which line stands where when `size` lines are mirrored at the last one up to `padded`."""
+    return torch.from_numpy(np.pad(np.arange(size), (0, padded - size), mode="symmetric")).to(device)
+
+
+def to_counts(answers: Tensor, offset: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Map network units (C, V, Y, X) to counts, without the error of the mean; all others are (C, 1, 1, 1)."""
+    return answers * scale + offset - bias * scale
+
+
+def merge(views: Tensor, lines: int, scan: ScanGeometry, how: Merge) -> Tensor:
+    """Make one image (C, Y, X) of the answers (C, V, Y', X) for a frame of `lines` lines."""
+    if scan.layout == "ordinary":
+        return views[:, 0]
+    rows = lines_of_views(lines, scan)
+    forward, backward = views[:, 0, : rows[0]], views[:, 1, : rows[1]]
+    if how == "forward":
+        return forward
+    if how == "backward":
+        return backward
+    if how == "interleave":
+        merged = merged_geometry(scan, how)
+        first, second = (forward, backward) if merged.first == "forward" else (backward, forward)
+        image = torch.empty((views.shape[0], lines, views.shape[3]), dtype=views.dtype, device=views.device)
+        image[:, 0::2], image[:, 1::2] = first, second
+        return image
+    longer, shorter = (forward, backward) if rows[0] >= rows[1] else (backward, forward)
+    both = min(rows)
+    return torch.cat([(longer[:, :both] + shorter) * 0.5, longer[:, both:]], dim=1)
+
+
+def to_pixels(image: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """Round and clip counts to what travels for a pixel type."""
+    if dtype.kind == "f":
+        return image
+    limits = np.iinfo(dtype)
+    rounded = torch.round(image).clamp(float(limits.min), float(limits.max))
+    return rounded.to(torch.int32).to(CARRIERS[dtype.str])

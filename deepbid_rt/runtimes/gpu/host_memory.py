@@ -1,0 +1,52 @@
+"""The host in the place of a GPU: torch on a CPU runs through the same steps, without graphs and without waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+
+from deepbid_rt.runtimes.gpu.memory import Buffer
+from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer, bytes_of, tensor_of
+
+
+class HostMemory:
+    """`deepbid_rt.runtimes.gpu.memory.DeviceMemory` in ordinary memory; every copy is done at once."""
+
+    def __init__(self) -> None:
+        self.description = f"torch {torch.__version__}"
+        self.stream = 0
+
+    def current(self) -> AbstractContextManager[object]:
+        """Change nothing."""
+        return nullcontext()
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Return ordinary memory."""
+        return TorchBuffer(nbytes, "cpu")
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an ordinary array."""
+        return np.empty(shape, dtype)
+
+    def upload(self, buffer: Buffer, array: NDArray[Any]) -> None:
+        """Copy."""
+        tensor_of(buffer).copy_(bytes_of(array))
+
+    def download(self, array: NDArray[Any], buffer: Buffer) -> None:
+        """Copy."""
+        bytes_of(array).copy_(tensor_of(buffer))
+
+    def synchronize(self) -> None:
+        """Do nothing: all is done."""
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
+        """Return None: a CPU has no graphs."""
+        return None
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,123 @@
+"""The seam to the memory of a GPU: who owns it, how arrays travel, and whether work can be captured as a graph.
+
+Two libraries can own it: torch, which also captures CUDA graphs, and pycuda, which is small. Knows nothing of networks.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Literal, Protocol
+
+from numpy.typing import DTypeLike, NDArray
+
+from deepbid_rt.errors import EngineError, StageError
+
+Owner = Literal["auto", "torch", "pycuda"]
+ALIGNMENT = 256
+"""Bytes that an address given to TensorRT must be a multiple of."""
+
+
+class Buffer(Protocol):
+    """Memory on the device, kept as long as this object is."""
+
+    @property
+    def address(self) -> int:
+        """Where it begins; a multiple of `ALIGNMENT`."""
+        ...
+
+
+class DeviceMemory(Protocol):
+    """One GPU, one stream, for one thread at a time. Sizes in bytes."""
+
+    @property
+    def description(self) -> str:
+        """Who owns the memory, for logs."""
+        ...
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream that all work is queued on; never the default stream."""
+        ...
+
+    def current(self) -> AbstractContextManager[object]:
+        """Return a context in which this thread's CUDA calls meet this GPU."""
+        ...
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Return memory on the device. Raises `EngineError` when there is not enough."""
+        ...
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array in page-locked memory of the host."""
+        ...
+
+    def upload(self, buffer: Buffer, array: NDArray[Any]) -> None:
+        """Queue a copy of a pinned, C-contiguous array to the device."""
+        ...
+
+    def download(self, array: NDArray[Any], buffer: Buffer) -> None:
+        """Queue a copy from the device into a pinned, C-contiguous array."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done. Raises `StageError` when some of it failed."""
+        ...
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
+        """Record what `work` queues and return what queues it again at once; None where graphs are not possible."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+        ...
+
+
+def open_memory(owner: Owner = "auto") -> DeviceMemory:
+    """Open the GPU's memory.
+
+    Parameters
+    ----------
+    owner : {"auto", "torch", "pycuda"}
+        ``auto``: torch where it is installed with CUDA, because it captures graphs; else pycuda.
+
+    Raises
+    ------
+    EngineError
+        When neither library is installed, or the one asked for cannot use the GPU.
+    """
+    if owner in ("auto", "torch") and importlib.util.find_spec("torch"):
+        from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_there
+
+        if owner == "torch" or cuda_is_there():
+            return TorchMemory()
+    if owner in ("auto", "pycuda") and importlib.util.find_spec("pycuda"):
+        from deepbid_rt.runtimes.gpu.pycuda_memory import PycudaMemory
+
+        return PycudaMemory()
+    raise EngineError(
+        "no library that can own the GPU's memory" if owner == "auto" else f"{owner} cannot be used here",
+        expected="pycuda, or torch built for CUDA",
+        todo='run pip install "deepbid-rt[tensorrt]", or use the .onnx file of the engine, which needs no GPU',
+    )
+
+
+def check_alignment(address: int) -> int:
+    """Return the address of device memory. Raises `EngineError` when TensorRT could not use it."""
+    if address == 0 or address % ALIGNMENT:
+        raise EngineError(
+            f"device memory at address {address:#x}",
+            expected=f"an address that is a multiple of {ALIGNMENT}",
+            todo="report this with the versions of torch, pycuda and the driver",
+        )
+    return address
+
+
+def cuda_failed(error: Exception) -> StageError:
+    """Return the named failure of a session whose GPU stopped working; the recording up to here is whole."""
+    return StageError(
+        f"the GPU failed in the middle of the session ({str(error).strip().splitlines()[0][:300]})",
+        expected="a GPU that goes on answering",
+        todo="check nvidia-smi and the system log, then start again; what was recorded is whole",
+    )

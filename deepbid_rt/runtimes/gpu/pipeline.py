@@ -1,0 +1,203 @@
+"""One plane of a stream engine on the device: one raw frame goes up, one denoised frame comes down, in two slots.
+
+Between them nothing waits for the host: split, normalise, stabilise, remember, infer, map back, merge, round and clip
+are captured as one CUDA graph per slot. `deepbid_rt.denoiser.Denoiser` is the truth; `tests/test_gpu_pipeline.py`
+compares. Calibration stays with the host: offset, scale and bias are told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deepbid_rt.calibration import padded_size
+from deepbid_rt.card import ModelCard
+from deepbid_rt.errors import DeepbidError
+from deepbid_rt.frame import StreamInfo
+from deepbid_rt.normalize import Normalizer
+from deepbid_rt.runtimes.gpu import frames as ops
+from deepbid_rt.runtimes.gpu.device import Device, Queue
+from deepbid_rt.runtimes.gpu.memory import cuda_failed
+from deepbid_rt.runtimes.gpu.past import GpuPast
+from deepbid_rt.scan import Merge, lines_of_views, merged_lines
+
+Bind = Callable[[Tensor, Tensor], Queue]
+"""Given input (N, K, Y, X) and answer (N, 1, Y, X) on the device, both float32: return what queues the network."""
+SLOTS = 2
+"""Frames on their way at once: while one is computed the next is copied."""
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
+
+
+class GpuPipeline:
+    """Denoises one plane.
+
+    Parameters
+    ----------
+    bind : callable
+        The network; all that differs between TensorRT and torch.
+    card : ModelCard
+        Of kind ``stream``.
+    info : StreamInfo
+        The series.
+    device : Device
+        Where it runs.
+    merge : {"mean", "forward", "backward", "interleave"}
+        What becomes of the two views of a collinear frame.
+    fuse : callable
+        What is done to the functions before and after the network, such as ``torch.compile``: as they are, they queue
+        some hundred small operations a frame.
+    """
+
+    def __init__(
+        self,
+        bind: Bind,
+        card: ModelCard,
+        info: StreamInfo,
+        device: Device,
+        merge: Merge = "mean",
+        fuse: Callable[[Any], Any] = _as_it_is,
+    ) -> None:
+        channels, lines, pixels = info.shape
+        self._info, self._merge, self._device = info, merge, device
+        views = 2 if info.scan.layout == "collinear" else 1
+        size = (max(lines_of_views(lines, info.scan)) if views == 2 else lines, pixels)
+        padded = padded_size(size, card.grid)
+        place = device.place
+        carrier = ops.CARRIERS[info.dtype.str]
+        self._size = size
+        self._padding = [ops.padding(n, p, place) for n, p in zip(size, padded, strict=True)]
+        self._fits = size == padded
+        self._past = GpuPast(card.memories, channels, size, place)
+        self._scales = {name: torch.zeros((channels, 1, 1, 1), device=place) for name in ("offset", "scale", "bias")}
+        self._scales["inverse"] = torch.ones_like(self._scales["offset"])
+        self._given = torch.zeros((channels * views, card.depth, *padded), device=place)
+        self._answers = torch.zeros((channels * views, 1, *padded), device=place)
+        self._enqueue = bind(self._given, self._answers)
+        out = channels, merged_lines(lines, info.scan, merge), pixels
+        self._raw = [torch.zeros(info.shape, dtype=carrier, device=place) for _ in range(SLOTS)]
+        self._up = [device.pinned(info.shape, carrier) for _ in range(SLOTS)]
+        self._down = [device.pinned(out, carrier) for _ in range(SLOTS)]
+        self._notes = [device.pinned((4 + channels,), torch.float64) for _ in range(SLOTS)]
+        self._host = [self._arrays(up, down) for up, down in zip(self._up, self._down, strict=True)]
+        self._waiting: deque[tuple[int, Queue]] = deque()
+        self._next = 0
+        self._before, self._after = fuse(self._make_inputs), fuse(self._make_image)
+        with torch.inference_mode():
+            prepared = [device.prepare(self._step(slot)) for slot in range(SLOTS)]
+        self._queues: Sequence[Queue] = [queue for queue, _ in prepared]
+        self.captured = all(graph for _, graph in prepared)
+        """Whether frames run as CUDA graphs."""
+        self.reset()
+
+    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
+        """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
+        values = {
+            "offset": [n.offset for n in normalizers],
+            "scale": [n.scale for n in normalizers],
+            "inverse": [1 / n.scale for n in normalizers],
+            "bias": np.zeros(len(normalizers)) if bias is None else bias,
+        }
+
+        def tell() -> None:
+            for name, value in values.items():
+                self._scales[name].copy_(torch.from_numpy(np.array(value, np.float32))[:, None, None, None])
+
+        self._device.do(tell)
+
+    def reset(self) -> None:
+        """Forget all frames, those on their way included."""
+        self._waiting.clear()
+        self._device.do(self._past.reset)
+
+    def skip(self, count: int) -> None:
+        """Let `count` frames pass that never came."""
+        self._device.do(lambda: self._past.skip(count))
+
+    def submit(self, pixels: NDArray[Any]) -> None:
+        """Queue a frame (C, Y, X) of the series; at most `SLOTS` may be on their way.
+
+        Raises
+        ------
+        StageError
+            When the GPU fails.
+        """
+        if len(self._waiting) == SLOTS:
+            raise RuntimeError("collect a frame before the next one is submitted")
+        slot, self._next = self._next, (self._next + 1) % SLOTS
+        np.copyto(self._host[slot][0], pixels)
+        try:
+            self._queues[slot]()
+            self._waiting.append((slot, self._device.mark()))
+        except DeepbidError:
+            raise
+        except RuntimeError as error:
+            raise cuda_failed(error) from error
+
+    def collect(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Wait for the oldest frame on its way.
+
+        Returns
+        -------
+        image : ndarray
+            (C, Y', X) in the pixel type of the series, valid until the next but one `submit`.
+        notes : ndarray
+            (4 + C,) dy, dx, confidence, number of the verdict, then for each channel the mean of the answers less
+            that of what was given, in network units.
+
+        Raises
+        ------
+        StageError
+            When the GPU fails.
+        """
+        slot, wait = self._waiting.popleft()
+        wait()
+        return self._host[slot][1], self._notes[slot].numpy()
+
+    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Submit a frame and collect it."""
+        self.submit(pixels)
+        return self.collect()
+
+    def _arrays(self, up: Tensor, down: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
+        return up.numpy().view(self._info.dtype), down.numpy().view(self._info.dtype)
+
+    def _step(self, slot: int) -> Queue:
+        raw, up, down, notes = self._raw[slot], self._up[slot], self._down[slot], self._notes[slot]
+
+        @torch.inference_mode()
+        def work() -> None:
+            raw.copy_(up, non_blocking=True)
+            units, motion, inputs = self._before(raw)
+            self._given.copy_(inputs)
+            self._enqueue()
+            image, excess = self._after(units)
+            down.copy_(image, non_blocking=True)
+            notes.copy_(torch.cat([motion, excess]), non_blocking=True)
+
+        return work
+
+    def _make_inputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        views = ops.split(ops.to_float(raw, self._info.dtype), self._info.scan)
+        units = ops.to_units(views, self._scales["offset"], self._scales["inverse"])
+        motion, remembered = self._past.see(units)
+        inputs = ops.inputs_of(units, remembered).flatten(0, 1)
+        if not self._fits:
+            inputs = inputs.index_select(-2, self._padding[0]).index_select(-1, self._padding[1])
+        return units, motion, inputs
+
+    def _make_image(self, units: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = self._size
+        answers = self._answers[:, 0, :rows, :columns].reshape(units.shape)
+        excess = (answers - units).mean(dim=(1, 2, 3), dtype=torch.float64)
+        counts = ops.to_counts(answers, self._scales["offset"], self._scales["scale"], self._scales["bias"])
+        image = ops.merge(counts, self._info.shape[1], self._info.scan, self._merge)
+        return ops.to_pixels(image, self._info.dtype), excess

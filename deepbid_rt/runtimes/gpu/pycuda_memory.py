@@ -1,0 +1,110 @@
+"""GPU memory owned by pycuda, in the primary context, which TensorRT uses too. It has no CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pycuda
+import pycuda.driver as cuda
+from numpy.typing import DTypeLike, NDArray
+
+from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed
+
+
+class PycudaBuffer:
+    """An allocation on the device."""
+
+    def __init__(self, allocation: Any) -> None:
+        self.allocation = allocation
+        self.address = check_alignment(int(allocation))
+
+
+class PycudaMemory:
+    """`deepbid_rt.runtimes.gpu.memory.DeviceMemory` by pycuda.
+
+    The context is made current for each call and given back after it, so any one thread may use this at a time.
+    """
+
+    def __init__(self) -> None:
+        try:
+            cuda.init()
+            self._context: Any = cuda.Device(0).retain_primary_context()
+        except cuda.Error as error:
+            raise EngineError(
+                f"pycuda cannot use a GPU here ({error})",
+                expected="a driver and a GPU",
+                todo="check nvidia-smi, or use the .onnx file of the engine, which needs no GPU",
+            ) from error
+        with self.current():
+            self._stream: Any = cuda.Stream()
+        self.description = f"pycuda {pycuda.VERSION_TEXT}"
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream."""
+        return int(self._stream.handle)
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Return memory on the device."""
+        try:
+            with self.current():
+                return PycudaBuffer(cuda.mem_alloc(nbytes))
+        except cuda.MemoryError as error:
+            raise EngineError(
+                f"the GPU has no room for {nbytes / 2**20:.0f} MiB",
+                expected="that much free memory on the GPU",
+                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
+            ) from error
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array in page-locked memory."""
+        with self.current():
+            array: NDArray[Any] = cuda.pagelocked_empty(shape, np.dtype(dtype))
+        return array
+
+    def upload(self, buffer: Buffer, array: NDArray[Any]) -> None:
+        """Queue a copy to the device."""
+        with self.current(), _named():
+            cuda.memcpy_htod_async(buffer.address, array, self._stream)
+
+    def download(self, array: NDArray[Any], buffer: Buffer) -> None:
+        """Queue a copy from the device."""
+        with self.current(), _named():
+            cuda.memcpy_dtoh_async(array, buffer.address, self._stream)
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+        with self.current(), _named():
+            self._stream.synchronize()
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
+        """Return None: pycuda has no CUDA graphs."""
+        return None
+
+    def close(self) -> None:
+        """Let go of the primary context."""
+        if self._context is not None:
+            context, self._context = self._context, None
+            self._stream = None
+            context.detach()
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the primary context current, and give it back."""
+        self._context.push()
+        try:
+            yield
+        finally:
+            cuda.Context.pop()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
+    except cuda.Error as error:
+        raise cuda_failed(error) from error

@@ -1,0 +1,121 @@
+"""GPU memory owned by torch: its primary context, a stream of its own, and CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed
+
+
+def cuda_is_there() -> bool:
+    """Say whether torch was built for CUDA and sees a GPU."""
+    return torch.cuda.is_available()
+
+
+class TorchBuffer:
+    """A tensor of bytes on a device."""
+
+    def __init__(self, nbytes: int, device: str = "cuda") -> None:
+        self.tensor = torch.empty(nbytes, dtype=torch.uint8, device=device)
+        self.address = check_alignment(self.tensor.data_ptr()) if device == "cuda" else self.tensor.data_ptr()
+
+
+class TorchMemory:
+    """`deepbid_rt.runtimes.gpu.memory.DeviceMemory` by torch."""
+
+    def __init__(self) -> None:
+        if not cuda_is_there():
+            raise EngineError(
+                f"torch {torch.__version__} cannot use a GPU here",
+                expected="torch built for CUDA, a driver and a GPU",
+                todo="install torch for CUDA, or take pycuda",
+            )
+        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._pinned: list[Tensor] = []  # the arrays handed out are views of these
+        self.description = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream."""
+        return int(self._stream.cuda_stream)
+
+    def current(self) -> AbstractContextManager[object]:
+        """Return a context in which the stream is torch's current one."""
+        return torch.cuda.stream(self._stream)
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """Return memory on the device."""
+        try:
+            return TorchBuffer(nbytes)
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"the GPU has no room for {nbytes / 2**20:.0f} MiB",
+                expected="that much free memory on the GPU",
+                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
+            ) from error
+
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array in page-locked memory."""
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape)) * kind.itemsize
+        tensor = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        self._pinned.append(tensor)
+        array: NDArray[Any] = tensor.numpy().view(kind).reshape(shape)
+        return array
+
+    def upload(self, buffer: Buffer, array: NDArray[Any]) -> None:
+        """Queue a copy to the device."""
+        with self.current():
+            tensor_of(buffer).copy_(bytes_of(array), non_blocking=True)
+
+    def download(self, array: NDArray[Any], buffer: Buffer) -> None:
+        """Queue a copy from the device."""
+        with self.current():
+            bytes_of(array).copy_(tensor_of(buffer), non_blocking=True)
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done."""
+        try:
+            self._stream.synchronize()
+        except RuntimeError as error:
+            raise cuda_failed(error) from error
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
+        """Record a graph; a driver or a network that cannot be captured gives None."""
+        graph = torch.cuda.CUDAGraph()
+        self.synchronize()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                work()
+        except RuntimeError:
+            return None
+
+        def replay() -> None:
+            with self.current():
+                graph.replay()
+
+        return replay
+
+    def close(self) -> None:
+        """Let go of the pinned memory; torch keeps the rest for its next use."""
+        self._pinned.clear()
+
+
+def tensor_of(buffer: Buffer) -> Tensor:
+    """Return the bytes of a buffer of torch's. Raises TypeError for another owner's."""
+    if not isinstance(buffer, TorchBuffer):
+        raise TypeError(f"memory of another owner: {buffer!r}")
+    return buffer.tensor
+
+
+def bytes_of(array: NDArray[Any]) -> Tensor:
+    """Return the bytes of a C-contiguous array as a tensor that shares its memory."""
+    return torch.from_numpy(array.reshape(-1).view(np.uint8))

@@ -1,0 +1,79 @@
+"""What TensorRT says while it works: failures come as None and a line here, never as an exception."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections import deque
+from typing import Any
+
+from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.tensorrt.api import TensorRt
+
+log = logging.getLogger(__name__)
+
+KEPT = 20
+_CAUSES = (
+    (r"magicTag", "it is not a plan of TensorRT, or something stands before it"),
+    (r"stdVersionRead|Serialization assertion|Serialized Engine Version", "another version of TensorRT wrote it"),
+    (r"incompatible device|compute capability|expecting compute", "it was built for another GPU"),
+    (r"out of memory|OutOfMemory|Cuda failure: 2\b|cudaErrorMemoryAllocation", "the GPU has too little free memory"),
+    (r"CUDA initialization failure|CUDA error 35|insufficient", "the GPU or its driver cannot be used"),
+)
+
+
+class Messages:
+    """The last warnings and errors, from any thread, and what they mean."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lines: deque[str] = deque(maxlen=KEPT)
+
+    def take(self, level: int, text: str) -> None:
+        """Keep a message of a `logging` level, and pass it on."""
+        line = " ".join(text.split())
+        if level >= logging.WARNING:
+            with self._lock:
+                self._lines.append(line)
+        log.log(min(level, logging.INFO), "TensorRT: %s", line)
+
+    def clear(self) -> None:
+        """Forget what was said so far."""
+        with self._lock:
+            self._lines.clear()
+
+    def explain(self) -> str:
+        """Return the cause that the messages point to, and the last of them."""
+        with self._lock:
+            lines = list(self._lines)
+        if not lines:
+            return "TensorRT gave no reason"
+        text = " ".join(lines)
+        causes = [cause for pattern, cause in _CAUSES if re.search(pattern, text)]
+        return f"{causes[0]}: {lines[-1][:300]}" if causes else lines[-1][:300]
+
+    def refuse(self, came: str, *, expected: str, todo: str) -> EngineError:
+        """Return an error that quotes TensorRT."""
+        return EngineError(f"{came} ({self.explain()})", expected=expected, todo=todo)
+
+
+def make_logger(trt: TensorRt, messages: Messages) -> Any:
+    """Return an ``ILogger`` that hands everything to `messages`; it must outlive all that is made with it."""
+    severity = trt.ILogger.Severity
+    levels = {
+        severity.INTERNAL_ERROR: logging.ERROR,
+        severity.ERROR: logging.ERROR,
+        severity.WARNING: logging.WARNING,
+        severity.INFO: logging.INFO,
+        severity.VERBOSE: logging.DEBUG,
+    }
+
+    class Log(trt.ILogger):  # type: ignore[name-defined, misc]  # the class is only known once TensorRT is imported
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            messages.take(levels.get(severity, logging.INFO), msg)
+
+    return Log()
