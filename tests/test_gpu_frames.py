@@ -5,13 +5,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.calibration import pad, padded_size  # noqa: E402  # after the check for torch
-from deepbid_rt.denoiser import Denoiser  # noqa: E402
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
 from deepbid_rt.normalize import Normalizer, to_dtype  # noqa: E402
 from deepbid_rt.past import inputs_of  # noqa: E402
-from deepbid_rt.runtimes.echo import ECHO_CARD, EchoEngine  # noqa: E402
 from deepbid_rt.runtimes.gpu import frames as ops  # noqa: E402
 from deepbid_rt.scan import merged_lines  # noqa: E402
+from deepbid_rt.views import Views  # noqa: E402
 from tests.fakes import stream  # noqa: E402
 
 SCANS = [
@@ -54,21 +53,12 @@ def test_views_and_merged_images_are_those_of_the_denoiser(scan, lines):
     for merge in merges:
         if not merged_lines(lines, scan, merge):
             continue
-        card = ECHO_CARD
-        denoiser = Denoiser(EchoEngine(card), info, merge=merge)
-        expected = split_of(denoiser, frame)
+        plain = Views(info, merge)
+        expected = plain.split(frame)
         assert np.array_equal(views.numpy(), expected)
         answers = pixels("<f4", expected.shape, seed=1)
         merged = ops.merge(torch.from_numpy(answers), lines, scan, merge)
-        assert np.array_equal(merged.numpy(), joined_of(denoiser, answers.copy())), merge
-
-
-def split_of(denoiser, frame):
-    return denoiser._views(frame)
-
-
-def joined_of(denoiser, answers):
-    return denoiser._to_image(answers)
+        assert np.array_equal(merged.numpy(), plain.join(answers.copy())), merge
 
 
 def test_units_and_counts_are_those_of_the_normalizer():

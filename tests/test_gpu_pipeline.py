@@ -1,6 +1,7 @@
 """Raw frames in, denoised frames out, on the device: against the `Denoiser`, with torch on the CPU."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,8 +65,10 @@ def frames_of(info, count, seed=0):
 def test_frames_come_out_as_from_the_denoiser(net, tiny_stream_onnx, shape, dtype, scan, merge):
     info = stream(shape, dtype, scan)
     engine = TorchEngine(tiny_stream_onnx, precision="f32", device="cpu")
-    denoiser = Denoiser(engine, info, merge=merge)
     module, card = net
+    if scan.layout == "ordinary":
+        card = engine.card = replace(card, views="mean")  # the device has no passes with masked lines
+    denoiser = Denoiser(engine, info, merge=merge)
     pipeline = GpuPipeline(bind_net(Mixed(module, torch.float32)), card, info, HostDevice(), merge)
     expected, given = [], []
     for n, pixels in frames_of(info, 20):

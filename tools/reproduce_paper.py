@@ -108,7 +108,7 @@ def learn(method: str, movie: Scanned, options: argparse.Namespace, folder: Path
     """Train for the time given and export; a run that was begun is finished with the steps it was planned with."""
     pixels, geometry = movie.given_to(method)
     plan = folder / "plan.json"
-    if not plan.exists():
+    if not (resumed := plan.exists()):
         trial = recipe_of(method, options)
         trial = dataclasses.replace(trial, steps=TRIAL_STEPS, warm_up_steps=0)
         clock: list[float] = []
@@ -130,9 +130,9 @@ def learn(method: str, movie: Scanned, options: argparse.Namespace, folder: Path
     summary = train([ArrayMovie(pixels)], [geometry], recipe, folder / "run")
     if summary.interrupted:
         raise KeyboardInterrupt
-    spent_s = time.process_time() - begun
+    spent_s = None if resumed else round(time.process_time() - begun, 1)  # of a run in one piece
     export(folder / "run", folder / "engine.onnx", method)
-    return {"steps": steps, "cpu_s": round(spent_s, 1), "held_out": summary.held_out}
+    return {"steps": steps, "cpu_s": spent_s, "held_out": summary.held_out}
 
 
 def denoise(method: str, engine_name: str, movie: Scanned) -> NDArray[np.float32]:

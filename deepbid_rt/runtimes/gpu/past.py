@@ -1,6 +1,7 @@
 """`deepbid_rt.past.Past` on the device, for rigid shifts: stabilizer and memories without a word to the host.
 
-The numpy classes are the truth; `tests/test_gpu_past.py` compares.
+Motion within a frame, which the numpy class follows by strips of lines, is not followed here yet. The numpy classes
+are the truth; `tests/test_gpu_past.py` compares.
 """
 
 from __future__ import annotations
@@ -89,8 +90,7 @@ class GpuMemory:
                 total = term if total is None else total + term
                 known = needed if known is None else known * needed
             state = torch.cat([total, known[None]])  # type: ignore[list-item, index]  # four steps leave neither None
-        nearest = [p + (part >= 0.5) for p, part in zip(places, parts, strict=True)]
-        rows, columns = (p.clamp(0, n - 1) for p, n in zip(nearest, self._room, strict=True))
+        rows, columns = (p.clamp(0, n - 1) for p, n in zip(places, self._room, strict=True))
         weight = self._weights[-1].index_select(0, rows).index_select(1, columns)
         known = (state[-1] > 0) & inside[0][:, None] & inside[1][None]
         means = state[:-1].view(*self._means.shape[:2], *self._size)

@@ -57,6 +57,7 @@ class GpuStabilizer:
         self._still = min(size) < truth.LEAST_SIDE
         self._side = plain._side  # noqa: SLF001  # one truth: the same window, band and taper
         self._crop = plain._crop  # noqa: SLF001
+        self._pitch = plain._pitch  # noqa: SLF001
         self._taper = torch.from_numpy(plain._taper).to(device)  # noqa: SLF001
         self._band = torch.from_numpy(plain._band).to(device)  # noqa: SLF001
         self._frequencies = [torch.from_numpy(f).to(device) for f in plain._frequencies]  # noqa: SLF001
@@ -97,6 +98,8 @@ class GpuStabilizer:
         known = old.known > 0
         stranger = ~usable | ((old.seen > 0) & _differs(old, mean, grain))
         middle = torch.nan_to_num(image, 0.0, 0.0, 0.0)[self._crop]
+        if self._pitch > 1:
+            middle = torch.nn.functional.avg_pool2d(middle[None], self._pitch)[0]
         spectrum = torch.fft.rfft2((middle - middle.mean()) * self._taper)
         dy, dx, confidence = self._correlate(spectrum)
         confidence = confidence.masked_fill(stranger | ~known, 0.0)
@@ -147,10 +150,11 @@ class GpuStabilizer:
         mean = (wide_near * rest).sum() / number
         spread = (((wide_near - mean) ** 2) * rest).sum().div(number).sqrt()
         confidence = ((peak - mean) / spread).masked_fill_(~(spread > 0), 0.0)
-        return i - high + _vertex(up, peak, down), j - wide + _vertex(left, peak, right), confidence
+        dy, dx = i - high + _vertex(up, peak, down), j - wide + _vertex(left, peak, right)
+        return self._pitch * dy, self._pitch * dx, confidence
 
     def _turn(self, dy: Tensor, dx: Tensor) -> Tensor:
-        y, x = self._frequencies
+        y, x = (f / self._pitch for f in self._frequencies)
         angle_y, angle_x = -2 * math.pi * dy * y, -2 * math.pi * dx * x
         one = torch.ones_like
         return torch.polar(one(angle_y), angle_y).to(torch.complex64) * torch.polar(one(angle_x), angle_x).to(
