@@ -19,6 +19,7 @@ from deepbid_rt.cli.replay import run as replay
 from deepbid_rt.cli.serve import run as serve
 from deepbid_rt.cli.simulate import run as simulate
 from deepbid_rt.cli.train import run as train
+from deepbid_rt.cli.view import run as view
 from deepbid_rt.errors import FailedError, RefusedError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "serve": serve,
+    "view": view,
     "denoise": denoise,
     "simulate": simulate,
     "replay": replay,

@@ -45,6 +45,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder for recording and picture.")] = Path("demo"),
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
+    view: Annotated[bool, typer.Option("--view", help="Open the viewer; the demo ends when it is closed.")] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show live denoising without a microscope: simulate, stream over TCP, denoise, record, compare with the truth."""
@@ -61,6 +62,10 @@ def run(
         microscope = stack.enter_context(_microscope(size, rate_hz, frames, truth_path, raw_path))
         sink = ZmqSink("tcp://127.0.0.1:*", role="den")
         stack.callback(sink.close)
+        # The viewer learns the microscope's address from the session, so that it is never heard before it.
+        viewer = stack.enter_context(_viewer(sink.endpoint, folder)) if view else None
+        if viewer is not None:
+            stack.callback(viewer.terminate)  # where the demo fails; otherwise it was closed before
         source = ZmqSource(_first_line(microscope))
         outcome = run_session(
             Plan(
@@ -81,6 +86,17 @@ def run(
                 expected=f"{frames} frames",
                 todo="run deepbid-rt simulate by itself to see why",
             )
+        _report(outcome, folder, size, rate_hz, factor, engine, as_json)
+        if viewer is not None:
+            say("the viewer stays open until you close it")
+            viewer.wait()
+
+
+def _report(
+    outcome: Outcome, folder: Path, size: int, rate_hz: float, factor: float, engine: Engine, as_json: bool
+) -> None:
+    """Judge the session, print what came of it, and draw a picture."""
+    truth_path, raw_path = folder / "truth.tif", folder / "raw.tif"
     picture = folder / "demo.png"
     scores = _judge(outcome, truth_path, raw_path, picture)
     result = {
@@ -139,6 +155,11 @@ def _microscope(size: int, rate_hz: float, frames: int, truth: Path, raw: Path) 
     command += ["--size", str(size), "--rate", str(rate_hz), "--frames", str(frames), "--seed", str(SEED)]
     command += ["--truth", str(truth), "--raw", str(raw)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _viewer(endpoint: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deepbid_rt", "view", "--connect", endpoint, "--out", str(folder / "view")]
+    return subprocess.Popen(command, text=True)
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

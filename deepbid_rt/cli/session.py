@@ -12,18 +12,19 @@ from types import FrameType
 from typing import Any
 
 from deepbid_rt.cli.output import live_line, number
+from deepbid_rt.cli.session_report import report
 from deepbid_rt.denoiser import Denoiser, GapPolicy
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.outlet import Outlet
 from deepbid_rt.pipeline import Pipeline
-from deepbid_rt.ports import Engine, Sink
+from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.scan import Merge
 from deepbid_rt.status import Limits, Status
-from deepbid_rt.zmq_io import ZmqSource
+from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 NOTE_EVERY_S = 1.0
 """How often the state of the session goes into the sidecar."""
@@ -38,7 +39,7 @@ class Plan:
     engine: Engine
     sha256: str | None
     """Of the engine's file; None when it has none."""
-    publish: Sink | None = None
+    publish: ZmqSink | None = None
     record: Path | None = None
     record_raw: bool = False
     roll_frames: int = 0
@@ -81,10 +82,12 @@ def run_session(plan: Plan) -> Outcome:
             raw.append(Outlet(RECORDERS[1], recorders[1], Overflow.FAIL, plan.recorder_frames))
         recorders[0].check()
     denoisers: list[Denoiser] = []
+    recorded: list[StreamInfo] = []
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap)
         denoisers.append(denoiser)
+        recorded[:] = [denoiser.info, info] if plan.record_raw else [denoiser.info]
         if sidecar:
             series = sidecar.begin(info)
             facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": plan.engine.description}
@@ -94,6 +97,15 @@ def run_session(plan: Plan) -> Outcome:
     pipeline = Pipeline(
         plan.source, make_denoiser, raw=raw, denoised=denoised, limits=plan.limits, lag_frames=plan.lag_frames
     )
+    if plan.publish:
+
+        def tell() -> dict[str, Any]:
+            status = pipeline.status()
+            published = status.sink_lost.get("publisher", 0)
+            lost = {**_lost(plan, status), "publisher": published}
+            return report(status, lost, plan.engine, denoisers, recorded, plan.record, plan.source.endpoint).to_map()
+
+        plan.publish.tell(tell)
     error: DeepbidError | None = None
     with _stop_on_signal(pipeline.stop), live_line(lambda: status_line(pipeline.status())), _notes(pipeline, sidecar):
         try:
@@ -125,23 +137,21 @@ def status_line(status: Status) -> str:
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
-    lost = plan.source.status().lost
-    recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
     return {
         "frames_in": status.frames_in,
         "frames_out": status.frames_out,
-        "lost": {
-            "source": lost["source"],
-            "transport": lost["transport"],
-            "ring": lost["ring"],
-            "engine": status.engine_lost,
-            "recorder": recorder_lost,
-        },
+        "lost": _lost(plan, status),
         "latency_ms": status.latency["total"].summary(),
         "recordings": [str(path) for recorder in recorders for path in recorder.paths],
         "engine": plan.engine.card.name,
         "sha256": plan.sha256,
     }
+
+
+def _lost(plan: Plan, status: Status) -> dict[str, int]:
+    recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
+    before = {str(cause): count for cause, count in plan.source.status().lost.items()}
+    return {**before, "engine": status.engine_lost, "recorder": recorder_lost}
 
 
 @contextmanager
