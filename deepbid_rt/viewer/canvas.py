@@ -15,12 +15,11 @@ from vispy import app, gloo
 
 from deepbid_rt.viewer.camera import Rect, place_panels
 from deepbid_rt.viewer.colors import BACKGROUND, MAPS, NOT_A_NUMBER, STEPS, color_table
-from deepbid_rt.viewer.panels import Panel, Scene, Source
-from deepbid_rt.viewer.shaders import IMAGE_FRAGMENT, IMAGE_VERTEX, LINE_FRAGMENT, LINE_VERTEX
+from deepbid_rt.viewer.panels import Mix, Panel, Scene, Source
+from deepbid_rt.viewer.shaders import IMAGE_VERTEX, LINE_FRAGMENT, LINE_VERTEX, image_fragment
 
 MAX_TEXTURE = 8192
 """Sides that every card takes; larger images are thinned out for drawing."""
-_MIXES = {"first": 0, "swipe": 1, "difference": 2}
 _CORNERS = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32)
 _CHANNELS = 4
 
@@ -39,19 +38,17 @@ class ImageCanvas(app.Canvas):  # type: ignore[misc]  # vispy has no types
     """
 
     def __init__(self, backend: str = "pyside6", size: tuple[int, int] = (800, 400), parent: Any = None) -> None:
-        super().__init__(keys=None, size=size, app=backend, parent=parent, show=False)
+        # A widget is put on the screen by Qt, which needs no second swap of buffers.
+        super().__init__(keys=None, size=size, app=backend, parent=parent, show=False, autoswap=False)
         self._scene: Scene | None = None
         self._shape: tuple[int, int] = (1, 1)
         self._textures: dict[Source, gloo.Texture2D] = {}
         self._shown: set[Source] = set()
-        self._images = gloo.Program(IMAGE_VERTEX, IMAGE_FRAGMENT)
-        self._images["a_position"] = _CORNERS
+        self._programs: dict[tuple[Mix, int], gloo.Program] = {}
         tables = np.stack([color_table(name) for name in MAPS])
-        self._images["u_tables"] = gloo.Texture2D(
-            tables, internalformat="rgb32f", interpolation="nearest", wrapping="clamp_to_edge"
+        self._tables = gloo.Texture2D(
+            np.rint(tables * 255).astype(np.uint8), interpolation="nearest", wrapping="clamp_to_edge"
         )
-        self._images["u_steps"] = (float(STEPS), float(len(MAPS)))
-        self._images["u_background"], self._images["u_odd"] = BACKGROUND, NOT_A_NUMBER
         self._lines = gloo.Program(LINE_VERTEX, LINE_FRAGMENT)
 
     def upload(self, images: Mapping[Source, NDArray[np.float32]]) -> None:
@@ -95,19 +92,24 @@ class ImageCanvas(app.Canvas):  # type: ignore[misc]  # vispy has no types
         second = panel.second or panel.first
         if not {panel.first, second} <= self._shown:
             return
-        program, camera = self._images, scene.camera
+        channels, camera = len(scene.maps), scene.camera
+        program = self._program(panel.mix, channels)
         program["u_panel"] = (place.width, place.height)
         program["u_center"], program["u_scale"] = camera.center, camera.scale
         program["u_image"] = (self._shape[1], self._shape[0])
-        program["u_channels"] = float(len(scene.maps))
         program["u_map"] = _four([float(MAPS.index(name)) for name in scene.maps])
-        program["u_mix"], program["u_split"] = float(_MIXES[panel.mix]), scene.split
-        for name, source in (("first", panel.first), ("second", second)):
+        sources = {"first": panel.first, "second": second}
+        for name, source in sources.items():
             texture, limits = self._textures[source], scene.limits[source]
+            gains = _four([1.0 / (white - black) for black, white in limits])
+            if name == "second" or panel.mix != "difference":
+                program[f"u_{name}_gain"] = gains
+            if panel.mix != "difference":
+                program[f"u_{name}_black"] = _four([black for black, _ in limits])
             program[f"u_{name}"] = texture
-            program[f"u_{name}_black"] = _four([black for black, _ in limits])
-            program[f"u_{name}_white"] = _four([white for _, white in limits])
-            program["u_texels"] = (texture.shape[1], texture.shape[0] / len(scene.maps))
+            program["u_texels"] = (texture.shape[1], texture.shape[0] / channels)
+        if panel.mix == "swipe":
+            program["u_split"] = scene.split
         gloo.set_state(blend=False, depth_test=False)
         program.draw("triangle_strip")
         self._lines["u_panel"] = (place.width, place.height)
@@ -116,6 +118,17 @@ class ImageCanvas(app.Canvas):  # type: ignore[misc]  # vispy has no types
             self._lines["a_place"] = np.array(outline, np.float32)
             self._lines["u_color"] = color
             self._lines.draw("line_strip")
+
+    def _program(self, mix: Mix, channels: int) -> gloo.Program:
+        """Return the program for a mix and number of channels; made when first needed."""
+        program = self._programs.get((mix, channels))
+        if program is None:
+            program = self._programs[mix, channels] = gloo.Program(IMAGE_VERTEX, image_fragment(mix, channels))
+            program["a_position"] = _CORNERS
+            program["u_tables"] = self._tables
+            program["u_steps"] = (float(STEPS), float(len(MAPS)))
+            program["u_background"], program["u_odd"] = BACKGROUND, NOT_A_NUMBER
+        return program
 
 
 def _four(values: list[float]) -> tuple[float, ...]:

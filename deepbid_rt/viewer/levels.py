@@ -33,8 +33,13 @@ def percentile_limits(samples: NDArray[Any]) -> Limits | None:
     """Return the percentiles of some pixels as limits; None when there are no pixels."""
     if not samples.size:
         return None
-    black, white = (float(value) for value in np.percentile(samples, PERCENTILES))
-    return black, white if white > black else black + 1.0
+    black, white = (float(value) for value in np.percentile(samples.astype(np.float64), PERCENTILES))
+    return black, _above(black, white, 1.0)
+
+
+def _above(black: float, white: float, least: float) -> float:
+    """Return white, or the next brighter count that can be told from black."""
+    return white if white > black else black + max(abs(black) * 1e-6, least)
 
 
 class Levels:
@@ -91,8 +96,7 @@ class Levels:
 
     def set_manual(self, channel: int, black: float, white: float) -> None:
         """Set the limits of a channel by hand, for all sources; white is kept above black."""
-        least = max(abs(black) * 1e-6, 1e-6)
-        self._manual[channel] = (black, max(white, black + least))
+        self._manual[channel] = (black, _above(black, white, 1e-6))
 
     def automatic(self) -> None:
         """Give up manual limits and the lock."""
