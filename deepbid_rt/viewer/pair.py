@@ -148,4 +148,5 @@ class Pairing:
             if denoised is not None and image.shape != denoised.pixels.shape:
                 image = None  # of a series of another size, which just ended
         pixels = denoised.pixels if denoised else None
-        return Pair(known.index, known.plane, known.t_ns, image, pixels)
+        t_ns = known.t_ns or (raw.t_ns if raw is not None and image is not None else 0)
+        return Pair(known.index, known.plane, t_ns, image, pixels)

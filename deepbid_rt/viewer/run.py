@@ -73,6 +73,7 @@ def run_viewer(
         facts, view = window.view.facts(), window.view
         return {
             "displayed": view.displayed,
+            "with_raw": view.with_raw,
             "received": feed.denoised.status().received,
             "skipped": feed.newest.skipped,
             "display_hz": round(facts.display_hz, 2),

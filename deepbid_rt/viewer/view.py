@@ -60,6 +60,8 @@ class View:
         """Width and height of the canvas, screen pixels."""
         self.displayed = 0
         """Frames that reached the screen."""
+        self.with_raw = 0
+        """How many of them stood beside their raw frame."""
         self.ages = Recent(10.0)
         self._clock, self._wall_ns = clock, wall_ns
         self._watch = LossWatch()
@@ -118,6 +120,7 @@ class View:
             return
         now_s = self._clock()
         self.displayed += 1
+        self.with_raw += pair.raw is not None and pair.denoised is not None
         self._paints.add(now_s)
         if pair.t_ns:
             self.ages.add(now_s, (self._wall_ns() - pair.t_ns) / 1e6)

@@ -32,7 +32,7 @@ def screen() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def application(screen: str) -> Iterator[object]:
+def application(screen: str) -> object:
     """Qt's application, of which a process has one."""
     pytest.importorskip("vispy", reason="the viewer extra is not installed", exc_type=ImportError)
     pytest.importorskip(
@@ -47,4 +47,4 @@ def application(screen: str) -> Iterator[object]:
         pytest.skip(str(error))
     from PySide6.QtWidgets import QApplication
 
-    yield QApplication.instance() or QApplication(["tests"])
+    return QApplication.instance() or QApplication(["tests"])

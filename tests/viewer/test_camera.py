@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ points = st.tuples(st.floats(0, 800), st.floats(0, 600))
 def test_panels_are_equal_and_do_not_touch(count: int, width: int, height: int) -> None:
     panels = place_panels(count, width, height)
     assert len({(p.width, p.height) for p in panels}) == 1
-    assert all(a.x + a.width < b.x for a, b in zip(panels, panels[1:], strict=False))
+    assert all(a.x + a.width < b.x for a, b in itertools.pairwise(panels))
     if width > 50:
         assert panels[-1].x + panels[-1].width <= width
 

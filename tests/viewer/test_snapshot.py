@@ -64,4 +64,4 @@ def test_traces_go_into_a_csv(tmp_path: Path) -> None:
     feed.give(*(a_pair(n, n, n) for n in range(4)))
     path, lines = write_traces(tmp_path, feed.write_csv)
     assert lines == 4
-    assert [row["frame"] for row in csv.DictReader(path.open())] == list("0123")
+    assert [row["frame"] for row in csv.DictReader(path.read_text().splitlines())] == list("0123")
