@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = {
     "PIL",
+    "PySide6",
     "matplotlib",
     "msgpack",
     "onnx",
@@ -24,6 +25,7 @@ HEAVY = {
     "tifffile",
     "torch",
     "typer",
+    "vispy",
     "zmq",
 }
 
@@ -60,10 +62,11 @@ def test_the_contract_knows_every_heavy_dependency():
     """A dependency that pyproject.toml does not confine to a place could creep in anywhere."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     confined = {name for c in project["tool"]["importlinter"]["contracts"] for name in c.get("forbidden_modules", ())}
-    names = {"pyzmq": "zmq", "scikit-image": "skimage"}
+    names = {"pyzmq": "zmq", "scikit-image": "skimage", "PySide6-Essentials": "PySide6"}
+    extras = project["project"]["optional-dependencies"]
     declared = {
         names.get(name, name)
-        for line in project["project"]["dependencies"] + project["project"]["optional-dependencies"]["train"]
+        for line in project["project"]["dependencies"] + extras["train"] + extras["viewer"]
         for name in re.findall(r"^[A-Za-z0-9-]+", line)
     }
     assert declared - confined == {"numpy", "onnxscript"}
@@ -82,6 +85,12 @@ def test_the_contract_knows_every_heavy_dependency():
         ("deepbid_rt.recording.recorder", {"tifffile"}),
         ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
         ("deepbid_rt.runtimes.echo", {"openvino"}),
+        ("deepbid_rt.session_report", set()),
+        ("deepbid_rt.viewer.hud", set()),
+        ("deepbid_rt.viewer.traces", set()),
+        ("deepbid_rt.viewer.snapshot", {"tifffile", "zmq", "msgpack"}),
+        ("deepbid_rt.viewer.view", {"zmq", "msgpack"}),
+        ("deepbid_rt.viewer.canvas", {"vispy"}),
     ],
 )
 def test_an_import_pulls_in_nothing_heavier_than_it_needs(module, allowed):

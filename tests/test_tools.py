@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ TINY = {
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
+    "bench_viewer.py": ("--size", "16", "--minutes", "0.05", "--engine", "echo"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "make_golden.py": ("--out", "{tmp}"),
     "train_engine.py": (
@@ -44,6 +47,8 @@ def run(name: str, folder: Path, arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_tool(name: str, tmp_path: Path) -> None:
+    if name == "bench_viewer.py" and not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None:
+        pytest.skip("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
     tifffile.imwrite(tmp_path / "movie.tif", np.random.default_rng(0).poisson(9, (20, 16, 16)).astype(np.int16))
     (tmp_path / "recipe.toml").write_text(WINDOW_RECIPE)
     run(name, tmp_path, TINY[name])

@@ -78,6 +78,7 @@ def run_viewer(
             "skipped": feed.newest.skipped,
             "display_hz": round(facts.display_hz, 2),
             "age_ms": {"p50": facts.age_ms[0], "p95": facts.age_ms[1]},
+            "age_ms_whole_run": {"p50": view.all_ages.quantile_ms(0.5), "p95": view.all_ages.quantile_ms(0.95)},
             "lost": dict(facts.lost),
             "messages": list(feed.messages),
         }

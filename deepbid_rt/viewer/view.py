@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.meter import Histogram
 from deepbid_rt.session_report import SessionReport
 from deepbid_rt.viewer.camera import Camera, Rect, place_panels
 from deepbid_rt.viewer.colors import REGIONS
@@ -62,7 +63,8 @@ class View:
         """Frames that reached the screen."""
         self.with_raw = 0
         """How many of them stood beside their raw frame."""
-        self.ages = Recent(10.0)
+        self.ages, self.all_ages = Recent(10.0), Histogram()
+        """From the microscope's sending to the screen: of the last seconds, and of all."""
         self._clock, self._wall_ns = clock, wall_ns
         self._watch = LossWatch()
         self._paints = Recent()
@@ -123,7 +125,9 @@ class View:
         self.with_raw += pair.raw is not None and pair.denoised is not None
         self._paints.add(now_s)
         if pair.t_ns:
-            self.ages.add(now_s, (self._wall_ns() - pair.t_ns) / 1e6)
+            age_ns = self._wall_ns() - pair.t_ns
+            self.ages.add(now_s, age_ns / 1e6)
+            self.all_ages.add(age_ns)
 
     # What is drawn.
 
@@ -190,9 +194,7 @@ class View:
         elif action == "fit":
             self.camera.fitted = True
         elif action == "delete":
-            if regions := self.regions():
-                with self.feed.traces() as traces:
-                    traces.drop(regions[-1])
+            self.set_regions(self.regions()[:-1])
         elif not self.controls.act(action):
             return False
         if action == "plane":
@@ -212,11 +214,12 @@ class View:
         self.feed.follow(Roi(f"roi {self._named}", shape, points, self.controls.plane))
 
     def set_regions(self, regions: list[Roi]) -> None:
-        """Follow these regions instead of those there are."""
+        """Follow these regions instead of those there are; those that stay keep their traces."""
+        before = self.regions()
         with self.feed.traces() as traces:
-            for roi in traces.rois:
+            for roi in set(before) - set(regions):
                 traces.drop(roi)
-        for roi in regions:
+        for roi in (roi for roi in regions if roi not in before):
             self.feed.follow(roi)
         self._named = max(self._named, len(regions))
 
