@@ -68,18 +68,17 @@ class View:
         self._clock, self._wall_ns = clock, wall_ns
         self._watch = LossWatch()
         self._paints = Recent()
-        self._series = self._named = self._not_finite = 0
+        self._series = self._named = self._not_finite = self._blink = 0
         self._unpainted: Pair | None = None
-        self._image_size = (0, 0)
-        self._blink = 0
+        self._image_size, self._drawn = (0, 0), [0]
 
     def tick(self) -> bool:
         """Take what is new; returns whether the picture has to be drawn."""
+        pair = self.feed.newest.take()  # first: a pair never comes before its series has begun
         if self.feed.series != self._series and self.feed.info is not None:
             self._series = self.feed.series
             self.controls.begin(self.feed.info.shape[0], self.feed.info.planes)
             self.levels.forget()
-        pair = self.feed.newest.take()
         if pair is not None and self.playback.feed(pair):
             self._unpainted = pair
             self.refresh()
@@ -98,7 +97,8 @@ class View:
             past = self.playback.before() or [p for p in self.feed.pairs() if p.index <= pair.index]
             found["average"] = running_average(past, self.controls.average)
         found["denoised"] = pair.denoised
-        drawn = [channel for channel in self.controls.drawn if channel < pair.shape[0]]
+        # A held pair may be of an earlier series, with fewer channels.
+        drawn = self._drawn = [channel for channel in self.controls.drawn if channel < pair.shape[0]] or [0]
         self.images, self.samples, self._not_finite = {}, {}, 0
         for source, pixels in found.items():
             if pixels is None or pixels.shape != pair.shape:
@@ -152,7 +152,7 @@ class View:
         panels, place = self.panels(), self.places()[0]
         if self.camera.fitted and all(self._image_size):
             self.camera.fit((place.width, place.height), self._image_size)
-        drawn = self.controls.drawn
+        drawn = self._drawn
         return Scene(
             panels,
             self.camera,

@@ -129,6 +129,23 @@ def test_a_change_of_size_in_mid_session(view: View, feed: StillFeed) -> None:
         assert scene.camera.center == (shape[2] / 2, shape[1] / 2)
 
 
+def test_a_held_frame_outlives_a_series_with_other_channels(view: View, feed: StillFeed) -> None:
+    for channels, chosen in ((8, 5), (1, 0)):
+        feed._begin(an_info((channels, 4, 6)))
+        pixels = np.zeros((channels, 4, 6), np.int16)
+        feed.give(a_pair(0, pixels, pixels))
+        view.tick()
+        for _ in range(chosen + 1):
+            view.act("channel")
+        if channels == 1:
+            view.act("pause")
+    feed._begin(an_info((8, 4, 6)))
+    view.tick()
+    for _ in range(9):
+        view.act("channel")
+        assert len(view.scene().maps) == len(view.images["raw"]) == 1
+
+
 def test_channels_and_planes(view: View, feed: StillFeed) -> None:
     feed._begin(an_info((2, 4, 6), planes=2))
     both = np.stack([np.zeros((4, 6)), np.ones((4, 6))]).astype(np.int16)
