@@ -80,7 +80,7 @@ def main() -> None:
         shown = json.loads(view.communicate()[0].strip().splitlines()[-1])
         microscope.terminate()
         served = json.loads(serve.communicate()[0].strip().splitlines()[-1])
-    settled = len(memory) // 10
+    settled = min(1 + len(memory) // 10, len(memory) - 1)  # the first sample is of a window that is being opened
     result = {
         "size": options.size,
         "rate_hz": options.rate,
@@ -105,11 +105,14 @@ def _line(stream: Any) -> str:
 
 def _watch(view: subprocess.Popen[str], serve: subprocess.Popen[str], seconds: float) -> tuple[list[Any], float]:
     """Sample resident memory of viewer and session until the viewer ends; return it and the viewer's seconds of CPU."""
-    memory, cpu_s = [], 0.0
+    memory: list[list[int]] = []
+    cpu_s, begun_s = 0.0, time.monotonic()
     processes = [psutil.Process(process.pid) for process in (view, serve)]
     while view.poll() is None:
         try:
-            memory.append([process.memory_info().rss for process in processes])
+            sizes = [process.memory_info().rss for process in processes]
+            if all(sizes) and (not memory or time.monotonic() - begun_s > START_S):
+                memory.append(sizes)
             times = processes[0].cpu_times()
             cpu_s = times.user + times.system
         except psutil.Error:
