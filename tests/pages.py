@@ -12,7 +12,7 @@ from deepbid_rt.status import State, Status
 from deepbid_rt.tally import MotionTally
 from deepbid_rt.web.board import Board
 from deepbid_rt.web.report import Snapshot
-from deepbid_rt.wire.intake import SourceStatus
+from deepbid_rt.wire.source_status import SourceStatus
 
 RAW = StreamInfo((1, 8, 6), np.dtype("<i2"), 30.0, ScanGeometry("collinear"), series="raw-series")
 DENOISED = StreamInfo(

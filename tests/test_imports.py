@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {
     "PIL",
     "aiohttp",
+    "PySide6",
     "matplotlib",
     "msgpack",
     "onnx",
@@ -28,6 +29,7 @@ HEAVY = {
     "tifffile",
     "torch",
     "typer",
+    "vispy",
     "zmq",
 }
 
@@ -64,11 +66,17 @@ def test_the_contract_knows_every_heavy_dependency():
     """A dependency that pyproject.toml does not confine to a place could creep in anywhere."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     confined = {name for c in project["tool"]["importlinter"]["contracts"] for name in c.get("forbidden_modules", ())}
-    names = {"pyzmq": "zmq", "scikit-image": "skimage", "pillow": "PIL", "prometheus-client": "prometheus_client"}
+    names = {
+        "pyzmq": "zmq",
+        "scikit-image": "skimage",
+        "pillow": "PIL",
+        "prometheus-client": "prometheus_client",
+        "PySide6-Essentials": "PySide6",
+    }
     extras = project["project"]["optional-dependencies"]
     declared = {
         names.get(name, name)
-        for line in project["project"]["dependencies"] + extras["train"] + extras["http"]
+        for line in project["project"]["dependencies"] + extras["train"] + extras["http"] + extras["viewer"]
         for name in re.findall(r"^[A-Za-z0-9-]+", line)
     }
     assert declared - confined == {"numpy", "onnxscript"}
@@ -89,6 +97,12 @@ def test_the_contract_knows_every_heavy_dependency():
         ("deepbid_rt.runtimes.echo", set()),
         ("deepbid_rt.runtimes.tensorrt.engine", set()),
         ("deepbid_rt.loopback", set()),
+        ("deepbid_rt.session_report", set()),
+        ("deepbid_rt.viewer.hud", set()),
+        ("deepbid_rt.viewer.traces", set()),
+        ("deepbid_rt.viewer.snapshot", {"tifffile", "zmq", "msgpack"}),
+        ("deepbid_rt.viewer.view", {"zmq", "msgpack"}),
+        ("deepbid_rt.viewer.canvas", {"vispy"}),
     ],
 )
 def test_an_import_pulls_in_nothing_heavier_than_it_needs(module, allowed):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ TINY = {
     "bench_real.py": ("--data", "{tmp}", "--engines", "average"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_training.py": ("--width", "2", "--frames", "8", "--size", "16", "--steps", "2"),
+    "bench_viewer.py": ("--size", "16", "--minutes", "0.05", "--engine", "echo"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
     "make_golden.py": ("--out", "{tmp}"),
@@ -67,6 +70,8 @@ def run(name: str, folder: Path, arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("name", TINY)
 def test_tool(name: str, tmp_path: Path) -> None:
+    if name == "bench_viewer.py" and not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None:
+        pytest.skip("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
     tifffile.imwrite(tmp_path / "movie.tif", np.random.default_rng(0).poisson(9, (20, 16, 16)).astype(np.int16))
     (tmp_path / "recipe.toml").write_text(WINDOW_RECIPE)
     run(name, tmp_path, TINY[name])

@@ -260,7 +260,7 @@ def test_whatever_stops_the_receiving_thread_reaches_the_reader(
 def test_whatever_stops_the_beats_reaches_the_next_call(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = threading.Event()
 
-    def broken(_encoder: Encoder) -> None:
+    def broken(_encoder: Encoder, _status: Any = None) -> None:
         failed.set()
         raise ZeroDivisionError("inside")
 

@@ -22,6 +22,7 @@ from deepbid_rt.cli.serve import run as serve
 from deepbid_rt.cli.simulate import run as simulate
 from deepbid_rt.cli.synth import run as synth
 from deepbid_rt.cli.train import run as train
+from deepbid_rt.cli.view import run as view
 from deepbid_rt.errors import FailedError, RefusedError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "serve": serve,
+    "view": view,
     "denoise": denoise,
     "simulate": simulate,
     "synth": synth,

@@ -46,6 +46,7 @@ def run(
     http_token: o.HttpTokenOption = None,
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
+    view: Annotated[bool, typer.Option("--view", help="Open the viewer; the demo ends when it is closed.")] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Show live denoising without a microscope: simulate, stream over TCP, denoise, record, compare with the truth."""
@@ -67,6 +68,10 @@ def run(
         microscope = stack.enter_context(_microscope(size, rate_hz, frames, truth_path, raw_path))
         sink = ZmqSink("tcp://127.0.0.1:*", role="den")
         stack.callback(sink.close)
+        # The viewer learns the microscope's address from the session, so that it is never heard before it.
+        viewer = stack.enter_context(_viewer(sink.endpoint, folder)) if view else None
+        if viewer is not None:
+            stack.callback(viewer.terminate)  # where the demo fails; otherwise it was closed before
         source = ZmqSource(_first_line(microscope))
         outcome = run_session(
             Plan(
@@ -89,8 +94,27 @@ def run(
                 expected=f"{frames} frames",
                 todo="run deepbid-rt simulate by itself to see why",
             )
+        scale = size, rate_hz, factor
+        _report(outcome, folder, scale, engine, registered=stabilize, as_json=as_json)
+        if viewer is not None:
+            say("the viewer stays open until you close it")
+            viewer.wait()
+
+
+def _report(
+    outcome: Outcome,
+    folder: Path,
+    scale: tuple[int, float, float],
+    engine: Engine,
+    *,
+    registered: bool,
+    as_json: bool,
+) -> None:
+    """Judge the session, print what came of it, and draw a picture."""
+    size, rate_hz, factor = scale
+    truth_path, raw_path = folder / "truth.tif", folder / "raw.tif"
     picture = folder / "demo.png"
-    scores = judge(Path(outcome.summary["recordings"][0]), truth_path, raw_path, picture, registered=stabilize)
+    scores = judge(Path(outcome.summary["recordings"][0]), truth_path, raw_path, picture, registered=registered)
     result = {
         "frames_in": outcome.status.frames_in,
         "frames_out": outcome.status.frames_out,
@@ -148,6 +172,11 @@ def _microscope(size: int, rate_hz: float, frames: int, truth: Path, raw: Path) 
     command += ["--size", str(size), "--rate", str(rate_hz), "--frames", str(frames), "--seed", str(SEED)]
     command += ["--truth", str(truth), "--raw", str(raw)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _viewer(endpoint: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "deepbid_rt", "view", "--connect", endpoint, "--out", str(folder / "view")]
+    return subprocess.Popen(command, text=True)
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

@@ -12,19 +12,20 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from deepbid_rt.cli.output import live_line, number
+from deepbid_rt.cli.session_report import report
 from deepbid_rt.denoiser import Denoiser, GapPolicy, check_stabilizes
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.outlet import Outlet
 from deepbid_rt.pipeline import Pipeline
-from deepbid_rt.ports import Engine, Sink
+from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.scan import Merge
 from deepbid_rt.status import Limits, Status
 from deepbid_rt.tally import MotionTally
-from deepbid_rt.zmq_io import ZmqSource
+from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 if TYPE_CHECKING:
     from deepbid_rt.web import Server
@@ -43,7 +44,7 @@ class Plan:
     engine: Engine
     sha256: str | None
     """Of the engine's file; None when it has none."""
-    publish: Sink | None = None
+    publish: ZmqSink | None = None
     page: Server | None = None
     """Shown to browsers while the session runs."""
     record: Path | None = None
@@ -96,10 +97,12 @@ def run_session(plan: Plan) -> Outcome:
         raw.append(Outlet("the page, raw", plan.page.board.raw))
         denoised.append(Outlet("the page", plan.page.board.denoised))
     denoisers: list[Denoiser] = []
+    recorded: list[StreamInfo] = []
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
         denoisers.append(denoiser)
+        recorded[:] = [denoiser.info, info] if plan.record_raw else [denoiser.info]
         if sidecar:
             series = sidecar.begin(info)
             facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": plan.engine.description}
@@ -110,6 +113,15 @@ def run_session(plan: Plan) -> Outcome:
     pipeline = Pipeline(
         plan.source, make_denoiser, raw=raw, denoised=denoised, limits=plan.limits, lag_frames=plan.lag_frames
     )
+    if plan.publish:
+
+        def tell() -> dict[str, Any]:
+            status = pipeline.status()
+            published = status.sink_lost.get("publisher", 0)
+            lost = {**_lost(plan, status), "publisher": published}
+            return report(status, lost, plan.engine, denoisers, recorded, plan.record, plan.source.endpoint).to_map()
+
+        plan.publish.tell(tell)
     error: DeepbidError | None = None
     with ExitStack() as stack:
         stack.enter_context(_stop_on_signal(pipeline.stop))
@@ -161,18 +173,6 @@ def _snapshot(plan: Plan, status: Status, recorders: list[Recorder]) -> Snapshot
     return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, plan.engine.description, paths)
 
 
-def _lost(plan: Plan, status: Status) -> dict[str, int]:
-    """Count lost frames by cause."""
-    lost = plan.source.status().lost
-    return {
-        "source": lost["source"],
-        "transport": lost["transport"],
-        "ring": lost["ring"],
-        "engine": status.engine_lost,
-        "recorder": sum(status.sink_lost.get(name, 0) for name in RECORDERS),
-    }
-
-
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
     return {
         "frames_in": status.frames_in,
@@ -184,6 +184,12 @@ def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str,
         "engine": plan.engine.card.name,
         "sha256": plan.sha256,
     }
+
+
+def _lost(plan: Plan, status: Status) -> dict[str, int]:
+    recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
+    before = {str(cause): count for cause, count in plan.source.status().lost.items()}
+    return {**before, "engine": status.engine_lost, "recorder": recorder_lost}
 
 
 @contextmanager

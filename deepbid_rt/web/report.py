@@ -10,7 +10,7 @@ from deepbid_rt.frame import StreamInfo
 from deepbid_rt.status import Status
 from deepbid_rt.web.board import MOST_PLANES, Board
 from deepbid_rt.web.trace import Point
-from deepbid_rt.wire.intake import SourceStatus
+from deepbid_rt.wire.source_status import SourceStatus
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ def decode(parts: Sequence[Part], *, default_layout: Layout | None = None, arriv
         case "beat":
             end = _read_end(header, "done") if header.choice("state", ("running", "idle")) == "idle" else None
             info = read_body(header, source, default_layout)
-            return BeatMessage(*common, info, header.integer("last_seq"), header.integer_or_none("last_fn"), end)
+            last = header.integer("last_seq"), header.integer_or_none("last_fn")
+            return BeatMessage(*common, info, *last, end, header.section("status").values)
         case _:
             return NoteMessage(*common, header.text("text", default=""))
 
@@ -204,12 +205,14 @@ class Encoder:
         self._ended = end
         return parts
 
-    def beat(self) -> list[Part]:
-        """Repeat the start body. Beats are not counted."""
+    def beat(self, status: Mapping[str, Any] | None = None) -> list[Part]:
+        """Repeat the start body, with what the session has to say of itself. Beats are not counted."""
         last_seq = max(self._seq - 1, 0)
         fields = {**self._body, "last_seq": last_seq, "last_fn": self._last_fn, "state": "running"}
         if self._ended is not None:
             fields |= {"state": "idle", "reason": self._ended.reason}
+        if status:
+            fields["status"] = status
         return self._pack("beat", fields, last_seq)
 
     def note(self, text: str) -> list[Part]:

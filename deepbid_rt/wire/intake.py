@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from typing import Any
 
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import Frame, GapCause, Layout, StreamEnd, StreamInfo
@@ -16,28 +16,9 @@ from deepbid_rt.ring import SlotRing
 from deepbid_rt.wire.codec import Part, decode
 from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, Message, NoteMessage, StartMessage
 from deepbid_rt.wire.series import Series
+from deepbid_rt.wire.source_status import SourceState, SourceStatus
 
 log = logging.getLogger(__name__)
-
-SourceState = Literal["waiting", "live", "stalled", "lost", "ended"]
-"""``waiting``: no series yet; ``stalled``: signs of life but no frames; ``lost``: no signs of life."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceStatus:
-    """A snapshot; each figure is exact, but while frames flow they are read one after the other."""
-
-    state: SourceState
-    received: int
-    """Frames that came and fitted, including those the ring gave up later."""
-    lost: Mapping[GapCause, int]
-    """Frames that did not reach the reader: ``source``, ``transport``, ``ring``."""
-    bad: Mapping[str, int]
-    """Refused messages by kind of fault."""
-    unannounced: int
-    """Frames of a series whose start or beat had not come yet."""
-    unread: int
-    """Frames waiting in the ring."""
 
 
 class Intake:
@@ -71,6 +52,7 @@ class Intake:
         self._received = self._unannounced = 0
         self._lost: dict[GapCause, int] = {"source": 0, "transport": 0}
         self._bad: dict[str, int] = {}
+        self._sender: Mapping[str, Any] = {}
 
     def take(self, parts: Sequence[Part], *, now_s: float, now_ns: int) -> None:
         """Take one message.
@@ -110,6 +92,7 @@ class Intake:
             bad=dict(self._bad),
             unannounced=self._unannounced,
             unread=self._ring.unread,
+            sender=self._sender,
         )
 
     def _state(self, now_s: float) -> SourceState:
@@ -184,7 +167,7 @@ class Intake:
             self._frame_s = now_s
 
     def _take_beat(self, message: BeatMessage, now_s: float) -> None:
-        last_fn = message.last_fn
+        last_fn, self._sender = message.last_fn, message.status
         if series := self._running(message):
             series.miss_before(message.last_seq + 1)
             self._report_missing(series, last_fn)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from deepbid_rt.frame import Frame, StreamEnd, StreamInfo
 
@@ -57,6 +59,8 @@ class BeatMessage(Message):
     last_fn: int | None
     end: StreamEnd | None
     """Set when the series is already over and the sender idle."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """What the sender says of its session, see `SessionReport`; empty when it says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import zmq
 
@@ -72,6 +74,7 @@ class ZmqSink:
         self._source_name = source_name
         self._beat_s = beat_s
         self._encoder: Encoder | None = None
+        self._report: Callable[[], Mapping[str, Any]] | None = None
         self._linger_ms = 0
         self._subscriptions: set[bytes] = set()
         self._failure: Exception | None = None
@@ -91,6 +94,10 @@ class ZmqSink:
         """The address bound, with its real port."""
         self._thread = threading.Thread(target=self._beat, name="beat", daemon=True)
         self._thread.start()
+
+    def tell(self, report: Callable[[], Mapping[str, Any]]) -> None:
+        """Let every beat from now on carry what `report` returns; it is called in the thread of the beats."""
+        self._report = report
 
     def wait_for_subscriber(self, timeout_s: float) -> bool:
         """Wait until somebody subscribes to this role; False when nobody did in time, or `close` came first."""
@@ -172,10 +179,11 @@ class ZmqSink:
     def _beat(self) -> None:
         try:
             while not self._closing.wait(self._beat_s):
+                status = self._report() if self._report else None  # outside the lock, as it may look at the disk
                 with self._lock:
                     self._hear_subscribers()
                     if self._encoder is not None:
-                        self._send(self._encoder.beat(), linger_ms=self._linger_ms)
+                        self._send(self._encoder.beat(status), linger_ms=self._linger_ms)
         # Anything: a stream without beats looks dead to subscribers, so the next call fails with the reason.
         except Exception as error:
             self._failure = error

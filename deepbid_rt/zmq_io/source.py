@@ -10,7 +10,8 @@ import zmq
 
 from deepbid_rt.frame import Event, Layout
 from deepbid_rt.ring import SlotRing
-from deepbid_rt.wire.intake import Intake, SourceStatus
+from deepbid_rt.wire.intake import Intake
+from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, set_common, unusable
 
 
@@ -54,7 +55,8 @@ class ZmqSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         host_of(endpoint, connect=True)
-        self._endpoint = endpoint
+        self.endpoint = endpoint
+        """The address connected to."""
         self._topic = topic
         self._clock = clock
         self._ring = SlotRing(ring_frames, max_bytes=ring_bytes)
@@ -71,14 +73,14 @@ class ZmqSource:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MESSAGES)
         socket.setsockopt(zmq.MAXMSGSIZE, self._ring.max_frame_bytes)
-        set_common(socket, self._endpoint)
+        set_common(socket, self.endpoint)
         socket.setsockopt(zmq.SUBSCRIBE, self._topic)
         try:
-            socket.connect(self._endpoint)
+            socket.connect(self.endpoint)
         except zmq.ZMQError as error:
             socket.close()
             self.close()
-            raise unusable(self._endpoint, error) from error
+            raise unusable(self.endpoint, error) from error
         # From here on the socket belongs to the thread alone.
         self._thread = threading.Thread(target=self._receive, args=(socket,), name="receive", daemon=True)
         self._thread.start()

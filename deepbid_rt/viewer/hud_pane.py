@@ -1,0 +1,98 @@
+"""The head-up display as labels. Widgets; what they say is `hud`'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from deepbid_rt.viewer.hud import Facts, Line, figure_lines, frame_text, loss_lines, recording_line, state_line
+from deepbid_rt.viewer.theme import FAINT, INK, PILLS, TONES
+
+
+class StatusBar(QWidget):
+    """The top row: state, frame, message, recording."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state, self.recording = _pill(), _pill()
+        self.frame = QLabel()
+        self.message = QLabel()
+        self.message.setObjectName("message")
+        # However long a message is, it must not widen the window.
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.help = QLabel("H: keys")
+        self.help.setStyleSheet(f"color: {FAINT}")
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.state, self.frame, self.message, self.recording, self.help):
+            row.addWidget(widget, int(widget is self.message))
+
+    def show_facts(self, facts: Facts) -> None:
+        """Show how things stand."""
+        _fill(self.state, state_line(facts))
+        recording = recording_line(facts)
+        _fill(self.recording, Line("recording", f"REC {recording.value}", recording.tone))
+        self.frame.setText(frame_text(facts))
+        self.message.setText(facts.message)
+        self.message.setToolTip(facts.message)
+
+
+class HudPane(QFrame):
+    """Two columns: figures, and frames lost by cause."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("pane")
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(12, 8, 12, 8)
+        self._grid.setHorizontalSpacing(10)
+        self._grid.setVerticalSpacing(2)
+        self._grid.setColumnMinimumWidth(1, 168)
+        for column, text in ((0, "SESSION"), (2, "FRAMES LOST")):
+            head = QLabel(text)
+            head.setObjectName("head")
+            self._grid.addWidget(head, 0, column, 1, 2)
+        self._labels: dict[tuple[int, str], QLabel] = {}
+
+    def show_facts(self, facts: Facts) -> None:
+        """Show how things stand."""
+        self._show_column(figure_lines(facts), 0)
+        self._show_column(loss_lines(facts), 2)
+
+    def texts(self) -> dict[str, str]:
+        """Return what stands beside each label; those of lost frames begin with ``lost``."""
+        return {("lost " if column else "") + name: label.text() for (column, name), label in self._labels.items()}
+
+    def _show_column(self, lines: Sequence[Line], column: int) -> None:
+        for row, line in enumerate(lines, start=1):
+            key = (column, line.label)
+            if key not in self._labels:
+                name = QLabel(line.label)
+                name.setStyleSheet(f"color: {FAINT}")
+                self._grid.addWidget(name, row, column)
+                self._labels[key] = QLabel()
+                self._grid.addWidget(self._labels[key], row, column + 1)
+            label = self._labels[key]
+            weight = 700 if line.tone == "alarm" else 500
+            _set(label, line.value, f"color: {TONES[line.tone]}; font-weight: {weight}")
+
+
+def _pill() -> QLabel:
+    label = QLabel()
+    label.setObjectName("pill")
+    label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+    return label
+
+
+def _fill(label: QLabel, line: Line) -> None:
+    _set(label, line.value, f"background: {PILLS[line.tone]}; color: {INK}")
+
+
+def _set(label: QLabel, text: str, style: str) -> None:
+    """Change a label only where it changes: styles are costly."""
+    if label.text() != text:
+        label.setText(text)
+    if label.styleSheet() != style:
+        label.setStyleSheet(style)

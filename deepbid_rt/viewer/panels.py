@@ -1,0 +1,63 @@
+"""What is drawn: which pictures stand in which panels, with which limits and maps. Plain values, no card, no window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from deepbid_rt.viewer.camera import Camera
+from deepbid_rt.viewer.colors import MapName
+from deepbid_rt.viewer.levels import Limits
+from deepbid_rt.viewer.roi import Point
+
+Source = Literal["raw", "average", "denoised"]
+Mode = Literal["side", "swipe", "blink", "difference"]
+Mix = Literal["first", "swipe", "difference"]
+BLINK_S = 0.5
+"""Seconds that each picture stands in ``blink``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel."""
+
+    title: str
+    first: Source
+    second: Source | None = None
+    mix: Mix = "first"
+    """``swipe``: `first` left of the dividing line, `second` right; ``difference``: `second` minus `first`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that a canvas needs besides the pixels."""
+
+    panels: Sequence[Panel]
+    camera: Camera
+    maps: Sequence[MapName]
+    """One for each channel drawn."""
+    limits: Mapping[Source, Sequence[Limits]]
+    """For each source, limits of each channel drawn."""
+    split: float = 0.5
+    """Where the dividing line of ``swipe`` stands, 0 left to 1 right."""
+    outlines: Sequence[tuple[Sequence[Point], tuple[float, float, float]]] = field(default=())
+    """Lines in image pixels, and their colours."""
+
+
+def panels_of(mode: Mode, average: int, now_s: float) -> list[Panel]:
+    """Return the panels of a mode from left to right; `average` > 1 adds the running average of so many raw frames."""
+    baseline: Source = "average" if average > 1 else "raw"
+    names: dict[Source, str] = {"raw": "raw", "average": f"average of {average} raw", "denoised": "denoised"}
+    match mode:
+        case "side":
+            sources: tuple[Source, ...] = ("raw", "average", "denoised") if average > 1 else ("raw", "denoised")
+            return [Panel(names[source], source) for source in sources]
+        case "swipe":
+            return [Panel(f"{names[baseline]}  |  denoised", baseline, "denoised", "swipe")]
+        case "blink":
+            source = baseline if int(now_s / BLINK_S) % 2 else "denoised"
+            return [Panel(f"blink: {names[source]}", source)]
+        case "difference":
+            title = f"denoised minus {names[baseline]}; mid-gray is equal"
+            return [Panel(title, baseline, "denoised", "difference")]

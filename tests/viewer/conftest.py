@@ -1,0 +1,50 @@
+"""A screen for those tests that need one, and why they are skipped where there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def screen() -> Iterator[str]:
+    """An X display: the one there is, or a virtual one of our own."""
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        if shutil.which("Xvfb") is None:
+            pytest.skip("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
+        read, write = os.pipe()
+        command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24", "-nolisten", "tcp"]
+        server = subprocess.Popen(command, pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(write)
+        with os.fdopen(read) as number:
+            os.environ["DISPLAY"] = f":{number.readline().strip()}"
+        yield os.environ["DISPLAY"]
+        del os.environ["DISPLAY"]
+        server.terminate()
+        server.wait()
+    else:
+        yield os.environ.get("DISPLAY", "")
+
+
+@pytest.fixture(scope="session")
+def application(screen: str) -> object:
+    """Qt's application, of which a process has one."""
+    pytest.importorskip("vispy", reason="the viewer extra is not installed", exc_type=ImportError)
+    pytest.importorskip(
+        "PySide6.QtWidgets", reason="PySide6 or a library it needs is not installed", exc_type=ImportError
+    )
+    from deepbid_rt.errors import RefusedError
+    from deepbid_rt.viewer.run import check_screen
+
+    try:
+        check_screen()
+    except RefusedError as error:
+        pytest.skip(str(error))
+    from PySide6.QtWidgets import QApplication
+
+    return QApplication.instance() or QApplication(["tests"])

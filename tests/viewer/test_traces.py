@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from deepbid_rt.viewer.pair import Pair
+from deepbid_rt.viewer.roi import Roi
+from deepbid_rt.viewer.traces import COLUMNS, SECONDS, Traces, by_channel, dff
+from tests.viewer.stand_ins import a_pair
+
+WHOLE = Roi("roi 1", "rectangle", ((0.0, 0.0), (6.0, 4.0)))
+
+
+def test_a_region_is_followed_by_frame_number_and_lost_frames_leave_no_line() -> None:
+    traces = Traces()
+    traces.follow(WHOLE)
+    for index in (0, 1, 4):
+        traces.add(a_pair(index, index * 10, index))
+    points = traces.points(WHOLE)
+    assert [p.frame for p in points] == [0, 1, 4]
+    raw, denoised = by_channel(points, 0)
+    np.testing.assert_array_equal(raw, [0, 10, 40])
+    np.testing.assert_array_equal(denoised, [0, 1, 4])
+    assert np.isnan(by_channel(points, 3)[0]).all()
+
+
+def test_a_new_region_begins_with_what_is_still_known() -> None:
+    traces = Traces()
+    traces.follow(WHOLE, [a_pair(n, n, n) for n in range(5)])
+    assert [p.frame for p in traces.points(WHOLE)] == list(range(5))
+
+
+def test_traces_hold_the_last_minute() -> None:
+    traces = Traces()
+    traces.follow(WHOLE)
+    for second in range(200):
+        traces.add(Pair(second, 0, second * 10**9 + 1, np.ones((1, 4, 6)), None))
+    times = [p.t_s for p in traces.points(WHOLE)]
+    assert times[-1] - times[0] == SECONDS
+
+
+def test_times_are_made_of_frame_numbers_where_the_sender_says_none() -> None:
+    traces = Traces()
+    traces.begin(20.0)
+    traces.follow(WHOLE, [Pair(n, 0, 0, np.ones((1, 4, 6)), None) for n in range(3)])
+    assert [p.t_s for p in traces.points(WHOLE)] == [0, 0.05, 0.1]
+
+
+def test_a_change_of_size_in_mid_session_is_measured_on() -> None:
+    traces = Traces()
+    traces.follow(Roi("roi 1", "rectangle", ((2.0, 2.0), (6.0, 4.0))))
+    roi = traces.rois[0]
+    for n, shape in enumerate([(1, 4, 6), (2, 2, 3), (1, 1, 1), (1, 4, 6)]):
+        traces.add(Pair(n, 0, n, np.full(shape, n), np.full(shape, n)))
+    raw, _ = by_channel(traces.points(roi), 0)
+    np.testing.assert_array_equal(raw, [0, np.nan, np.nan, 3])
+
+
+def test_regions_of_other_planes_are_left_alone() -> None:
+    traces = Traces()
+    traces.follow(WHOLE)
+    traces.add(a_pair(0, 1, 1, plane=1))
+    assert traces.points(WHOLE) == []
+    traces.drop(WHOLE)
+    assert traces.rois == []
+
+
+def test_dff_is_relative_to_the_median_whatever_the_noise() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.full(3001, 100.0)
+    clean[:300] = 150
+    np.testing.assert_allclose(dff(clean)[:3], 0.5)
+    assert dff(clean + rng.normal(0, 40, 3001))[:300].mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("means", [[-1.0, -2.0, -1.0], [0.0, 0.0], [np.nan, np.nan], []])
+def test_without_a_base_above_0_there_is_no_dff(means: list[float]) -> None:
+    assert np.isnan(dff(np.array(means))).all()
+
+
+def test_the_csv_says_what_was_measured() -> None:
+    traces = Traces()
+    traces.follow(WHOLE)
+    for n in range(3):
+        traces.add(a_pair(n, 10 + n, None if n == 1 else 20))
+    text = io.StringIO()
+    assert traces.write_csv(text) == 3
+    rows = list(csv.DictReader(io.StringIO(text.getvalue())))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["frame"] for row in rows] == ["0", "1", "2"]
+    assert [row["raw_f"] for row in rows] == ["10", "11", "12"]
+    assert [row["denoised_f"] for row in rows] == ["20", "", "20"]
+    assert float(rows[2]["raw_dff"]) == pytest.approx(1 / 11)

@@ -1,0 +1,284 @@
+"""The real window under a real (virtual) screen, moved by real key and mouse events."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from deepbid_rt.session_report import CAUSES, SessionReport
+from deepbid_rt.viewer.keys import KEYS
+from tests.viewer.stand_ins import StillFeed, a_pair, an_info
+
+SHAPE = (1, 64, 80)
+# vispy's backend asks Qt's mouse events in a way that newer versions of PySide6 call old.
+pytestmark = pytest.mark.filterwarnings("ignore:.*marked as deprecated:DeprecationWarning")
+
+
+@pytest.fixture
+def feed() -> StillFeed:
+    return StillFeed(an_info(SHAPE))
+
+
+@pytest.fixture
+def window(application: Any, feed: StillFeed, tmp_path: Path) -> Iterator[Any]:
+    from deepbid_rt.viewer.view import View
+    from deepbid_rt.viewer.window import ViewerWindow
+
+    window = ViewerWindow(View(feed), tmp_path, tmp_path / "rois.json")
+    window.show()
+    window.activateWindow()
+    pump(application, lambda: window.isVisible() and window.canvas.size[0] > 1000)
+    yield window
+    window.close()
+    window.canvas.close()
+    window.deleteLater()
+    application.processEvents()
+
+
+def pump(application: Any, reached: Callable[[], Any]) -> None:
+    from PySide6.QtTest import QTest
+
+    for _ in range(1000):
+        application.processEvents()
+        if reached():
+            return
+        QTest.qWait(5)
+    pytest.fail("never reached")
+
+
+def press(window: Any, text: str) -> None:
+    from PySide6.QtCore import QKeyCombination
+    from PySide6.QtGui import QKeySequence
+    from PySide6.QtTest import QTest
+
+    combination: QKeyCombination = QKeySequence(text)[0]
+    QTest.keyClick(window, combination.key(), combination.keyboardModifiers())
+
+
+def drag(window: Any, *way: tuple[float, float]) -> None:
+    from PySide6.QtCore import QPoint, Qt
+    from PySide6.QtTest import QTest
+
+    native, left = window.canvas.native, Qt.MouseButton.LeftButton
+    points = [QPoint(round(x), round(y)) for x, y in way]
+    QTest.mousePress(native, left, Qt.KeyboardModifier.NoModifier, points[0])
+    for point in points[1:]:
+        QTest.mouseMove(native, point)
+    QTest.mouseRelease(native, left, Qt.KeyboardModifier.NoModifier, points[-1])
+
+
+def give(window: Any, feed: StillFeed, application: Any, count: int = 1, first: int = 0) -> None:
+    rng = np.random.default_rng(first)
+    for n in range(first, first + count):
+        raw = rng.normal(100, 30, SHAPE).astype(np.float32)
+        denoised = np.full(SHAPE, 100 + n % 5, np.int16)
+        denoised[:, 20:44, 30:50] += 50
+        feed.give(a_pair(n, raw, denoised))
+    before = window.view.displayed
+    pump(application, lambda: window.view.displayed > before)
+
+
+def test_a_frame_reaches_the_screen_and_the_display_says_which(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application, 3)
+    window.show_facts()
+    assert window.status.state.text() == "LIVE"
+    assert window.status.frame.text() == "frame 2  (64x80)"
+    picture = window.grab().toImage()
+    native = window.canvas.native.geometry()
+    ratio = picture.width() / window.width()
+    middle = picture.pixelColor(
+        round(ratio * (native.x() + 0.75 * native.width())), round(ratio * (native.y() + native.height() / 2))
+    )
+    assert middle.red() == middle.green() == middle.blue()
+    assert middle.red() > 30  # not the background
+
+
+def test_what_the_session_says_is_on_the_screen(window: Any, feed: StillFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = {**dict.fromkeys(CAUSES, 0), "engine": 3}
+    report = SessionReport("running", 9, 6, 0, lost, {}, "average", "", 0, True, 6e9, 1e6)
+    monkeypatch.setattr(feed.denoised._intake, "_sender", report.to_map())
+    window.show_facts()
+    texts = window.hud.texts()
+    assert texts["engine"] == "average, delay 0 frames"
+    assert texts["line phase"] == "not measured"
+    assert texts["lost engine"] == "3"
+    assert texts["lost ring"] == "0"
+    assert window.status.recording.text() == "REC ON  100 min of disk left"
+    alarm = window.hud._labels[2, "engine"].styleSheet()
+    assert "#ff5c5c" in alarm
+    feed.stands = "lost"
+    window.show_facts()
+    assert window.status.state.text().startswith("LOST")
+
+
+def test_every_key_does_something(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application, 5)
+    for key in KEYS:
+        if key.action not in ("quit", "fullscreen"):
+            press(window, key.key)
+            application.processEvents()
+    assert window.view.controls.help
+    assert window.help.isVisible()
+    assert window.isVisible()
+    press(window, "H")
+    assert not window.help.isVisible()
+    press(window, "Ctrl+Q")
+    assert not window.isVisible()
+
+
+def test_modes_change_the_panels_and_their_titles(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application, 3)
+    titles = {}
+    for key in "1234":
+        press(window, key)
+        titles[key] = [label.text() for label in window._titles]
+    assert titles["1"] == ["raw", "denoised"]
+    assert titles["2"] == ["raw  |  denoised"]
+    assert titles["3"][0].startswith("blink")
+    assert titles["4"] == ["denoised minus raw; mid-gray is equal"]
+    press(window, "1")
+    press(window, "A")
+    press(window, "]")
+    assert [label.text() for label in window._titles] == ["raw", "average of 16 raw", "denoised"]
+
+
+def test_pause_scrub_and_go_on(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application, 8)
+    press(window, "Space")
+    assert window.scrub.isVisible()
+    assert window.scrub.maximum() == 7
+    press(window, "Left")
+    assert window.status.frame.text().startswith("frame 6 ")
+    window.scrub.sliderMoved.emit(2)
+    window.show_facts()
+    assert window.status.frame.text().startswith("frame 2 ")
+    assert window.status.state.text().startswith("PAUSED")
+    press(window, "Space")
+    assert not window.scrub.isVisible()
+    give(window, feed, application, 1, first=8)
+    window.show_facts()
+    assert window.status.frame.text().startswith("frame 8 ")
+
+
+def test_dragging_moves_both_pictures_and_z_brings_them_back(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application)
+    before = window.view.scene().camera.center
+    drag(window, (200, 200), (230, 210), (260, 240))
+    assert window.view.camera.center[0] < before[0]
+    assert not window.view.camera.fitted
+    press(window, "Z")
+    assert window.view.camera.center == before
+
+
+def test_the_wheel_zooms(window: Any, feed: StillFeed, application: Any) -> None:
+    from PySide6.QtCore import QPoint, QPointF, Qt
+    from PySide6.QtGui import QWheelEvent
+
+    give(window, feed, application)
+    scale = window.view.camera.scale
+    native = window.canvas.native
+    at = QPointF(200, 200)
+    event = QWheelEvent(
+        at,
+        QPointF(native.mapToGlobal(at.toPoint())),
+        QPoint(),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    application.sendEvent(native, event)
+    assert window.view.camera.scale == pytest.approx(1.25 * scale)
+
+
+def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
+    window: Any, feed: StillFeed, application: Any, tmp_path: Path
+) -> None:
+    give(window, feed, application, 4)
+    for key, way in (
+        ("R", [(100, 100), (150, 130), (200, 180)]),
+        ("E", [(700, 100), (750, 130), (800, 180)]),
+        ("O", [(100, 200), (200, 200), (200, 300), (100, 300)]),
+    ):
+        press(window, key)
+        drag(window, *way)
+    regions = window.view.regions()
+    assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "lasso"]
+    x0, y0 = regions[0].points[0]
+    left = window.view.places()[0]
+    assert window.view.camera.to_panel((x0, y0), (left.width, left.height)) == pytest.approx((100, 100), abs=1)
+    give(window, feed, application, 2, first=4)
+    window.show_facts()
+    press(window, "X")
+    (path,) = tmp_path.glob("traces_*.csv")
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["frame"] for row in rows if row["roi"] == "roi 1"] == list("012345")
+    press(window, "Ctrl+S")
+    press(window, "Del")
+    press(window, "Del")
+    assert len(window.view.regions()) == 1
+    press(window, "Ctrl+O")
+    assert window.view.regions() == regions
+
+
+def test_a_snapshot(window: Any, feed: StillFeed, application: Any, tmp_path: Path) -> None:
+    give(window, feed, application, 3)
+    press(window, "S")
+    (picture,) = tmp_path.glob("*.png")
+    assert picture.stat().st_size > 5000
+    (text,) = tmp_path.glob("snapshot*.json")
+    assert json.loads(text.read_text())["facts"]["frame"] == 2
+    (denoised,) = tmp_path.glob("*_denoised.tif")
+    assert (tifffile.imread(denoised)[:20] == 102).all()
+    assert "snapshot" in window.status.message.text()
+
+
+def test_contrast_is_dragged_at_the_histogram(window: Any, feed: StillFeed, application: Any) -> None:
+    from PySide6.QtCore import QPoint, Qt
+    from PySide6.QtTest import QTest
+
+    give(window, feed, application, 3)
+    window.show_facts()
+    bar, none = window.levels, Qt.KeyboardModifier.NoModifier
+    black, white = window.view.levels.of("raw", 0)
+    start = QPoint(round(bar.position_of(1)), 40)
+    QTest.mousePress(bar, Qt.MouseButton.LeftButton, none, start)
+    QTest.mouseMove(bar, start - QPoint(20, 0))
+    QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, none, start - QPoint(20, 0))
+    dragged = window.view.levels.of("raw", 0)
+    assert dragged == window.view.levels.of("denoised", 0)
+    assert dragged[0] == pytest.approx(black)
+    assert black < dragged[1] < white
+    press(window, "0")
+    assert window.view.levels.of("raw", 0)[1] == pytest.approx(white, rel=0.05)
+
+
+def test_a_refusal_is_said_and_the_window_goes_on(
+    window: Any, feed: StillFeed, application: Any, tmp_path: Path
+) -> None:
+    press(window, "S")
+    assert "nothing to keep" in window.status.message.text()
+    (tmp_path / "rois.json").write_text("nonsense")
+    press(window, "Ctrl+O")
+    assert "regions cannot be read" in window.status.message.text()
+    give(window, feed, application)
+    assert window.isVisible()
+
+
+def test_a_change_of_size_and_of_channels_is_shown(window: Any, feed: StillFeed, application: Any) -> None:
+    for shape, dtype in (((1, 64, 80), np.int16), ((2, 256, 1024), np.uint16), ((1, 1, 1), np.float32)):
+        feed._begin(an_info(shape, dtype))
+        pixels = np.full(shape, np.nan if dtype is np.float32 else 1, dtype)
+        before = window.view.displayed
+        feed.give(a_pair(0, pixels, pixels))
+        pump(application, lambda before=before: window.view.displayed > before)
+        window.show_facts()
+    assert "1 pixels are not finite" in window.status.frame.text()
