@@ -153,8 +153,13 @@ def simulated_plans(
         *("torch-f32", "torch-stream-f32", "torch-stream-bf16", "tensorrt-window", "tensorrt-stream"),
     ]
 )
-def any_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Every engine there is, with windows of at most 40 frames. TensorRT is simulated, and built for each size."""
+def any_engine(
+    request: pytest.FixtureRequest, tiny_onnx: Path, tiny_stream_onnx: Path, tiny_rcan_onnx: Path
+) -> Iterator[Engine]:
+    """Every engine there is, with windows of at most 40 frames. TensorRT is simulated, and built for each size.
+
+    The files are asked for by name so that they are exported before `no_leaks` counts threads.
+    """
     name: str = request.param
     engine: Engine
     if name == "echo":

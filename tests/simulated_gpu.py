@@ -19,9 +19,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import openvino
 
 from deepbid_rt.errors import EngineError
+from deepbid_rt.openvino_core import core
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.probe import Gpu
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
@@ -172,9 +172,9 @@ class SimulatedContext:
 
 class SimulatedEngine:
     def __init__(self, trt: SimulatedTensorRt, network: bytes, logger: Any) -> None:
-        core = openvino.Core()
-        model = core.read_model(network)
-        self.compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        plugin = core()
+        model = plugin.read_model(network)
+        self.compiled = plugin.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         self.trt, self.logger = trt, logger
         self.names = [model.input(0).any_name, model.output(0).any_name]
         self.shapes = [tuple(model.input(0).shape), tuple(model.output(0).shape)]

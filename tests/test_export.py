@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import pytest
 import torch
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet3d import UNet3D
+from deepbid_rt.openvino_core import core
 from deepbid_rt.train import export as module
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from deepbid_rt.train.export import card_toml, check_parity, export
@@ -105,7 +105,7 @@ def test_every_size_of_the_grid_runs_as_in_torch(
     net = UNet3D(2)
     net.load_state_dict(best.average)
     window = np.random.default_rng(0).normal(size=(1, 1, *shape)).astype(np.float32)
-    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     with torch.no_grad():
         expected = net(torch.from_numpy(window)).numpy()
     assert np.abs(compiled(window)[0] - expected).max() < 1e-3 * expected.std()

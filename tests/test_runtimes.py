@@ -12,6 +12,7 @@ from deepbid_rt import runtimes
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.errors import EngineError
+from deepbid_rt.openvino_core import core
 from deepbid_rt.runtimes import engine_digest, find_engine, load_engine
 from deepbid_rt.runtimes.echo import ECHO_CARD, EchoEngine
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
@@ -19,7 +20,7 @@ from tests.fakes import WINDOW_CARD, stamped_frames, stream
 
 onnx = pytest.importorskip("onnx", reason="the train extra is not installed")
 SHAPE = (40, 16, 24)
-HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+HAS_BF16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def noise(shape=SHAPE, seed=0):

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 
 from deepbid_rt.errors import EngineError
@@ -9,6 +8,7 @@ from deepbid_rt.runtimes import find_engine
 from tests.fakes import STREAM_CARD
 
 onnx = pytest.importorskip("onnx", reason="the train extra is not installed")
+from deepbid_rt.openvino_core import core  # noqa: E402
 from deepbid_rt.runtimes.tensorrt import master as module  # noqa: E402  # needs onnx
 from deepbid_rt.runtimes.tensorrt.master import LIMIT, read_master, specialize, weights_of  # noqa: E402
 
@@ -17,9 +17,9 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 def run(model, given):
-    core = openvino.Core()
-    net = core.read_model(model.SerializeToString())
-    return core.compile_model(net, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)
+    plugin = core()
+    net = plugin.read_model(model.SerializeToString())
+    return plugin.compile_model(net, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(given)
 
 
 def noise(shape, seed=0):

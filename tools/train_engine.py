@@ -32,15 +32,8 @@ from deepbid_rt.train.recipe import Recipe, load_recipe
 ENGINES = Path(__file__).parents[1] / "engines"
 Scene = Name | Literal["chart"] | None
 SCENES: tuple[Scene, ...] = (
-    None,
-    "calcium-vibrating",
-    None,
-    "chart",
-    "vessels-flow",
-    None,
-    "heart-beating",
-    "chart",
-    None,
+    *(None, "calcium-vibrating", None, "chart", "vessels-flow"),
+    *(None, "heart-beating", None, None),
 )
 """They take turns; None is brain with motion and activity drawn for each movie."""
 FIRST_SEED = 10_000
@@ -54,7 +47,7 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
     settings = ScanSettings(
         size=(size, size),
         scan=scan,
-        photons=float(np.exp(rng.uniform(np.log(0.15), np.log(40.0)))),
+        photons=float(np.exp(rng.uniform(np.log(0.15), np.log(12.0)))),
         gain=float(np.exp(rng.uniform(np.log(10.0), np.log(200.0)))),
         excess=float(rng.uniform(0.0, 0.5)),
         read_noise=float(rng.uniform(0.0, 20.0)),

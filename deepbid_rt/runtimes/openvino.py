@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
+from deepbid_rt.openvino_core import core
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class OpenVinoEngine:
                 expected="an .onnx file written by deepbid-rt export",
                 todo="check the path, or name a shipped engine",
             )
-        self._core = openvino.Core()
+        self._core = core()
         try:
             self._model = self._core.read_model(path)
         except RuntimeError as error:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -23,6 +22,7 @@ from torch import nn
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet2d import UNet2D
+from deepbid_rt.openvino_core import core
 from deepbid_rt.train.trained import load_trained
 
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
@@ -122,7 +122,7 @@ def check_parity(net: nn.Module, path: Path) -> None:
         When the file cannot be run, or differs by more than `PARITY_TOLERANCE` standard deviations of the output.
     """
     try:
-        compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise EngineError(
             f"an exported file that OpenVINO cannot run ({str(error).strip().splitlines()[-1]})",

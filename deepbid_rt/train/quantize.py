@@ -14,11 +14,11 @@ from pathlib import Path
 import nncf
 import numpy as np
 import onnx
-import openvino
 from numpy.typing import NDArray
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.openvino_core import core
 
 LARGEST_DIFFERENCE = 0.15
 """Root mean square difference between the answers of both files that is accepted, in standard deviations of noise."""
@@ -146,8 +146,8 @@ def _card_of(model: onnx.ModelProto, source: Path) -> ModelCard:
 
 
 def _difference(one: Path, other: Path, inputs: Sequence[NDArray[np.float32]]) -> float:
-    core, config = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
-    first, second = (core.compile_model(path, "CPU", config) for path in (one, other))
+    plugin, config = core(), {"INFERENCE_PRECISION_HINT": "f32"}
+    first, second = (plugin.compile_model(path, "CPU", config) for path in (one, other))
     squares = [np.mean((first(array[None])[0] - second(array[None])[0]) ** 2) for array in inputs]
     return float(np.sqrt(np.mean(squares)))
 

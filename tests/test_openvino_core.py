@@ -1,0 +1,33 @@
+"""One core for the process: more of them break Ctrl-C."""
+
+import subprocess
+import sys
+
+from deepbid_rt.openvino_core import core
+
+
+def test_there_is_one():
+    assert core() is core()
+
+
+def test_ctrl_c_after_engines_came_and_went_is_an_exception_and_no_crash(tiny_onnx, tiny_stream_onnx):
+    """Engines closed in the order they were opened in, then the signal."""
+    code = f"""
+import signal
+from pathlib import Path
+from deepbid_rt.runtimes.openvino import OpenVinoEngine
+first = OpenVinoEngine(Path({str(tiny_onnx)!r}))
+second = OpenVinoEngine(Path({str(tiny_stream_onnx)!r}))
+first.warm_up((40, 16, 24))
+second.warm_up((5, 24, 32))
+first.close()
+del first
+second.close()
+del second
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("caught")
+"""
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert (finished.returncode, finished.stdout.strip()) == (0, "caught"), finished.stderr
