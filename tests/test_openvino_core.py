@@ -24,6 +24,7 @@ first.close()
 del first
 second.close()
 del second
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:

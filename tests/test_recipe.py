@@ -41,6 +41,7 @@ def test_every_field_changes_the_digest() -> None:
     base = Recipe()
     base = dataclasses.replace(base, mode="mp-rows", augment="flips", batch=2)
     other: dict[str, Any] = {"mode": "mp", "decay": "none", "patch": (8, 8, 8), "betas": (0.9, 0.99)}
+    other |= {"balance": "log", "views": "mean"}
     other |= {"network": "rcan3d", "augment": "none", "minutes": 0.5, "gap_weight": 1.0, "batch": 4, "accumulate": 2}
     for f in dataclasses.fields(Recipe):
         value = getattr(base, f.name)
