@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import EngineError, FileError, StageError, StreamError
-from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.train.checkpoint import BEST, LAST, load_checkpoint
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.loop import train
@@ -25,18 +24,9 @@ from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.run_log import LOG
 from deepbid_rt.train.window_pairs import draw
+from tests.training import COLLINEAR, TINY
 
-COLLINEAR = ScanGeometry("collinear")
-RECIPE = Recipe(
-    width=2,
-    patch=(8, 16, 16),
-    steps=12,
-    warm_up_steps=2,
-    learning_rate=2e-3,
-    validate_every=5,
-    checkpoint_every=4,
-    calibration_frames=8,
-)
+RECIPE = TINY
 
 
 class KilledError(Exception):

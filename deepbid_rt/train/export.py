@@ -61,10 +61,24 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
         holds another network.
     """
     net, card = load_trained(source, name, seen)
-    part = out_path.with_name(out_path.name + ".part")
-    try:
+    with written_whole(out_path) as part:
         write_onnx(net, card, part)
         check_parity(net, part)
+    return card
+
+
+@contextlib.contextmanager
+def written_whole(out_path: Path) -> Iterator[Path]:
+    """Give a file to write, which becomes ``out_path`` when all went well and is gone otherwise.
+
+    Raises
+    ------
+    FileError
+        When it cannot be written.
+    """
+    part = out_path.with_name(out_path.name + ".part")
+    try:
+        yield part
         part.replace(out_path)
     except OSError as error:
         raise FileError(
@@ -74,7 +88,6 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
         ) from error
     finally:
         part.unlink(missing_ok=True)
-    return card
 
 
 def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:

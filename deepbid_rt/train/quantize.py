@@ -17,8 +17,9 @@ import onnx
 from numpy.typing import NDArray
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
-from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.errors import EngineError
 from deepbid_rt.openvino_core import core
+from deepbid_rt.train.export import written_whole
 
 LARGEST_DIFFERENCE = 0.15
 """Root mean square difference between the answers of both files that is accepted, in standard deviations of noise."""
@@ -81,8 +82,7 @@ def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]
             fast_bias_correction=False,
             ignored_scope=nncf.IgnoredScope(names=kept_in_float(model)),
         )
-    part = out_path.with_name(out_path.name + ".part")
-    try:
+    with written_whole(out_path) as part:
         part.write_bytes(small.SerializeToString())
         difference = _difference(source, part, inputs)
         if not difference <= LARGEST_DIFFERENCE:
@@ -91,15 +91,6 @@ def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]
                 expected=f"at most {LARGEST_DIFFERENCE:g}",
                 todo="use the engine as it is, or measure on inputs like those it will meet; no file was written",
             )
-        part.replace(out_path)
-    except OSError as error:
-        raise FileError(
-            f"the engine file {out_path} cannot be written ({error})",
-            expected="an existing folder with room for it",
-            todo="choose another path",
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return difference
 
 
