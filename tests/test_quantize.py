@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import tifffile
 import torch
 
-from deepbid_rt.card import METADATA_KEY, ModelCard
+from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.nets.unet3d import UNet3D
@@ -15,6 +16,7 @@ from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.train import quantize as module
 from deepbid_rt.train.export import write_onnx
 from deepbid_rt.train.quantize import kept_in_float, quantize
+from tests.e2e.commands import run
 
 CARD = ModelCard(name="small", kind="stream", memories=(0.4, 0.1), grid=8)
 
@@ -86,8 +88,10 @@ def test_what_cannot_be_quantized_is_refused(folder, tmp_path, fault):
         del model.metadata_props[:]
         source = tmp_path / "bare.onnx"
         onnx.save(model, source)
-    expected = METADATA_KEY if fault == "no card" else "expected kind stream and at least 16 inputs"
-    with pytest.raises(EngineError, match=expected):
+    expected = {"window": "of kind window", "few": "^15 inputs .* at least 16", "no card": "which has no model card"}[
+        fault
+    ]
+    with pytest.raises(EngineError, match=expected[fault]):
         quantize(source, tmp_path / "out.onnx", given)
     assert not (tmp_path / "out.onnx").exists()
 
@@ -102,3 +106,19 @@ def test_answers_too_far_apart_leave_no_file(folder, tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(FileError, match="cannot be written"):
         quantize(folder / "model.onnx", tmp_path / "absent" / "out.onnx", inputs())
+
+
+def test_the_command_measures_on_a_recording(folder, tmp_path):
+    rng = np.random.default_rng(0)
+    tifffile.imwrite(tmp_path / "like.tif", rng.poisson(40.0, (24, 64, 40)).astype(np.uint16))
+    path = tmp_path / "small.onnx"
+    like = ("--like", tmp_path / "like.tif", "--scan", "collinear", "-o", path)
+    finished = run("quantize", folder / "model.onnx", *like, "--json")
+    assert finished.code == 0, finished.stderr
+    assert finished.result["inputs"] == 48  # the small card sees each of both directions
+    assert 0 < finished.result["difference"] < 0.1
+    [given] = inputs(1)
+    assert "int8" in answer(path, given)[1].description
+    refused = run("quantize", "window", *like)
+    assert refused.code == 2
+    assert "of kind window" in refused.stderr

@@ -17,6 +17,7 @@ from deepbid_rt.cli.denoise import run as denoise
 from deepbid_rt.cli.evaluate import run as evaluate
 from deepbid_rt.cli.export import run as export
 from deepbid_rt.cli.output import print_error, set_up_logging
+from deepbid_rt.cli.quantize import run as quantize
 from deepbid_rt.cli.replay import run as replay
 from deepbid_rt.cli.serve import run as serve
 from deepbid_rt.cli.simulate import run as simulate
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "replay": replay,
     "train": train,
     "export": export,
+    "quantize": quantize,
     "evaluate": evaluate,
     "build": build,
     "bench": bench,

@@ -63,13 +63,13 @@ def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]
     Post-training quantization by NNCF with its per-layer bias correction; the file holds plain QuantizeLinear and
     DequantizeLinear nodes, which OpenVINO and TensorRT both turn into 8-bit convolutions.
     """
+    card_to_quantize(source)
     model = onnx.load(source)
-    card = _card_of(model, source)
-    if card.kind != "stream" or len(inputs) < _LEAST_INPUTS:
+    if len(inputs) < _LEAST_INPUTS:
         raise EngineError(
-            f"an engine of kind {card.kind} with {len(inputs)} inputs to measure on",
-            expected=f"kind stream and at least {_LEAST_INPUTS} inputs",
-            todo="quantize a stream engine, with more frames",
+            f"{len(inputs)} inputs to measure on",
+            expected=f"at least {_LEAST_INPUTS}",
+            todo="quantize with a recording of more frames",
         )
     name = model.graph.input[0].name
     given = [{name: array[None]} for array in inputs]
@@ -92,6 +92,25 @@ def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]
                 todo="use the engine as it is, or measure on inputs like those it will meet; no file was written",
             )
     return difference
+
+
+def card_to_quantize(source: Path) -> ModelCard:
+    """Return the card of an engine file that `quantize` takes.
+
+    Raises
+    ------
+    EngineError
+        When it carries no card, or is no stream engine.
+    """
+    model = onnx.load(source)
+    cards = [ModelCard.from_json(entry.value) for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if not cards or cards[0].kind != "stream":
+        raise EngineError(
+            f"{source}, which is an engine of kind {cards[0].kind}" if cards else f"{source}, which has no model card",
+            expected="an engine of kind stream that deepbid-rt export wrote",
+            todo="quantize such a file",
+        )
+    return cards[0]
 
 
 def kept_in_float(model: onnx.ModelProto) -> list[str]:
@@ -123,17 +142,6 @@ def _convolutions_passed(nodes: Iterable[onnx.NodeProto], start: set[str]) -> di
         for name in node.output:
             values[name] = min(values.get(name, _FAR), passed[node.name])
     return passed
-
-
-def _card_of(model: onnx.ModelProto, source: Path) -> ModelCard:
-    for entry in model.metadata_props:
-        if entry.key == METADATA_KEY:
-            return ModelCard.from_json(entry.value)
-    raise EngineError(
-        f"{source} carries no model card",
-        expected=f"the metadata entry {METADATA_KEY}",
-        todo="quantize a file that deepbid-rt export wrote",
-    )
 
 
 def _difference(one: Path, other: Path, inputs: Sequence[NDArray[np.float32]]) -> float:
