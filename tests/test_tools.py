@@ -51,6 +51,11 @@ TINY = {
         *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
         *("--movies", "5", "--frames", "40", "--size", "48"),
     ),
+    "trial_nets.py": (),
+    "trial_networks.py": (
+        *("--minutes", "0.002", "--movies", "1", "--frames", "40", "--size", "32", "--patch", "16"),
+        *("--seeds", "1", "--timed", "16"),
+    ),
 }
 
 WINDOW_RECIPE = "width = 2\npatch = [16, 24, 24]\nsteps = 2\nwarm_up_steps = 1\nheld_out_pairs = 1\n"

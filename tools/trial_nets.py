@@ -1,0 +1,75 @@
+"""Networks tried for the stream engine beside the shipped one, for trial_networks.py.
+
+    python tools/trial_nets.py
+
+prints their numbers of parameters as one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepbid_rt.nets.unet2d import UNet2D
+
+
+class Recurrent(nn.Module):
+    """A gated recurrent unit of 3x3 convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1)
+        self.candidate = nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """Return the next state."""
+        update, reset = torch.sigmoid(self.gates(torch.cat([x, state], 1))).chunk(2, 1)
+        return state + update * (torch.tanh(self.candidate(torch.cat([x, reset * state], 1))) - state)
+
+
+class Stateful(UNet2D):
+    """The shipped network with a learned state at one of its levels."""
+
+    def __init__(self, width: int, depth: int, level: int) -> None:
+        super().__init__(width, depth)
+        self.level, self.channels = level, width * 2**level
+        self.unit = Recurrent(self.channels)
+
+    def begin(self, count: int, rows: int, columns: int) -> Tensor:
+        """Return the state before the first frame."""
+        step = 2 ** (self.level + 1)
+        return torch.zeros(count, self.channels, rows // step, columns // step)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # it has a state
+        """Return answer and next state."""
+        given, skips = x, []
+        x = self.fold(x)
+        for level, encoder in enumerate(self.encoders):
+            if level:
+                skips.append(x)
+                x = F.max_pool2d(x, 2)
+            x = encoder(x)
+            if level == self.level:
+                state = self.unit(x, state)
+                x = x + state
+        for decoder in self.decoders:
+            x = decoder(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
+        return self.unfold(x) + self.skip(given), state
+
+
+def separable(width: int, depth: int) -> UNet2D:
+    """Return the shipped network with each 3x3 convolution split into a depthwise and a pointwise one."""
+    net = UNet2D(width, depth)
+    wholes = {name: layer for name, layer in net.named_modules() if getattr(layer, "kernel_size", 0) == (3, 3)}
+    for name, whole in wholes.items():
+        i, o = whole.in_channels, whole.out_channels
+        net.set_submodule(name, nn.Sequential(nn.Conv2d(i, i, 3, padding=1, groups=i), nn.Conv2d(i, o, 1)))
+    return net
+
+
+if __name__ == "__main__":
+    nets = {"unet": UNet2D(), "separable": separable(48, 6), "gru": Stateful(32, 6, 2), "gru-alone": Stateful(32, 6, 0)}
+    print(json.dumps({name: sum(weights.numel() for weights in net.parameters()) for name, net in nets.items()}))
