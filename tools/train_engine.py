@@ -1,7 +1,7 @@
 """Train a shipped engine from nothing but this project's own simulator.
 
     OMP_NUM_THREADS=1 python tools/train_engine.py --engine default
-    python tools/train_engine.py --engine window --frames 120
+    python tools/train_engine.py --engine window --movies 32 --frames 120
 
 draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the recipe in the
 engine's folder, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
@@ -32,8 +32,8 @@ from deepbid_rt.train.recipe import Recipe, load_recipe
 ENGINES = Path(__file__).parents[1] / "engines"
 Scene = Name | Literal["chart"] | None
 SCENES: tuple[Scene, ...] = (
-    *(None, "calcium-vibrating", None, "chart", "vessels-flow"),
-    *(None, "heart-beating", None, None),
+    *(None, "calcium-vibrating", None, "chart", "vessels-flow", None),
+    *("heart-beating", None, "vessels-flow", None, None),
 )
 """They take turns; None is brain with motion and activity drawn for each movie."""
 FIRST_SEED = 10_000
@@ -73,8 +73,8 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, help="instead of the engine's")
     parser.add_argument("--run", type=Path, help="folder of the run; runs/ENGINE when left out")
     parser.add_argument("--out", type=Path, help="folder of model.onnx and card.toml; the engine's when left out")
-    parser.add_argument("--movies", type=int, default=32)
-    parser.add_argument("--frames", type=int, default=80, help="frames of each movie")
+    parser.add_argument("--movies", type=int, default=5 * len(SCENES))
+    parser.add_argument("--frames", type=int, default=100, help="frames of each movie")
     parser.add_argument("--size", type=int, default=192, help="lines and pixels of each movie")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
     parser.add_argument("--width", type=int, help="instead of the recipe's")
