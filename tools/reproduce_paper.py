@@ -97,7 +97,7 @@ class Scanned:
 def scan(options: argparse.Namespace, seed: int, correlation: float, frames: int) -> Scanned:
     """Simulate a movie."""
     size = (options.size, options.size)
-    scene, microscope = preset(options.preset, size, seed, correlation=correlation)
+    scene, microscope = preset(options.preset, size, seed, correlation=correlation, motion_px=options.motion)
     source = SyntheticSource(scene, microscope, frames)
     pixels, truth = zip(*(source.render(index) for index in range(frames)), strict=True)
     dark = microscope.offset + microscope.gain * microscope.dark
@@ -212,6 +212,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/paper"))
     parser.add_argument("--methods", nargs="+", choices=METHODS + SHIPPED, default=list(METHODS))
     parser.add_argument("--preset", choices=NAMES, default="calcium-vibrating")
+    parser.add_argument("--motion", type=float, help="pixels rms, instead of the preset's: what motion costs")
     parser.add_argument("--minutes", type=float, default=4.0, help="processor time of each training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help=f"movies to learn from, below {UNSEEN}")
     parser.add_argument("--correlations", type=float, nargs="+", default=[0.44], help="of the raw movies: noise levels")
