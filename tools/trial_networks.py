@@ -179,7 +179,7 @@ def unseen(size: int, frames: int, seeds: Sequence[int]) -> dict[str, list[tuple
     for kind in ("1 px", "3 px", "vessels-flow", "heart-beating"):
         for seed in seeds:
             if kind in NAMES:
-                scene, scan = preset(cast(Name, kind), (size, size), seed)
+                scene, scan = preset(cast("Name", kind), (size, size), seed)
             else:
                 scan = ScanSettings(size=(size, size), photons=0.4, seed=seed)
                 scene = SceneSettings(seed=seed, motion_px=float(kind[0]))
