@@ -1,13 +1,16 @@
 """Pairs for the stream engine: honest, repeatable, and made by the code of the live path."""
 
+import errno
+import os
 from typing import Any
 
 import numpy as np
 import pytest
 
-from deepbid_rt.errors import StageError
+from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.past import Past
+from deepbid_rt.train import memory_pairs as module
 from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe
@@ -112,3 +115,19 @@ def test_pixels_that_are_not_finite_are_refused() -> None:
     message = r"^a recording with pixels that are not finite in frames 15 to 15; expected finite counts; replace NaN"
     with pytest.raises(StageError, match=message):
         MemoryPairs([recording], recipe_of())
+
+
+def test_a_disk_without_room_is_named_before_anything_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, begin: int, length: int) -> None:
+        asked.append(length)
+        if sum(asked) > 400_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    asked: list[int] = []
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(module, "Past", lambda *_: pytest.fail("worked out"))
+    recipe = recipe_of()
+    recordings = [open_recording(ArrayMovie(movie(COLLINEAR)), COLLINEAR, recipe)] * 6
+    with pytest.raises(FileError, match=r"no room in .* before 20 frames: No space left.* 0.0 GB .* TMPDIR"):
+        MemoryPairs(recordings, recipe)
+    assert asked == [20 * 4 * 24 * 24 * 2] * 5

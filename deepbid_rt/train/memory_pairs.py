@@ -6,13 +6,15 @@ torch.
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.errors import StageError
+from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.past import Past, Rows, inputs_of
 from deepbid_rt.scan import split_scan, to_image_order
 from deepbid_rt.train.batch import Batch
@@ -48,11 +50,15 @@ class MemoryPairs:
     ------
     StageError
         When a recording holds values that are not finite.
+    FileError
+        When the folder of temporary files has no room for the past of all recordings; before any is worked out.
     """
 
     def __init__(self, recordings: Sequence[Recording], recipe: Recipe) -> None:
         self._recordings, self._recipe = recordings, recipe
-        self._remembered = [_remember(recording, recipe.memories) for recording in recordings]
+        self._remembered = [_room(recording, recipe.memories) for recording in recordings]
+        for recording, remembered in zip(recordings, self._remembered, strict=True):
+            _remember(recording, recipe.memories, remembered)
 
     def draw(self, step: int, numbers: Sequence[int] | None = None) -> Batch:
         """Return the pairs of step ``step``, or those of its batch with these numbers: a pure function of all four."""
@@ -124,17 +130,31 @@ def _views(recording: Recording, t0: int, t1: int) -> Image:
     return np.stack(split_scan(units[..., :rows, :], recording.scan), axis=2)
 
 
-def _remember(recording: Recording, gains: tuple[float, ...]) -> NDArray[np.float16]:
-    """Return what is remembered before each frame, (T, C, M + 1, Y, X), in a file that goes with the array."""
+def _room(recording: Recording, gains: tuple[float, ...]) -> NDArray[np.float16]:
+    """Return an array (T, C, M + 1, Y, X) in a file that goes with it, all of it there: a full disk kills a writer."""
     frames, channels = recording.movie.shape[:2]
-    rows, columns = _views(recording, 0, 1).shape[-2:]
-    past = Past(gains, channels, (rows, columns))
-    shape = frames, channels, len(gains) + 1, rows, columns
+    shape = frames, channels, len(gains) + 1, *_views(recording, 0, 1).shape[-2:]
+    needed = math.prod(shape) * np.dtype(np.float16).itemsize
     with tempfile.TemporaryFile() as file:  # the map keeps it
-        remembered: NDArray[np.float16] = np.memmap(file, np.float16, "w+", shape=shape)
-    for t in range(frames):
+        try:
+            os.posix_fallocate(file.fileno(), 0, needed)
+        except AttributeError:  # Windows writes a file at its full length
+            file.truncate(needed)
+        except OSError as error:
+            raise FileError(
+                f"no room in {tempfile.gettempdir()} for what is remembered before {frames} frames: {error.strerror}",
+                expected=f"{needed / 1e9:.1f} GB for this recording, and as much for each other by its size",
+                todo="set TMPDIR to a folder on a larger disk, or train on fewer frames",
+            ) from error
+        return np.memmap(file, np.float16, "r+", shape=shape)
+
+
+def _remember(recording: Recording, gains: tuple[float, ...], remembered: NDArray[np.float16]) -> None:
+    """Work out what is remembered before each frame."""
+    _, channels, _, rows, columns = remembered.shape
+    past = Past(gains, channels, (rows, columns))
+    for t in range(len(remembered)):
         remembered[t] = past.see(_views(recording, t, t + 1)[0])[1]
-    return remembered
 
 
 def _stack(pairs: Sequence[tuple[Image, Image, Image, float, float]]) -> Batch:
