@@ -19,7 +19,13 @@ def test_the_papers_preset() -> None:
     assert (paper.learning_rate, paper.betas, paper.steps, paper.batch) == (5e-5, (0.5, 0.999), 100_000, 1)
     assert (paper.l1, paper.mse, paper.width, paper.decay) == (0.5, 0.5, 16, "none")
     assert paper.mode == "mp-rows-stacked"
-    assert preset("fast") == Recipe()
+    assert preset("window") == Recipe()
+
+
+def test_the_fast_preset_is_the_shipped_engines_recipe_but_for_its_length() -> None:
+    shipped = load_recipe(Path(__file__).parents[1] / "engines" / "default" / "recipe.toml")
+    assert preset("fast", steps=shipped.steps) == shipped
+    assert preset("fast").steps < shipped.steps
 
 
 @given(

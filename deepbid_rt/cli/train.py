@@ -16,6 +16,7 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, progress_bar, say
 from deepbid_rt.errors import EngineError
 from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.runtimes import find_engine
 
 
 class Mode(StrEnum):
@@ -35,6 +36,7 @@ class Preset(StrEnum):
     """Recipe to begin from."""
 
     FAST = "fast"
+    WINDOW = "window"
     PAPER = "paper"
 
 
@@ -42,7 +44,10 @@ def run(
     recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING.tif...", help="Recordings of the rig.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there goes on.")],
     mode: Annotated[Mode | None, typer.Option(help="Where input and target come from.")] = None,
-    preset_name: Annotated[Preset, typer.Option("--preset", help="Recipe to begin from.")] = Preset.FAST,
+    preset_name: Annotated[
+        Preset | None,
+        typer.Option("--preset", help="Recipe to begin from; fast, or window with a --mode other than stream."),
+    ] = None,
     recipe_path: Annotated[
         Path | None, typer.Option("--recipe", help="Recipe file (TOML) instead of a preset.")
     ] = None,
@@ -52,7 +57,10 @@ def run(
         typer.Option(min=0.0, help="End after this time, with the best checkpoint; 0: no limit."),
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option("--from", help="Fine-tune: begin with this run, checkpoint (.pt, .pth) or engine.")
+        str | None,
+        typer.Option(
+            "--from", help="Fine-tune: begin with this run, checkpoint (.pt, .pth), or engine by file or name."
+        ),
     ] = None,
     scan: o.ScanOption = o.Layout.ORDINARY,
     first: o.FirstOption = o.Direction.FORWARD,
@@ -67,7 +75,12 @@ def run(
     loop, recipes, movies = _load_trainer()
     writes = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started
     changes: dict[str, Any] = {}
+    if preset_name is None:
+        preset_name = Preset.WINDOW if mode not in (None, Mode.STREAM) else Preset.FAST
     recipe = recipes.load_recipe(recipe_path) if recipe_path else recipes.preset(preset_name.value)
+    start = Path(start_from) if start_from else None
+    if start and not start.exists() and not start.suffix:
+        start = find_engine(start.name)
     if mode:
         changes["mode"] = mode.value
     if steps:
@@ -89,7 +102,7 @@ def run(
         opened = [movies.FileMovie(file) for file in files]
         scans = [geometry] * len(files)
         summary = loop.train(
-            opened, scans, recipe, out, start_from, report, planes=planes, tensorboard=tensorboard, report=True
+            opened, scans, recipe, out, start, report, planes=planes, tensorboard=tensorboard, report=True
         )
     if not writes:
         return

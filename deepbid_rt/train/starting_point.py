@@ -40,7 +40,7 @@ class StartingPoint:
             raise EngineError(
                 f"a starting point with network {self.kind} for a recipe with {kind}",
                 expected="the same network",
-                todo="change the recipe's network or mode, or the starting point",
+                todo="take --preset fast for a stream engine, --preset window for one with a window",
             )
         if self.width != recipe.width:
             raise EngineError(
