@@ -1,16 +1,13 @@
 """Pairs for the stream engine: honest, repeatable, and made by the code of the live path."""
 
-import errno
-import os
 from typing import Any
 
 import numpy as np
 import pytest
 
-from deepbid_rt.errors import FileError, StageError
+from deepbid_rt.errors import StageError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.past import Past
-from deepbid_rt.train import memory_pairs as module
+from deepbid_rt.train import remembered as module
 from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe
@@ -76,18 +73,7 @@ def test_the_target_of_a_frame_does_not_change_its_memories() -> None:
     ours, other = movie(COLLINEAR), movie(COLLINEAR)
     other[-1, 1::2] += 500  # frame 19, backward
     one, two = (pairs_of(COLLINEAR, pixels) for pixels in (ours, other))
-    assert np.array_equal(one._remembered[0], two._remembered[0])
-
-
-@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
-def test_memories_are_those_of_the_live_path(scan: ScanGeometry) -> None:
-    pixels, recipe = movie(scan), recipe_of()
-    recording = open_recording(ArrayMovie(pixels), scan, recipe)
-    remembered = MemoryPairs([recording], recipe)._remembered[0]
-    past = Past(recipe.memories, 1, (24, 24))
-    for t, frame in enumerate(recording.normalizers[0].apply(pixels)):
-        views = np.stack([frame[0::2], frame[1::2]]) if scan == COLLINEAR else frame[None]
-        assert np.allclose(past.see(views[None])[1], remembered[t], atol=2e-3)
+    assert np.array_equal(one._remembered[0].arrays, two._remembered[0].arrays)
 
 
 def test_held_out_pairs_are_of_the_last_frames_and_fixed() -> None:
@@ -117,17 +103,21 @@ def test_pixels_that_are_not_finite_are_refused() -> None:
         MemoryPairs([recording], recipe_of())
 
 
-def test_a_disk_without_room_is_named_before_anything_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(file: int, begin: int, length: int) -> None:
-        asked.append(length)
-        if sum(asked) > 400_000:
-            raise OSError(errno.ENOSPC, "No space left on device")
+def test_pairs_are_of_kept_frames_of_their_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every count is the number of its frame, near enough."""
+    monkeypatch.setattr(module, "STRETCH", 8)
+    monkeypatch.setattr(module, "MOST_BYTES", 24 * 4 * 24 * 24 * 2)
+    pixels = movie(COLLINEAR, frames=100)
+    pixels += 10_000 * np.arange(100, dtype=np.float32)[:, None, None]
+    recipe = recipe_of(batch=64)
+    recording = open_recording(ArrayMovie(pixels), COLLINEAR, recipe)
+    pairs = MemoryPairs([recording], recipe)
+    kept = {*range(8), *range(46, 54), *range(92, 100)}
 
-    asked: list[int] = []
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(module, "Past", lambda *_: pytest.fail("worked out"))
-    recipe = recipe_of()
-    recordings = [open_recording(ArrayMovie(movie(COLLINEAR)), COLLINEAR, recipe)] * 6
-    with pytest.raises(FileError, match=r"no room in .* before 20 frames: No space left.* 0.0 GB .* TMPDIR"):
-        MemoryPairs(recordings, recipe)
-    assert asked == [20 * 4 * 24 * 24 * 2] * 5
+    def frames(targets: Any) -> set[int]:
+        units = recording.normalizers[0]
+        counts = units.offset + units.scale * targets.mean((1, 2, 3))
+        return set(np.rint((counts - 1000) / 10_000).astype(int).tolist())
+
+    assert frames(pairs.draw(0).targets) == {t for t in kept if t < 85}
+    assert frames(pairs.held_out()[0].targets) <= {t for t in kept if t >= 85}

@@ -1,26 +1,21 @@
 """Pairs for the stream engine: one view and what was remembered before its frame in, the other view out.
 
-The past of each recording is worked out once, by the code of the live path, before training begins. Knows nothing of
-torch.
+Knows nothing of how the past is worked out, or of torch.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.errors import FileError, StageError
-from deepbid_rt.past import Past, Rows, inputs_of
-from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.past import Rows, inputs_of
 from deepbid_rt.train.batch import Batch
 from deepbid_rt.train.pairs import orient
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import Recording
+from deepbid_rt.train.remembered import remember
 
 Image = NDArray[np.float32]
 _TRAINING, _HELD_OUT = 2, 3  # first word of the random seed, unlike those of `deepbid_rt.train.recording`
@@ -56,9 +51,7 @@ class MemoryPairs:
 
     def __init__(self, recordings: Sequence[Recording], recipe: Recipe) -> None:
         self._recordings, self._recipe = recordings, recipe
-        self._remembered = [_room(recording, recipe.memories) for recording in recordings]
-        for recording, remembered in zip(recordings, self._remembered, strict=True):
-            _remember(recording, recipe.memories, remembered)
+        self._remembered = remember(recordings, recipe.memories)
 
     def draw(self, step: int, numbers: Sequence[int] | None = None) -> Batch:
         """Return the pairs of step ``step``, or those of its batch with these numbers: a pure function of all four."""
@@ -85,14 +78,15 @@ class MemoryPairs:
         self, number: int, rng: np.random.Generator, t_first: int, t_end: int, *, augment: bool
     ) -> tuple[Image, Image, Image, float, float]:
         recording, remembered = self._recordings[number], self._remembered[number]
-        _, channels, rows, columns = (remembered.shape[0], remembered.shape[1], *remembered.shape[3:])
+        _, channels, _, rows, columns = remembered.arrays.shape
         _, height, width = self._recipe.patch
-        t, c = int(rng.integers(t_first, t_end)), int(rng.integers(channels))
+        kept, c = int(rng.integers(*remembered.between(t_first, t_end))), int(rng.integers(channels))
+        t = int(remembered.frames[kept])
         y0 = 2 * int(rng.integers((rows - height) // 2 + 1))  # even, so that a line keeps its direction
         x0 = int(rng.integers(columns - width + 1))
         place = np.s_[y0 : y0 + height, x0 : x0 + width]
-        views = _views(recording, t, t + 1)[0, c]
-        past = np.asarray(remembered[t, c][:, *place], np.float32)
+        views = recording.views(t, t + 1)[0, c]
+        past = np.asarray(remembered.arrays[kept, c][:, *place], np.float32)
         swapped, forgotten, masked, blind = rng.random(4) < (0.5, _FORGET * augment, _MASK * augment, _BLIND * augment)
         if forgotten:
             past = np.zeros_like(past)
@@ -110,51 +104,6 @@ class MemoryPairs:
         orientation = int(rng.integers(_FLIPS)) if augment else 0
         pair = [orient(array, orientation) for array in (inputs, target[None], weight[None])]
         return pair[0], pair[1], pair[2], recording.normalizers[c].scale, noise
-
-
-def _views(recording: Recording, t0: int, t1: int) -> Image:
-    """Read frames as (T, C, V, Y, X) in network units and image order."""
-    movie = recording.movie
-    _, channels, lines, columns = movie.shape
-    counts = np.stack([movie.read(t0, t1, c, 0, lines, 0, columns) for c in range(channels)], axis=1)
-    if not np.isfinite(counts).all():
-        raise StageError(
-            f"a recording with pixels that are not finite in frames {t0} to {t1 - 1}",
-            expected="finite counts",
-            todo="replace NaN and infinity before training",
-        )
-    units = np.stack([n.apply(counts[:, c]) for c, n in enumerate(recording.normalizers)], axis=1)
-    if recording.scan.layout == "ordinary":
-        return to_image_order(units, recording.scan)[:, :, None]
-    rows = lines // 2 * 2  # a last line without a partner is left out
-    return np.stack(split_scan(units[..., :rows, :], recording.scan), axis=2)
-
-
-def _room(recording: Recording, gains: tuple[float, ...]) -> NDArray[np.float16]:
-    """Return an array (T, C, M + 1, Y, X) in a file that goes with it, all of it there: a full disk kills a writer."""
-    frames, channels = recording.movie.shape[:2]
-    shape = frames, channels, len(gains) + 1, *_views(recording, 0, 1).shape[-2:]
-    needed = math.prod(shape) * np.dtype(np.float16).itemsize
-    with tempfile.TemporaryFile() as file:  # the map keeps it
-        try:
-            os.posix_fallocate(file.fileno(), 0, needed)
-        except AttributeError:  # Windows writes a file at its full length
-            file.truncate(needed)
-        except OSError as error:
-            raise FileError(
-                f"no room in {tempfile.gettempdir()} for what is remembered before {frames} frames: {error.strerror}",
-                expected=f"{needed / 1e9:.1f} GB for this recording, and as much for each other by its size",
-                todo="set TMPDIR to a folder on a larger disk, or train on fewer frames",
-            ) from error
-        return np.memmap(file, np.float16, "r+", shape=shape)
-
-
-def _remember(recording: Recording, gains: tuple[float, ...], remembered: NDArray[np.float16]) -> None:
-    """Work out what is remembered before each frame."""
-    _, channels, _, rows, columns = remembered.shape
-    past = Past(gains, channels, (rows, columns))
-    for t in range(len(remembered)):
-        remembered[t] = past.see(_views(recording, t, t + 1)[0])[1]
 
 
 def _stack(pairs: Sequence[tuple[Image, Image, Image, float, float]]) -> Batch:

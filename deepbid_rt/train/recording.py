@@ -9,9 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
-from deepbid_rt.errors import StreamError
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.normalize import Normalizer
+from deepbid_rt.scan import split_scan, to_image_order
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
 from deepbid_rt.train.recipe import Recipe
@@ -43,6 +47,24 @@ class Recording:
         lines = "unidirectional" if not self.scan.bidirectional else "mirrored" if self.scan.mirrored else "as sampled"
         volumes = f" of {self.slices} slices" if self.slices > 1 else ""
         return f"{shape} {self.movie.dtype.str} {self.scan.layout} {lines} {self.split}{volumes}"
+
+    def views(self, t0: int, t1: int) -> NDArray[np.float32]:
+        """Read frames as (T, C, V, Y, X) in units of the network and image order, V the scan directions.
+
+        A last line without a partner is left out. Raises `StageError` when pixels are not finite.
+        """
+        _, channels, lines, columns = self.movie.shape
+        counts = np.stack([self.movie.read(t0, t1, c, 0, lines, 0, columns) for c in range(channels)], axis=1)
+        if not np.isfinite(counts).all():
+            raise StageError(
+                f"a recording with pixels that are not finite in frames {t0} to {t1 - 1}",
+                expected="finite counts",
+                todo="replace NaN and infinity before training",
+            )
+        units = np.stack([n.apply(counts[:, c]) for c, n in enumerate(self.normalizers)], axis=1)
+        if self.scan.layout == "ordinary":
+            return to_image_order(units, self.scan)[:, :, None]
+        return np.stack(split_scan(units[..., : lines // 2 * 2, :], self.scan), axis=2)
 
 
 def open_recordings(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, planes: int = 1) -> list[Recording]:
