@@ -21,7 +21,7 @@ TINY = {
     "bench_gpu.py": ("--tiny", "--out", "{tmp}/figures"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
-    "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1"),
+    "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1", "--views", "each"),
     "bench_real.py": ("--data", "{tmp}", "--engines", "average"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_training.py": ("--width", "2", "--frames", "8", "--size", "16", "--steps", "2"),

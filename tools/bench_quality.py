@@ -1,7 +1,7 @@
 """Judge engines on simulated movies that none of them was trained on, beside the raw view and a filter that cheats.
 
     python tools/bench_quality.py [--engines default,average,window] [--seeds 1 2 3 4 5 6] [--motion 1]
-        [--layout collinear] [--preset heart-beating]
+        [--layout collinear] [--views each] [--preset heart-beating]
 
 Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
 movie. The last line on stdout is one JSON object: for each method the mean over the movies, the range of the
@@ -11,23 +11,35 @@ correlation, and the mean intensity that lies farthest from the raw one.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.card import Views
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.evaluation.baselines import gaussian, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.movie import Movie
 from deepbid_rt.evaluation.paper import agreement
 from deepbid_rt.frame import Frame, ScanGeometry
+from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import load_engine
 from deepbid_rt.simulator.presets import NAMES, preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
+
+
+class OtherViews:
+    """An engine that is shown other views of a frame than its card asks for."""
+
+    def __init__(self, engine: Engine, views: Views) -> None:
+        self.card = dataclasses.replace(engine.card, views=views)
+        self.description, self.warm_up = engine.description, engine.warm_up
+        self.infer, self.close = engine.infer, engine.close
 
 
 def judge(movie: Movie | NDArray[Any], truth: NDArray[Any], raw_mean: float) -> dict[str, float]:
@@ -50,6 +62,7 @@ def main() -> None:
     parser.add_argument("--motion", type=float, default=1.0, help="pixels rms")
     parser.add_argument("--photons", type=float, default=0.4, help="per pixel of one line")
     parser.add_argument("--layout", choices=["collinear", "ordinary"], default="collinear")
+    parser.add_argument("--views", choices=get_args(Views), help="what one inference sees, instead of the card's")
     parser.add_argument("--preset", choices=NAMES, help="a named movie; motion and photons are then its own")
     options = parser.parse_args()
     rows: dict[str, list[dict[str, float]]] = {}
@@ -70,7 +83,8 @@ def main() -> None:
             "best Gaussian": gaussian(raw, tuned.sigma_xy, tuned.sigma_t),
         }
         for name in options.engines.split(","):
-            denoiser = Denoiser(load_engine(name), source.info)
+            engine = load_engine(name)
+            denoiser = Denoiser(OtherViews(engine, options.views) if options.views else engine, source.info)
             out = [done for t, frame in enumerate(frames) for done in denoiser.push(Frame(t, frame))]
             movies[name] = np.stack([done.pixels for done in out + denoiser.flush()])
         for name, movie in movies.items():
