@@ -47,7 +47,7 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
     settings = ScanSettings(
         size=(size, size),
         scan=scan,
-        photons=float(np.exp(rng.uniform(np.log(0.15), np.log(12.0)))),
+        photons=float(np.exp(rng.uniform(np.log(0.05), np.log(12.0)))),
         gain=float(np.exp(rng.uniform(np.log(10.0), np.log(200.0)))),
         excess=float(rng.uniform(0.0, 0.5)),
         read_noise=float(rng.uniform(0.0, 20.0)),
