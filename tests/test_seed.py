@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.train.export import export
 from deepbid_rt.train.seed import SEEN, is_seed, read_seed
@@ -163,3 +164,24 @@ def test_the_card_survives_the_file() -> None:
     card = read_seed(theirs(), Path("x.pth")).card("lab", SEEN)
     assert ModelCard.from_json(card.to_json()) == card
     assert METADATA_KEY
+
+
+def test_exact_windows_answer_as_the_network_does_over_the_whole_movie() -> None:
+    seed = read_seed(theirs(), Path("x.pth"))
+    card = seed.card("lab", SEEN, exact=True)
+    assert (card.window, card.hop, card.look_ahead, card.delay) == (128, 24, 52, 75)
+    net = UNet3D(seed.width).double().eval()
+    net.load_state_dict(seed.weights)
+    movie = torch.randn(1, 1, 256, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.double)
+    begin = 64
+    answered = slice(card.window - card.look_ahead - card.hop, card.window - card.look_ahead)
+
+    def answer(look_ahead: int) -> Tensor:
+        """What a window gives to the same frames, when it ends this many frames after them."""
+        return net(movie[:, :, begin : begin + answered.stop + look_ahead])[:, :, answered]
+
+    with torch.no_grad():
+        whole = net(movie)[:, :, begin + answered.start : begin + answered.stop]
+        near = {"rtol": 0, "atol": 1e-12 * float(whole.std())}
+        assert torch.allclose(answer(card.look_ahead), whole, **near)
+        assert not torch.allclose(answer(card.look_ahead - 8), whole, **near)

@@ -38,6 +38,9 @@ def run(
         float | None,
         typer.Option(min=1e-9, help="For a .pth: counts per unit in training, DeepCAD-RT's scale_factor."),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="For a .pth: answers as over the whole movie, later and for more work.")
+    ] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a run's best network as an engine file, checked against torch."""
@@ -53,7 +56,7 @@ def run(
     seen = None
     if offset or scale:
         seen = replace(SEEN, rule=offset.value if offset else SEEN.rule, scale=scale or SEEN.scale)
-    card = export(run_dir, out, name or out.stem, seen)
+    card = export(run_dir, out, name or out.stem, seen, exact=exact)
     say(f"engine {card.name} (delay {card.delay} frames): {out}")
     if as_json:
         print_json({"engine": str(out), "card": card.to_dict()})

@@ -32,7 +32,9 @@ PARITY_TOLERANCE = 1e-3
 _PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (K, Y, X); two, so that a size frozen into the graph shows
 
 
-def export(source: Path, out_path: Path, name: str, seen: Normalization | None = None) -> ModelCard:
+def export(
+    source: Path, out_path: Path, name: str, seen: Normalization | None = None, *, exact: bool = False
+) -> ModelCard:
     """Write a run's best network, or that of another project's checkpoint, as an engine file.
 
     Parameters
@@ -46,6 +48,8 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
         The engine's name on its card.
     seen : Normalization, optional
         What a network of another project was trained to see, see `load_trained`.
+    exact : bool
+        Let such a network see all that it can, see `load_trained`.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def export(source: Path, out_path: Path, name: str, seen: Normalization | None =
         When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`, or the checkpoint
         holds another network.
     """
-    net, card = load_trained(source, name, seen)
+    net, card = load_trained(source, name, seen, exact=exact)
     with written_whole(out_path) as part:
         write_onnx(net, card, part)
         check_parity(net, part)

@@ -17,6 +17,8 @@ from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.errors import EngineError
 from deepbid_rt.nets.unet3d import GRID, UNet3D
 
+REACH = 52
+"""Frames on both sides that hold all an answer depends on: 51 at most, and one more so that windows end on the grid."""
 SEEN = Normalization(rule="mean", frames=2 * GRID)
 """What DeepBID and DeepCAD-RT train on: raw counts less the mean of the movie. Ours is the mean of its first frames."""
 _WRAPPERS = ("params", "state_dict")
@@ -35,14 +37,24 @@ class Seed:
     origin: str
     """File name, for the card."""
 
-    def card(self, name: str, normalization: Normalization) -> ModelCard:
-        """Return the card of the engine that this network becomes."""
+    def card(self, name: str, normalization: Normalization, *, exact: bool = False) -> ModelCard:
+        """Return the card of the engine that this network becomes.
+
+        Parameters
+        ----------
+        name : str
+        normalization : Normalization
+        exact : bool
+            Windows that hold all that the network can see of a frame, `REACH` frames on both sides: what it answers
+            over the whole movie, at three times the work and with a delay of `REACH` and more.
+        """
+        hop, sides = (3 * GRID, REACH) if exact else (GRID, GRID)
         return ModelCard(
             name=name,
             kind="window",
-            window=4 * GRID,
-            hop=GRID,
-            look_ahead=GRID,
+            window=hop + 2 * sides if exact else 4 * GRID,
+            hop=hop,
+            look_ahead=sides,
             grid=GRID,
             normalization=normalization,
             training={"width": self.width, "imported": f"DeepBID or DeepCAD-RT checkpoint {self.origin}"},

@@ -21,7 +21,9 @@ from deepbid_rt.train.network import make_net
 from deepbid_rt.train.seed import SEEN, is_seed, read_seed
 
 
-def load_trained(source: Path, name: str, seen: Normalization | None = None) -> tuple[nn.Module, ModelCard]:
+def load_trained(
+    source: Path, name: str, seen: Normalization | None = None, *, exact: bool = False
+) -> tuple[nn.Module, ModelCard]:
     """Load the best network of a run, or that of a checkpoint file.
 
     Parameters
@@ -32,6 +34,8 @@ def load_trained(source: Path, name: str, seen: Normalization | None = None) -> 
         The engine's name on the card.
     seen : Normalization, optional
         What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
+    exact : bool
+        Let a network of another project see all that it can, see `deepbid_rt.train.seed.Seed.card`.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def load_trained(source: Path, name: str, seen: Normalization | None = None) -> 
     FileError
         When the checkpoint cannot be read.
     EngineError
-        When it holds another network, or `seen` is given for a checkpoint of ours.
+        When it holds another network, or `seen` or `exact` are given for a checkpoint of ours.
     """
     path = best_of(source)
     data = read_tensors(path)
@@ -52,12 +56,12 @@ def load_trained(source: Path, name: str, seen: Normalization | None = None) -> 
         seed = read_seed(data, path)
         net: nn.Module = unet3d.UNet3D(seed.width)
         net.load_state_dict(seed.weights)
-        return net.eval(), seed.card(name, seen or SEEN)
-    if seen:
+        return net.eval(), seed.card(name, seen or SEEN, exact=exact)
+    if seen or exact:
         raise EngineError(
-            f"an offset rule for {path}, a checkpoint of deepbid-rt",
-            expected="one for checkpoints of other projects only",
-            todo="leave --offset and --scale out",
+            f"an offset rule or exact windows for {path}, a checkpoint of deepbid-rt",
+            expected="these for checkpoints of other projects only",
+            todo="leave --offset, --scale and --exact out",
         )
     checkpoint = as_checkpoint(data, path)
     net = make_net(checkpoint.recipe)
