@@ -1,7 +1,10 @@
-"""One core for the process: more of them break Ctrl-C."""
+"""One core for the process: more of them break Ctrl-C; and nobody is told of it."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from deepbid_rt.openvino_core import core
 
@@ -32,3 +35,15 @@ except KeyboardInterrupt:
 """
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert (finished.returncode, finished.stdout.strip()) == (0, "caught"), finished.stderr
+
+
+@pytest.mark.parametrize("module", ["deepbid_rt.runtimes.openvino", "deepbid_rt.train.quantize"])
+def test_nobody_is_told_of_a_session(module, tmp_path):
+    """OpenVINO's own telemetry keeps an identity in the home folder and sends from a thread."""
+    code = f"import {module}, threading; print(threading.active_count())"
+    open_to_it = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, env=open_to_it
+    )
+    assert (finished.returncode, finished.stdout.strip()) == (0, "1"), finished.stderr
+    assert not (tmp_path / "intel").exists()
