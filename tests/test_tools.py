@@ -53,7 +53,8 @@ TINY = {
     ),
     "trial_nets.py": (),
     "trial_networks.py": (
-        *("--minutes", "0.002", "--movies", "1", "--frames", "40", "--size", "32", "--patch", "16"),
+        *("--networks", "separable", "gru", "--minutes", "0.002", "--movies", "1", "--frames", "40"),
+        *("--size", "32", "--patch", "16"),
         *("--seeds", "1", "--timed", "16"),
     ),
 }
