@@ -12,6 +12,10 @@ WARM_UP = 0.05
 """Share of a limited time that the warm-up takes at most."""
 
 
+_LEAST_SIGNAL = 0.1
+"""Variances below this, in those of the noise, are not told apart by ``balance = "signal"``."""
+
+
 def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: Tensor | None = None) -> Tensor:
     """Return the papers' loss, ``l1 * mean|e| + mse * mean e^2`` in raw counts, divided by ``scale^2``.
 
@@ -40,15 +44,22 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
 
     With ``balance = "log"`` it is the mean logarithm of each pair's loss: the likelihood of a normal error of unknown
     size. In units of its noise a bright recording's error is many times that of a dim one, which it would drown.
+
+    With ``balance = "signal"`` each pair counts by the inverse of the variance of its answer (which carries no gradient)
+    plus a tenth of the noise's: what is minimised is the unexplained share of the picture, dim or bright. The
+    logarithm does not do that, since most of a dim pair's error is the noise of its target.
     """
     error = output - target
     s = scale.view(-1, *[1] * (error.ndim - 1))
     each = recipe.l1 * (error.abs() / s) + recipe.mse * error.square()
+    if recipe.balance == "mean":
+        return each.mean() if weight is None else (each * weight).sum() / weight.sum()
+    axes = tuple(range(1, each.ndim))
+    pair = each.mean(axes) if weight is None else (each * weight).sum(axes) / weight.sum(axes)
     if recipe.balance == "log":
-        axes = tuple(range(1, each.ndim))
-        pair = each.mean(axes) if weight is None else (each * weight).sum(axes) / weight.sum(axes)
         return pair.log().mean()
-    return each.mean() if weight is None else (each * weight).sum() / weight.sum()
+    share = 1 / (_LEAST_SIGNAL + output.detach().var(axes))
+    return (share * pair).sum() / share.sum()
 
 
 def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:

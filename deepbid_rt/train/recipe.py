@@ -74,7 +74,8 @@ class Recipe:
     mse: float = 0.5
     """Weight of the mean squared error in raw counts squared."""
     balance: Balance = "mean"
-    """``mean``: of all errors; ``log``: of each pair's logarithm, so that bright recordings do not drown dim ones."""
+    """``mean``: of all errors; ``log``: of each pair's logarithm, so that bright recordings do not drown dim ones;
+    ``signal``: of each pair's over the variance of its picture, so that the unexplained share counts alike."""
     gap_weight: float = 0.0
     """Weight of the gap-amending term, see `deepbid_rt.train.objective.gap_loss` (rDL: 1), for modes mp-rows,
     mp-rows-stacked and sis; costs a second pass of the network. 0 leaves it out."""
@@ -154,7 +155,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "warm_up_steps": 50,
         "l1": 0.0,
         "mse": 1.0,
-        "balance": "log",
+        "balance": "signal",
         "ema_decay": 0.995,
         "held_out_pairs": 4,
         "validate_every": 200,

@@ -18,7 +18,7 @@ Mode = Literal["mp", "mp-collinear", "mp-rows", "mp-rows-stacked", "tp", "tis", 
 Network = Literal["unet3d", "rcan3d"]
 Augment = Literal["turns", "flips", "none"]
 Decay = Literal["cosine", "none"]
-Balance = Literal["mean", "log"]
+Balance = Literal["mean", "log", "signal"]
 
 GRID = 8
 """Frames, lines and pixels of a patch are multiples of this, as are window and hop of the exported engine."""
