@@ -1,6 +1,7 @@
 """The papers' loss in its scaled form, and the learning rate over a run."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,6 +18,43 @@ def test_the_loss_is_the_papers_in_raw_counts_over_the_noise_variance() -> None:
     counts = (output - target) * scale.view(-1, 1, 1, 1, 1)
     expected = sum((0.5 * e.abs().mean() + 0.5 * e.square().mean()) / s**2 for e, s in zip(counts, scale, strict=True))
     assert loss(output, target, scale, Recipe()).item() == pytest.approx(float(expected) / 2, rel=1e-5)
+
+
+def two_pairs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A dim and a bright pair, every second line of which counts: answers, targets, weights."""
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(2, 1, 8, 10, generator=generator) * torch.tensor([0.2, 4.0]).view(2, 1, 1, 1)
+    target = output + torch.randn(2, 1, 8, 10, generator=generator)
+    weight = torch.ones(2, 1, 8, 10)
+    weight[:, :, ::2] = 0
+    return output, target, weight
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("balance", ["log", "signal"])
+def test_pairs_are_balanced(balance: Literal["log", "signal"], weighted: bool) -> None:
+    output, target, weight = two_pairs()
+    recipe = Recipe(l1=0.0, mse=1.0, balance=balance)
+    got = loss(output, target, torch.ones(2), recipe, weight if weighted else None).item()
+    lines = slice(1, None, 2) if weighted else slice(None)
+    first, second = ((target - output)[:, 0, lines] ** 2).mean((1, 2)).tolist()
+    if balance == "log":
+        assert got == pytest.approx((np.log(first) + np.log(second)) / 2, rel=1e-5)
+        return
+    dim, bright = (1 / (0.1 + output.var((1, 2, 3)))).tolist()
+    assert dim > 50 * bright
+    assert got == pytest.approx((dim * first + bright * second) / (dim + bright), rel=1e-5)
+
+
+def test_a_larger_answer_does_not_lighten_a_pair() -> None:
+    """The share of a pair carries no gradient: it is lowered by a better answer only."""
+    output, target, _ = two_pairs()
+    output.requires_grad_()
+    recipe = Recipe(l1=0.0, mse=1.0, balance="signal")
+    loss(output, target, torch.ones(2), recipe).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    share = 1 / (0.1 + output.detach().var((1, 2, 3)))
+    expected = 2 * (output - target).detach() / 80 * (share / share.sum()).view(2, 1, 1, 1)
+    torch.testing.assert_close(output.grad, expected)
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:
