@@ -45,8 +45,8 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     With ``balance = "log"`` it is the mean logarithm of each pair's loss: the likelihood of a normal error of unknown
     size. In units of its noise a bright recording's error is many times that of a dim one, which it would drown.
 
-    With ``balance = "signal"`` each pair counts by the inverse of the variance of its answer (which carries no gradient)
-    plus a tenth of the noise's: what is minimised is the unexplained share of the picture, dim or bright. The
+    With ``balance = "signal"`` each pair's is divided by the variance of its answer (which carries no gradient) over a
+    tenth of the noise's, plus 1: what is minimised is the unexplained share of the picture, dim or bright. The
     logarithm does not do that, since most of a dim pair's error is the noise of its target.
     """
     error = output - target
@@ -58,8 +58,7 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     pair = each.mean(axes) if weight is None else (each * weight).sum(axes) / weight.sum(axes)
     if recipe.balance == "log":
         return pair.log().mean()
-    share = 1 / (_LEAST_SIGNAL + output.detach().var(axes))
-    return (share * pair).sum() / share.sum()
+    return (pair / (1 + output.detach().var(axes) / _LEAST_SIGNAL)).mean()
 
 
 def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
