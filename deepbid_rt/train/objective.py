@@ -45,9 +45,9 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     With ``balance = "log"`` it is the mean logarithm of each pair's loss: the likelihood of a normal error of unknown
     size. In units of its noise a bright recording's error is many times that of a dim one, which it would drown.
 
-    With ``balance = "signal"`` each pair's is divided by the variance of its answer (which carries no gradient) over a
-    tenth of the noise's, plus 1: what is minimised is the unexplained share of the picture, dim or bright. The
-    logarithm does not do that, since most of a dim pair's error is the noise of its target.
+    With ``balance = "signal"`` each pair's is divided by ``sqrt(1 + 10 v)``, v the variance of its answer in that of the
+    noise, which carries no gradient. The logarithm still favours bright pairs, since most of a dim one's error is the
+    noise of its target; division by v itself, the unexplained share of the picture, favours dim ones.
     """
     error = output - target
     s = scale.view(-1, *[1] * (error.ndim - 1))
@@ -58,7 +58,7 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     pair = each.mean(axes) if weight is None else (each * weight).sum(axes) / weight.sum(axes)
     if recipe.balance == "log":
         return pair.log().mean()
-    return (pair / (1 + output.detach().var(axes) / _LEAST_SIGNAL)).mean()
+    return (pair / (1 + output.detach().var(axes) / _LEAST_SIGNAL).sqrt()).mean()
 
 
 def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ class Recipe:
     """Weight of the mean squared error in raw counts squared."""
     balance: Balance = "mean"
     """``mean``: of all errors; ``log``: of each pair's logarithm, so that bright recordings do not drown dim ones;
-    ``signal``: of each pair's over the variance of its picture, so that the unexplained share counts alike."""
+    ``signal``: of each pair's over the spread of its picture, which serves dim recordings better still."""
     gap_weight: float = 0.0
     """Weight of the gap-amending term, see `deepbid_rt.train.objective.gap_loss` (rDL: 1), for modes mp-rows,
     mp-rows-stacked and sis; costs a second pass of the network. 0 leaves it out."""
