@@ -45,9 +45,9 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     With ``balance = "log"`` it is the mean logarithm of each pair's loss: the likelihood of a normal error of unknown
     size. In units of its noise a bright recording's error is many times that of a dim one, which it would drown.
 
-    With ``balance = "signal"`` each pair's is divided by ``sqrt(1 + 10 v)``, v the variance of its answer in that of the
-    noise, which carries no gradient. The logarithm still favours bright pairs, since most of a dim one's error is the
-    noise of its target; division by v itself, the unexplained share of the picture, favours dim ones.
+    With ``balance = "signal"`` each pair's is divided by ``sqrt(1 + 10 v)``, where v, the variance of its answer over
+    that of the noise, carries no gradient. The logarithm still favours bright pairs, since most of a dim one's error is
+    the noise of its target; division by v itself, the unexplained share of the picture, favours dim ones.
     """
     error = output - target
     s = scale.view(-1, *[1] * (error.ndim - 1))
