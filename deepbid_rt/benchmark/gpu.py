@@ -19,7 +19,8 @@ import torch
 from deepbid_rt.benchmark import loop, network
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device, HostDevice
-from deepbid_rt.runtimes.torch import Mixed, TorchEngine, bind_net, load_net
+from deepbid_rt.runtimes.torch import TorchEngine
+from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
 
 Size = tuple[int, int]
 Say = Callable[[str], None]

@@ -105,7 +105,7 @@ def run_session(plan: Plan) -> Outcome:
         recorded[:] = [denoiser.info, info] if plan.record_raw else [denoiser.info]
         if sidecar:
             series = sidecar.begin(info)
-            facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": plan.engine.description}
+            facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": denoiser.runtime}
             ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize}
             sidecar.note("engine", series=series, **facts, **ways, delay_frames=denoiser.delay)
         return denoiser
@@ -128,7 +128,7 @@ def run_session(plan: Plan) -> Outcome:
         stack.enter_context(live_line(lambda: status_line(pipeline.status())))
         stack.enter_context(_notes(pipeline, sidecar))
         if plan.page:
-            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders)))
+            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders, denoisers)))
         try:
             pipeline.run()
         except DeepbidError as failure:
@@ -165,12 +165,13 @@ def _motion_text(motion: MotionTally) -> str:
     return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
-def _snapshot(plan: Plan, status: Status, recorders: list[Recorder]) -> Snapshot:
+def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], denoisers: list[Denoiser]) -> Snapshot:
     from deepbid_rt.web.report import Snapshot
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
     lost = _lost(plan, status)
-    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, plan.engine.description, paths)
+    runtime = denoisers[-1].runtime if denoisers else plan.engine.description
+    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, runtime, paths)
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:

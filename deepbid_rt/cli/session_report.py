@@ -51,7 +51,7 @@ def report(
         lost=lost,
         latency_ms={name: value for name, value in quantiles.items() if value is not None},
         engine=engine.card.name,
-        runtime=engine.description,
+        runtime=denoisers[-1].runtime if denoisers else engine.description,
         delay_frames=denoisers[-1].delay if denoisers else None,
         recording=folder is not None,
         disk_free_bytes=free_bytes(folder) if folder else None,

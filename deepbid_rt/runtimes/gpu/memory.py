@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError, StageError
+
+if TYPE_CHECKING:  # it is torch's, which pycuda does without
+    from deepbid_rt.runtimes.gpu.device import Device
 
 Owner = Literal["auto", "torch", "pycuda"]
 ALIGNMENT = 256
@@ -69,6 +72,13 @@ class DeviceMemory(Protocol):
         """Record what `work` queues and return what queues it again at once; None where graphs are not possible."""
         ...
 
+    def tensors(self) -> Device:
+        """Return where tensors are computed with on this stream.
+
+        Raises `EngineError` when the owner has no tensors: frames are then prepared on the host.
+        """
+        ...
+
     def close(self) -> None:
         """Release everything; may be called twice."""
         ...
@@ -112,6 +122,15 @@ def check_alignment(address: int) -> int:
             todo="report this with the versions of torch, pycuda and the driver",
         )
     return address
+
+
+def no_room(what: str) -> EngineError:
+    """Return the refusal of a GPU that has too little memory for `what`."""
+    return EngineError(
+        f"the GPU has no room for {what}",
+        expected="that much free memory on the GPU",
+        todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
+    )
 
 
 def cuda_failed(error: Exception) -> StageError:
