@@ -232,9 +232,10 @@ def test_what_is_told_by_the_notes(net):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
     pipeline = GpuPipeline(bind_net(lambda x: x[:, :1] + 0.5), net[1], info, HostDevice())
     pipeline.scale([Normalizer(10, 3)])
-    notes = [pipeline.step(pixels)[1].copy() for _, pixels in frames_of(info, 3)]
-    assert notes[0][3] == 3  # restarted: the first frame
-    assert np.allclose([n[4] for n in notes], 0.5, atol=1e-5)
+    notes = [pipeline.step(pixels)[1] for _, pixels in frames_of(info, 3)]
+    assert notes[0].motion.verdict == "restarted"
+    assert notes[0].motion.bend_dy == ()
+    assert np.allclose([note.excess for note in notes], 0.5, atol=1e-5)
 
 
 def test_resetting_and_warming_up_leave_no_trace(net):

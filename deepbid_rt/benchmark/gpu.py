@@ -154,7 +154,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
 
     def against_denoiser() -> Any:
         pipeline, frames = whole_way(rows, columns, collinear, mixed[first])
-        engine = TorchEngine(settings.stream, precision="f32")
+        engine = TorchEngine(settings.stream, precision="f32", device="cpu")  # views prepared on the host
         figures = loop.compare_with_denoiser(
             pipeline, engine, loop.series(rows, columns, collinear=collinear), frames[: card.normalization.frames]
         )
