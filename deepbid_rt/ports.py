@@ -118,6 +118,41 @@ class DeviceEngine(Protocol):
         ...
 
 
+@runtime_checkable
+class WindowOnDevice(Protocol):
+    """A `deepbid_rt.window.Window` that the engine denoises where it lies."""
+
+    @property
+    def filled(self) -> int:
+        """As of `Window`."""
+        ...
+
+    def push(self, frame: NDArray[np.float32]) -> None:
+        """As of `Window`."""
+        ...
+
+    def view(self) -> NDArray[np.float32]:
+        """As of `Window`: the copy on the host."""
+        ...
+
+    def clear(self) -> None:
+        """As of `Window`."""
+        ...
+
+    def infer(self) -> NDArray[np.float32]:
+        """Return what `Engine.infer` answers to `view`, valid until the next call."""
+        ...
+
+
+@runtime_checkable
+class WindowEngine(Protocol):
+    """An engine that may keep windows where its network is."""
+
+    def open_window(self, length: int, shape: tuple[int, int]) -> WindowOnDevice:
+        """Return an empty window of `length` frames (Y, X). Raises `EngineError` when it cannot."""
+        ...
+
+
 class Sink(Protocol):
     """Where frames go. Used by one thread at a time."""
 

@@ -71,6 +71,11 @@ class SimulatedMemory:
         self.arrays[address] = np.full(nbytes, 0xFF, np.uint8)  # NaN as float32
         return SimpleNamespace(address=address)
 
+    def part(self, buffer: Any, offset: int, nbytes: int) -> Any:
+        address = buffer.address + offset
+        self.arrays[address] = self.arrays[buffer.address][offset : offset + nbytes] if offset else self.arrays[address]
+        return SimpleNamespace(address=address)
+
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.full(shape, np.nan, dtype)
 
@@ -396,6 +401,10 @@ class EverySize:
             write_plan(path, data, facts)
             self._engine = TensorRtEngine(path, trust=True, host=simulated_host(), golden=False)
         self._engine.warm_up(shape)
+
+    def open_window(self, length: int, shape: tuple[int, int]) -> Any:
+        assert self._engine
+        return self._engine.open_window(length, shape)
 
     def infer(self, window: np.ndarray) -> np.ndarray:
         assert self._engine

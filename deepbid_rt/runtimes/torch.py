@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
 from deepbid_rt.runtimes.gpu.runner import Queue, Runner
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
 from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_there, tensor_of
+from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
 from deepbid_rt.scan import Merge
 
@@ -46,6 +47,11 @@ class TorchNetwork:
                 y.copy_(self._net(x))
 
         return queue
+
+    def bind_ring(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
+        """Return what queues the network on one of several places that overlap."""
+        queues = [self.bind(place, answer) for place in places]
+        return lambda place: queues[place]()
 
 
 class TorchEngine:
@@ -115,7 +121,8 @@ class TorchEngine:
         memory: DeviceMemory = TorchMemory() if self._device == "cuda" else HostMemory()
         given = (1, *shape) if self._stream else (1, 1, *shape)
         answer = (1, 1, *shape[1:]) if self._stream else given
-        self._runner = Runner(memory, TorchNetwork(memory, self._net, given, answer), given, answer)
+        self._memory, self._network = memory, TorchNetwork(memory, self._net, given, answer)
+        self._runner = Runner(memory, self._network, given, answer)
         self._shape = shape
 
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -134,6 +141,11 @@ class TorchEngine:
             )
         answer = self._runner.run(window)
         return answer.reshape(answer.shape[-3:])
+
+    def open_window(self, length: int, shape: tuple[int, int]) -> DeviceWindow:
+        """Return a window of the size warmed up for. Raises `EngineError` when the GPU has too little memory."""
+        self.warm_up((length, *shape))
+        return DeviceWindow(length, shape, self._memory, self._network.bind_ring)
 
     def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
         """Return one pipeline for each plane of a series, on the GPU.

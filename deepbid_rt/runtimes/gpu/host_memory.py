@@ -30,6 +30,10 @@ class HostMemory:
         """Return ordinary memory."""
         return TorchBuffer(torch.empty(nbytes, dtype=torch.uint8))
 
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer."""
+        return TorchBuffer(tensor_of(buffer)[offset : offset + nbytes])
+
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an ordinary array."""
         return np.empty(shape, dtype)

@@ -52,6 +52,10 @@ class DeviceMemory(Protocol):
         """Return memory on the device. Raises `EngineError` when there is not enough."""
         ...
 
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer, which is kept as long as its parts."""
+        ...
+
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array in page-locked memory of the host."""
         ...

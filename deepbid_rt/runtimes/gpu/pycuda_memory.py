@@ -16,11 +16,11 @@ from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed,
 
 
 class PycudaBuffer:
-    """An allocation on the device."""
+    """An allocation on the device, or a part of one."""
 
-    def __init__(self, allocation: Any) -> None:
+    def __init__(self, allocation: Any, offset: int = 0) -> None:
         self.allocation = allocation
-        self.address = check_alignment(int(allocation))
+        self.address = check_alignment(int(allocation) + offset)
 
 
 class PycudaMemory:
@@ -55,6 +55,12 @@ class PycudaMemory:
                 return PycudaBuffer(cuda.mem_alloc(nbytes))
         except cuda.MemoryError as error:
             raise no_room(f"{nbytes / 2**20:.0f} MiB") from error
+
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer."""
+        if not isinstance(buffer, PycudaBuffer):
+            raise TypeError(f"memory of another owner: {buffer!r}")
+        return PycudaBuffer(buffer.allocation, buffer.address - int(buffer.allocation) + offset)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array in page-locked memory."""

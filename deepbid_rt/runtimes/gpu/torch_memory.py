@@ -43,7 +43,6 @@ class TorchMemory:
                 todo="install torch for CUDA, or take pycuda",
             )
         self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self._pinned: list[Tensor] = []  # the arrays handed out are views of these
         self.description = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
 
     @property
@@ -62,12 +61,16 @@ class TorchMemory:
         except torch.OutOfMemoryError as error:
             raise no_room(f"{nbytes / 2**20:.0f} MiB") from error
 
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer."""
+        return TorchBuffer(tensor_of(buffer)[offset : offset + nbytes])
+
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array in page-locked memory."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize
         tensor = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        self._pinned.append(tensor)
+        # The array keeps the tensor.
         array: NDArray[Any] = tensor.numpy().view(kind).reshape(shape)
         return array
 
@@ -110,8 +113,7 @@ class TorchMemory:
         return CudaDevice(stream=self._stream)
 
     def close(self) -> None:
-        """Let go of the pinned memory; torch keeps the rest for its next use."""
-        self._pinned.clear()
+        """Do nothing: memory goes with who holds it, and torch keeps it for its next use."""
 
 
 def tensor_of(buffer: Buffer) -> Tensor:

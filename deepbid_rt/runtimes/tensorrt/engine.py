@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
 from deepbid_rt.runtimes.gpu.memory import Buffer, cuda_failed
 from deepbid_rt.runtimes.gpu.runner import Queue, Runner
+from deepbid_rt.runtimes.gpu.window import DeviceWindow
+from deepbid_rt.runtimes.tensorrt.api import ExecutionContext
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.sidecar import golden_input, golden_values
 from deepbid_rt.scan import Merge
@@ -35,6 +37,22 @@ class PlanNetwork:
 
     def bind(self, given: Buffer, answer: Buffer) -> Queue:
         """Return what queues the plan, from one buffer into another; each binding has a context of its own."""
+        return self._bound(given, answer)[0]
+
+    def bind_ring(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
+        """Return what queues the plan on one of several places that overlap: one context, whose input moves."""
+        plan = self._plan
+        queue, context = self._bound(places[0], answer)
+        [name] = [tensor.name for tensor in plan.facts.tensors if tensor.mode == "input"]
+
+        def run(place: int) -> None:
+            if not context.set_tensor_address(name, places[place].address):
+                raise cuda_failed(RuntimeError(plan.messages.explain()))
+            queue()
+
+        return run
+
+    def _bound(self, given: Buffer, answer: Buffer) -> tuple[Queue, ExecutionContext]:
         plan = self._plan
         with plan.memory.current():
             context = plan.engine.create_execution_context()
@@ -59,7 +77,7 @@ class PlanNetwork:
             if not queued:
                 raise cuda_failed(RuntimeError(plan.messages.explain()))
 
-        return queue
+        return queue, context
 
 
 class TensorRtEngine:
@@ -156,6 +174,12 @@ class TensorRtEngine:
                 f"an input of shape {window.shape}", expected=f"{self._shape} as warmed up", todo="call warm_up first"
             )
         return self._run(window)
+
+    def open_window(self, length: int, shape: tuple[int, int]) -> DeviceWindow:
+        """Return a window on the GPU. Raises `EngineError` when the plan is for another size, or there is no room."""
+        plan = self._opened()
+        self.warm_up((length, *shape))
+        return DeviceWindow(length, shape, plan.memory, PlanNetwork(plan).bind_ring)
 
     def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
         """Return one pipeline for each plane of a series, on the GPU.
