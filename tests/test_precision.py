@@ -10,6 +10,7 @@ from deepbid_rt.runtimes import _SHIPPED, find_engine  # noqa: E402
 from deepbid_rt.runtimes.openvino import OpenVinoEngine  # noqa: E402
 from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, compare, inputs_from  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
+from deepbid_rt.runtimes.torch_net import load_net  # noqa: E402
 
 ENGINES = sorted({path.parent.name for folder in _SHIPPED for path in folder.glob("*/model.onnx")})
 
@@ -30,7 +31,7 @@ def parity(name, precision, movie, view):
 @pytest.mark.parametrize("name", ENGINES)
 def test_low_precision_is_float32_but_for_little_and_finite_when_dark_or_saturated(name, precision):
     """`compare` refuses what is not finite, and less than `LEAST_CORRELATION`."""
-    view = (40, 48)
+    view = (16, 24) if load_net(find_engine(name))[1].kind == "window" else (40, 48)  # torch on a CPU is slow in f16
     figures = parity(name, precision, [image.astype(np.uint16) for image in _movie(None, view)], view)
     assert figures["correlation"] >= LEAST_CORRELATION
     assert figures["relative_error"] > 0

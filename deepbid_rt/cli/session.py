@@ -96,10 +96,13 @@ def run_session(plan: Plan) -> Outcome:
     if plan.page:
         raw.append(Outlet("the page, raw", plan.page.board.raw))
         denoised.append(Outlet("the page", plan.page.board.denoised))
-    denoisers: list[Denoiser] = []
+    denoisers: list[Denoiser] = []  # of the present series alone: each may hold much of a GPU's memory
+    normalization: list[Any] = []
     recorded: list[StreamInfo] = []
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
+        normalization.extend(d.normalizers for d in denoisers)
+        denoisers.clear()
         denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
         denoisers.append(denoiser)
         recorded[:] = [denoiser.info, info] if plan.record_raw else [denoiser.info]
@@ -136,7 +139,8 @@ def run_session(plan: Plan) -> Outcome:
     status = pipeline.status()
     summary = _summary(plan, status, recorders)
     if sidecar:
-        facts = {"normalization": [d.normalizers for d in denoisers], "error": str(error) if error else None}
+        measured = [*normalization, *(d.normalizers for d in denoisers)]
+        facts = {"normalization": measured, "error": str(error) if error else None}
         try:
             sidecar.close(**summary, **facts)
         except DeepbidError as failure:
@@ -170,7 +174,7 @@ def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], denoisers: 
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
     lost = _lost(plan, status)
-    runtime = denoisers[-1].runtime if denoisers else plan.engine.description
+    runtime = next((d.runtime for d in denoisers[-1:]), plan.engine.description)
     return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, runtime, paths)
 
 
