@@ -1,5 +1,6 @@
 """Raw frames in, denoised frames out, on the device: against the `Denoiser`, with torch on the CPU."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.denoiser import Denoiser  # noqa: E402  # after the check for torch
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402  # after the check for torch
+
+from deepbid_rt.denoiser import Denoiser  # noqa: E402
 from deepbid_rt.errors import StageError  # noqa: E402
 from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry  # noqa: E402
 from deepbid_rt.normalize import Normalizer  # noqa: E402
@@ -269,6 +272,33 @@ def test_each_slot_is_captured_once_and_an_error_is_named(net):
     device.fails = True
     with pytest.raises(StageError, match=r"^the GPU failed in the middle of the session \(CUDA error: an ill"):
         pipeline.step(np.zeros(info.shape, info.dtype))
+
+
+class NothingForTheHost(TorchDispatchMode):
+    """Refuses what reads a value on the host, gives a shape that depends on values, or cannot be captured."""
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        name = str(function)
+        assert not re.search(r"_local_scalar|nonzero|masked_select|unique|linalg|cholesky|_is_all_true|equal", name), (
+            name
+        )
+        if name.startswith("aten.index."):
+            assert all(index is None or index.dtype != torch.bool for index in args[1]), "chosen by values"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("views", ["each", "mean"])
+def test_nothing_between_a_raw_and_a_denoised_frame_waits_for_the_host(net, views):
+    info = stream((2, 150, 72), "<u2", ScanGeometry("collinear"))
+    card = replace(net[1], views=views)
+    pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), card, info, HostDevice())
+    pipeline.scale([Normalizer(10, 3)] * 2)
+    for _, pixels in frames_of(info, 3):
+        np.copyto(pipeline._host[0][0], pixels)
+        with NothingForTheHost():
+            pipeline._queues[0]()
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NothingForTheHost():
+        float(pipeline._answers.sum())
 
 
 def host_ms(size=512, frames=200):
