@@ -60,7 +60,7 @@ class GpuPipeline:
         What becomes of the two views of a collinear frame.
     fuse : callable
         What is done to the functions before and after the network, such as ``torch.compile``: as they are, they queue
-        some hundred small operations a frame.
+        more than a thousand small operations a frame.
     """
 
     def __init__(
