@@ -137,7 +137,9 @@ def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan):
         outs.append([out for frame in stamped_frames(info, 14) for out in denoiser.push(frame)])
         where = "whole frames on CPU, no CUDA graph" if len(outs) == 1 else "frames prepared on the host: the simulated"
         assert where in denoiser.runtime
+        pipelines = engine.open_planes(info, "mean") if len(outs) == 1 else []
         engine.close()
+        assert not any(vars(pipeline) for pipeline in pipelines)
     assert len(trt.contexts) == 1 + 2 * 2
     for got, expected in zip(*outs, strict=True):
         assert np.mean(np.abs(got.pixels.astype(float) - expected.pixels) > 1) < 0.01
