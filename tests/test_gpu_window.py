@@ -37,7 +37,7 @@ def doubling(memory, asked):
     return bind
 
 
-def test_each_frame_goes_up_once_and_the_window_moves_over_it():
+def test_only_the_new_frame_goes_up_and_the_window_moves_over_it():
     memory, asked = SimulatedMemory(), []
     window, plain = DeviceWindow(5, SHAPE, memory, doubling(memory, asked)), Window(5, SHAPE)
     uploads = []

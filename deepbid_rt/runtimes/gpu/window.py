@@ -1,6 +1,6 @@
-"""The last T frames of one view in the memory of a GPU: every frame goes up once, and the network reads where they lie.
+"""The last T frames of one view in the memory of a GPU: only new frames go up, and the network reads where they lie.
 
-Stored twice, T apart, as on the host: the address of the input moves and nothing is copied on the GPU. Owned by one
+Each goes to two places, T apart, as on the host: the address of the input moves and nothing is copied on the GPU. Owned by one
 thread.
 """
 
