@@ -1,7 +1,7 @@
 """The last T frames of one view in the memory of a GPU: only new frames go up, and the network reads where they lie.
 
-Each goes to two places, T apart, as on the host: the address of the input moves and nothing is copied on the GPU. Owned by one
-thread.
+Each goes to two places, T apart, as on the host: the address of the input moves and nothing is copied on the GPU.
+Owned by one thread.
 """
 
 from __future__ import annotations
