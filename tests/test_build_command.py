@@ -1,6 +1,5 @@
 """`build` from its options to a plan, with a simulated builder in the place of TensorRT's."""
 
-import os
 import signal
 import sys
 
@@ -72,7 +71,7 @@ def test_ctrl_c_ends_a_build_at_its_next_step_and_leaves_nothing(trt, tiny_strea
     def interrupt(step):
         steps.append(step)
         if step == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     trt.on_step = interrupt
     before = signal.getsignal(signal.SIGINT)
@@ -85,8 +84,8 @@ def test_ctrl_c_ends_a_build_at_its_next_step_and_leaves_nothing(trt, tiny_strea
 
 def test_a_second_ctrl_c_breaks_through(trt, tiny_stream_onnx, tmp_path):
     def interrupt(_step):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     trt.on_step = interrupt
     with pytest.raises(KeyboardInterrupt):

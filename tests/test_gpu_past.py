@@ -163,10 +163,10 @@ def test_forgetting_begins_anew():
 
 def test_a_compiler_keeps_what_is_written_in_place():
     """Traced as torch.compile does for a GPU, without its code generation."""
-    size = (64, 72)
+    size = (40, 48)
     plain, traced = (GpuPast(GAINS, 1, size, CPU) for _ in range(2))
     see = torch.compile(traced.see, backend="aot_eager")
-    for _, views in movie(size, 5, bend=2.0):
+    for _, views in movie(size, 5):
         frame = torch.from_numpy(views)
         with torch.no_grad():
             expected, got = plain.see(frame), see(frame)
