@@ -117,19 +117,28 @@ class Calibration:
         StageError
             When an answer is not finite.
         """
-        if not np.isfinite(answers.sum(dtype=np.float64)):  # one pass; float32 would overflow on float movies
+        self.check(answers.sum(dtype=np.float64), before)  # one pass; float32 would overflow on float movies
+        bias = self.correct(excess)
+        for c, normalizer in enumerate(self._normalizers):
+            answers[:, c] = normalizer.restore(answers[:, c], np.float32)
+            answers[:, c] -= np.float32(bias[c] * normalizer.scale)
+        return answers
+
+    def correct(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the constant error (C,) of the engine's mean, learned from `excess` (as of `restore`) once."""
+        if self._bias is None:
+            self._bias = np.where(np.abs(excess) < SMALLEST_BIAS, 0.0, excess)
+        return self._bias
+
+    def check(self, total: float, before: int) -> None:
+        """Raise `StageError` unless `total`, a sum over answers before tick `before`, is finite."""
+        if not np.isfinite(total):
             raise StageError(
                 f"engine {self._card.name!r} answered values that are not finite, in the window before frame "
                 f"{before} of its plane",
                 expected="finite numbers",
                 todo="run it with --precision f32, or train it anew",
             )
-        if self._bias is None:
-            self._bias = np.where(np.abs(excess) < SMALLEST_BIAS, 0.0, excess)
-        for c, normalizer in enumerate(self._normalizers):
-            answers[:, c] = normalizer.restore(answers[:, c], np.float32)
-            answers[:, c] -= np.float32(self._bias[c] * normalizer.scale)
-        return answers
 
 
 def padded_size(size: tuple[int, int], grid: int) -> tuple[int, int]:

@@ -15,16 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import STREAMING
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, Motion, StreamInfo
 from deepbid_rt.normalize import Normalizer
+from deepbid_rt.plane import Plane, Ready
+from deepbid_rt.planes import Planes
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan import Merge, merged_geometry, merged_lines
-from deepbid_rt.stream_lane import StreamLane
-from deepbid_rt.views import Views
-from deepbid_rt.window_lane import WindowLane
 
 GapPolicy = Literal["auto", "reset", "hold"]
 """``reset``: answer what is inside and start anew after a gap. ``hold``: bridge gaps shorter than what is
@@ -67,7 +65,7 @@ class Denoiser:
         When the engine cannot take frames of this size, or is to stabilize and does not estimate motion.
     """
 
-    _lanes: Sequence[WindowLane | StreamLane]
+    _lanes: Sequence[Plane]
     _expected: int | None
     _order: deque[Frame]
     _ready: dict[int, tuple[NDArray[Any], Motion | None]]
@@ -95,7 +93,6 @@ class Denoiser:
         self._engine = engine
         self._info = info
         scan = merged_geometry(info.scan, merge)
-        self._views = Views(info, merge)
         self._stabilize = stabilize
         streams = engine.card.kind in STREAMING
         self.gap: Literal["reset", "hold"] = gap if gap != "auto" else "hold" if streams else "reset"
@@ -110,7 +107,9 @@ class Denoiser:
             parent=info.series,
             user={**info.user, **facts},
         )
-        engine.warm_up((engine.card.depth, *padded_size(self._views.size, engine.card.grid)))
+        self._planes = Planes(engine, info, merge, stabilize=stabilize)
+        self.runtime = self._planes.runtime
+        """Runtime, device and precision of the engine, and who prepares frames for it; for reports."""
         self._skipped = 0
         self._begin()
 
@@ -151,12 +150,13 @@ class Denoiser:
         self._expected = frame.index + 1
         self._order.append(dataclasses.replace(frame, pixels=np.empty(0)))  # the pixels stay the source's
         if frame.flags & FrameFlag.FLYBACK:
-            self._ready[frame.index] = self._views.join(self._views.split(frame.pixels).astype(np.float32)), None
+            views = self._planes.views
+            self._ready[frame.index] = views.join(views.split(frame.pixels).astype(np.float32)), None
         else:
             tick = frame.index // self._info.planes
             self._index_of[frame.plane, tick] = frame.index
             self._last_tick[frame.plane] = tick
-            self._collect(frame.plane, self._lanes[frame.plane].push(tick, self._views.split(frame.pixels)))
+            self._collect(frame.plane, self._lanes[frame.plane].push(tick, frame.pixels))
         return done + self._release()
 
     def skip(self, count: int) -> list[Frame]:
@@ -181,13 +181,7 @@ class Denoiser:
         return given_up
 
     def _begin(self) -> None:
-        lane = (self._engine, self._info.shape[0], self._views.count, self._views.size)
-        planes = range(self._info.planes)
-        if self._engine.card.kind in STREAMING:
-            apart, stabilize = self._views.apart, self._stabilize
-            self._lanes = [StreamLane(*lane, apart=apart, stabilize=stabilize) for _ in planes]
-        else:
-            self._lanes = [WindowLane(*lane) for _ in planes]
+        self._lanes = self._planes.make()
         self._expected = None
         self._order = deque()
         self._ready = {}
@@ -223,11 +217,9 @@ class Denoiser:
                 todo="correct the number of planes in the start message",
             )
 
-    def _collect(self, plane: int, answers: list[tuple[int, NDArray[np.float32]]]) -> None:
-        lane = self._lanes[plane]
-        motions = lane.motions if isinstance(lane, StreamLane) else {}
-        for tick, views in answers:
-            self._ready[self._index_of.pop((plane, tick))] = self._views.join(views), motions.get(tick)
+    def _collect(self, plane: int, answers: list[Ready]) -> None:
+        for tick, pixels, motion in answers:
+            self._ready[self._index_of.pop((plane, tick))] = pixels, motion
 
     def _release(self) -> list[Frame]:
         done = []

@@ -1,17 +1,21 @@
-"""The three seams of the data path: where frames come from, what denoises them, where they go.
+"""The seams of the data path: where frames come from, what denoises them, where they go.
 
-Protocols only. Every implementation passes the contract tests in ``tests/contract``.
+Protocols only, and what passes through them. Every implementation passes the contract tests in ``tests/contract``.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
-from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
+from deepbid_rt.frame import Event, Frame, Gap, Motion, StreamEnd, StreamInfo
+from deepbid_rt.normalize import Normalizer
+from deepbid_rt.scan import Merge
 
 
 class FrameSource(Protocol):
@@ -64,6 +68,88 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the runtime; may be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a `FramePipeline` says of a frame beside its image."""
+
+    motion: Motion
+    excess: NDArray[np.float64]
+    """(C,) mean of the answers less that of what was given, network units; not finite where an answer is not."""
+
+
+class FramePipeline(Protocol):
+    """One plane of a stream engine on a device: a raw frame goes up, a denoised frame comes down. For one thread."""
+
+    description: str
+    """Where frames are prepared and whether graphs run, for logs and reports."""
+
+    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
+        """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all frames, but not the scale."""
+        ...
+
+    def skip(self, count: int) -> None:
+        """Let `count` frames pass that never came."""
+        ...
+
+    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], Note]:
+        """Denoise a raw frame (C, Y, X); the image (C, Y', X) is valid until the next call.
+
+        Raises `StageError` when the device fails.
+        """
+        ...
+
+
+@runtime_checkable
+class DeviceEngine(Protocol):
+    """An engine that may take whole frames to where its network is."""
+
+    def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
+        """Return one pipeline for each plane of a series; those returned before are of no use any more.
+
+        Raises `EngineError` when it cannot: then views go through `Engine.infer`.
+        """
+        ...
+
+
+@runtime_checkable
+class WindowOnDevice(Protocol):
+    """A `deepbid_rt.window.Window` that the engine denoises where it lies."""
+
+    @property
+    def filled(self) -> int:
+        """As of `Window`."""
+        ...
+
+    def push(self, frame: NDArray[np.float32]) -> None:
+        """As of `Window`."""
+        ...
+
+    def view(self) -> NDArray[np.float32]:
+        """As of `Window`: the copy on the host."""
+        ...
+
+    def clear(self) -> None:
+        """As of `Window`."""
+        ...
+
+    def infer(self) -> NDArray[np.float32]:
+        """Return what `Engine.infer` answers to `view`, valid until the next call."""
+        ...
+
+
+@runtime_checkable
+class WindowEngine(Protocol):
+    """An engine that may keep windows where its network is."""
+
+    def open_window(self, length: int, shape: tuple[int, int]) -> WindowOnDevice:
+        """Return an empty window of `length` frames (Y, X). Raises `EngineError` when it cannot."""
         ...
 
 

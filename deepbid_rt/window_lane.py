@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.calibration import Calibration, pad, padded_size
 from deepbid_rt.normalize import Normalizer
-from deepbid_rt.ports import Engine
+from deepbid_rt.ports import Engine, WindowEngine, WindowOnDevice
 from deepbid_rt.window import Window
 
 Answer = tuple[int, NDArray[np.float32]]
@@ -48,7 +48,8 @@ class WindowLane:
         self._card = engine.card
         self._size = size
         padded = padded_size(size, self._card.grid)
-        self._windows = [[Window(self._card.window, padded) for _ in range(views)] for _ in range(channels)]
+        make = engine.open_window if isinstance(engine, WindowEngine) else Window
+        self._windows = [[make(self._card.window, padded) for _ in range(views)] for _ in range(channels)]
         self._calibration = Calibration(self._card, channels)
         self.restart()
 
@@ -139,7 +140,7 @@ class WindowLane:
         for c, windows in enumerate(self._windows):
             for v, window in enumerate(windows):
                 given = window.view()
-                answer = self._engine.infer(given)
+                answer = window.infer() if isinstance(window, WindowOnDevice) else self._engine.infer(given)
                 if self._calibration.biased:
                     excess[c] += np.mean(answer - given, dtype=np.float64) / len(windows)
                 answers[:, c, v] = answer[places, :rows, :columns]

@@ -7,8 +7,10 @@ signature that ``tests/test_tensorrt_api.py`` compares with NVIDIA's bindings.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import itertools
+import math
 import struct
 import tempfile
 from collections.abc import Callable
@@ -22,6 +24,7 @@ import numpy as np
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.openvino_core import core
+from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.probe import Gpu
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
@@ -54,11 +57,23 @@ class SimulatedMemory:
     def current(self) -> Any:
         return nullcontext()
 
+    def at(self, address: int) -> np.ndarray | None:
+        """The bytes at an address; None where TensorRT could not use it."""
+        return self.arrays.get(address) if address % 256 == 0 else None
+
+    def tensors(self) -> Any:
+        raise EngineError("the simulated owner has no tensors", expected="another", todo="take torch")
+
     def allocate(self, nbytes: int) -> Any:
         if nbytes > self._room:
             raise EngineError("the simulated GPU has no room", expected="room", todo="take less")
         address = 4096 * 256 * next(self._next)
         self.arrays[address] = np.full(nbytes, 0xFF, np.uint8)  # NaN as float32
+        return SimpleNamespace(address=address)
+
+    def part(self, buffer: Any, offset: int, nbytes: int) -> Any:
+        address = buffer.address + offset
+        self.arrays[address] = self.arrays[buffer.address][offset : offset + nbytes] if offset else self.arrays[address]
         return SimpleNamespace(address=address)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -108,6 +123,25 @@ class SimulatedMemory:
         self.closed += 1
 
 
+class SimulatedTorchMemory(HostMemory):
+    """torch as the owner of the simulated GPU's memory: its addresses are those of the host, and nothing waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.description = "simulated torch memory"
+        self.closed = 0
+
+    def at(self, address: int) -> np.ndarray | None:
+        # Enough for whatever is read or written there; what lies beyond is not touched.
+        return np.ctypeslib.as_array((ctypes.c_uint8 * (1 << 20)).from_address(address))
+
+    def push(self, work: Callable[[], None]) -> None:
+        work()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
 class _Severity(IntEnum):
     INTERNAL_ERROR = 0
     ERROR = 1
@@ -146,7 +180,7 @@ class SimulatedContext:
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._addresses[name] = memory
-        return memory % 256 == 0 and memory in self._engine.trt.memory.arrays
+        return self._engine.trt.memory.at(memory) is not None
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         trt = self._engine.trt
@@ -162,9 +196,10 @@ class SimulatedContext:
                 trt.fail_after -= 1
                 if trt.fail_after < 0:
                     raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
-            window = trt.memory.arrays[given].view(np.float32).reshape(self._engine.shapes[0])
+            shape = self._engine.shapes[0]
+            window = trt.memory.at(given)[: 4 * math.prod(shape)].view(np.float32).reshape(shape)
             result = self._engine.compiled(window)[0] * trt.gain
-            trt.memory.arrays[answer].view(np.float32)[:] = result.ravel()
+            trt.memory.at(answer)[: result.nbytes].view(np.float32)[:] = result.ravel()
 
         trt.memory.push(work)
         return True
@@ -226,7 +261,7 @@ class SimulatedTensorRt:
     BuilderFlag = SimpleNamespace(TF32="tf32")
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
 
-    def __init__(self, memory: SimulatedMemory | None = None, version: str = VERSION) -> None:
+    def __init__(self, memory: Any = None, version: str = VERSION) -> None:
         self.__version__ = version
         self.memory = memory or SimulatedMemory()
         self.io_type: Any = _Type.FLOAT
@@ -366,6 +401,10 @@ class EverySize:
             write_plan(path, data, facts)
             self._engine = TensorRtEngine(path, trust=True, host=simulated_host(), golden=False)
         self._engine.warm_up(shape)
+
+    def open_window(self, length: int, shape: tuple[int, int]) -> Any:
+        assert self._engine
+        return self._engine.open_window(length, shape)
 
     def infer(self, window: np.ndarray) -> np.ndarray:
         assert self._engine

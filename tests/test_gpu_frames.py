@@ -86,17 +86,32 @@ def test_pixels_are_rounded_and_clipped_never_wrapped(dtype):
     assert np.array_equal(got, to_dtype(image.copy(), dtype))
 
 
-def test_inputs_and_their_padding_are_those_of_the_stream_engine():
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("views", [1, 2])
+def test_inputs_and_their_padding_are_those_of_the_stream_engine(views, together):
     rng = np.random.default_rng(2)
-    units = rng.normal(size=(2, 2, 11, 13)).astype(np.float32)
+    units = rng.normal(size=(2, views, 11, 13)).astype(np.float32)
     remembered = rng.normal(size=(2, 4, 11, 13)).astype(np.float32)
     remembered[:, -1] = rng.uniform(0.1, 1, (2, 11, 13))  # a weight is never negative
     remembered[:, :, :4, 5:] = 0
     rows, columns = (
         ops.padding(n, p, torch.device("cpu")) for n, p in zip((11, 13), padded_size((11, 13), 8), strict=True)
     )
-    got = ops.inputs_of(torch.from_numpy(units), torch.from_numpy(remembered))
+    got = ops.inputs_of(torch.from_numpy(units), torch.from_numpy(remembered), together=together)
     got = got.index_select(-2, rows).index_select(-1, columns).numpy()
     for c in range(2):
-        for v in range(2):
-            assert np.array_equal(got[c, v], pad(inputs_of(units[c, v], remembered[c]), 8))
+        if together:
+            passes = [(units[c].mean(axis=0), "all")]
+        elif views == 2:
+            passes = [(view, "all") for view in units[c]]
+        else:
+            passes = [(units[c, 0], "even"), (units[c, 0], "odd")]
+        expected = [pad(inputs_of(view, remembered[c], which), 8) for view, which in passes]
+        assert np.allclose(got[c], expected, atol=1e-6)
+
+
+def test_each_view_is_given_its_answer():
+    passes = torch.arange(8.0).view(1, 2, 2, 2)
+    assert torch.equal(ops.answers_of(passes, 2), passes)
+    assert torch.equal(ops.answers_of(passes[:, :1], 2), passes[:, :1].expand(-1, 2, -1, -1))
+    assert torch.equal(ops.answers_of(passes, 1), passes.mean(dim=1, keepdim=True))

@@ -1,5 +1,6 @@
 """Raw frames in, denoised frames out, on the device: against the `Denoiser`, with torch on the CPU."""
 
+import re
 import time
 from dataclasses import replace
 
@@ -7,13 +8,16 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.denoiser import Denoiser  # noqa: E402  # after the check for torch
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402  # after the check for torch
+
+from deepbid_rt.denoiser import Denoiser  # noqa: E402
 from deepbid_rt.errors import StageError  # noqa: E402
-from deepbid_rt.frame import Frame, ScanGeometry  # noqa: E402
+from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry  # noqa: E402
 from deepbid_rt.normalize import Normalizer  # noqa: E402
 from deepbid_rt.runtimes.gpu.device import HostDevice  # noqa: E402
 from deepbid_rt.runtimes.gpu.pipeline import SLOTS, GpuPipeline  # noqa: E402
-from deepbid_rt.runtimes.torch import Mixed, TorchEngine, bind_net, load_net  # noqa: E402
+from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
+from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
 from tests.fakes import stream  # noqa: E402
 from tests.test_gpu_past import tissue  # noqa: E402
 
@@ -53,37 +57,151 @@ def frames_of(info, count, seed=0):
         yield n, np.stack([rng.poisson(20 * (cut + 0.5) * (c + 1)) for c in range(channels)]).astype(info.dtype)
 
 
+def run(denoiser, movie):
+    return [out for n, pixels in movie for out in denoiser.push(Frame(n, pixels))]
+
+
+def follow(device_engine, host_engine, info, frames, merge="mean", rate=0.01):
+    """Send frames through a denoiser of either kind and compare what comes out; return the pairs of frames."""
+    on_device, on_host = (Denoiser(engine, info, merge=merge) for engine in (device_engine, host_engine))
+    outs = [[out for frame in frames for out in d.push(frame)] + d.flush() for d in (on_device, on_host)]
+    assert [out.index for out in outs[0]] == [out.index for out in outs[1]]
+    assert on_device.info.shape == on_host.info.shape
+    for got, expected in zip(*outs, strict=True):
+        assert got.pixels.dtype == info.dtype
+        assert got.pixels.shape == expected.pixels.shape
+        difference = np.abs(got.pixels.astype(np.float64) - expected.pixels)
+        assert np.mean(difference > (1 if info.dtype.kind != "f" else 0.05)) < rate, got.index
+        assert got.motion.verdict == expected.motion.verdict, got.index
+        assert (got.motion.dy, got.motion.dx) == pytest.approx((expected.motion.dy, expected.motion.dx), abs=5e-3)
+        assert got.motion.bend_dy == pytest.approx(expected.motion.bend_dy, abs=1e-2)
+        assert got.motion.bend_dx == pytest.approx(expected.motion.bend_dx, abs=1e-2)
+    assert on_device.normalizers == on_host.normalizers
+    return list(zip(*outs, strict=True))
+
+
+@pytest.fixture
+def engines(tiny_stream_onnx):
+    """The same network with whole frames on the device, and with views prepared on the host."""
+    pair = [
+        TorchEngine(tiny_stream_onnx, precision="f32", device="cpu", tensors=tensors)
+        for tensors in (HostDevice(), None)
+    ]
+    yield pair
+    for engine in pair:
+        engine.close()
+
+
+@pytest.mark.parametrize("views", ["each", "mean"])
 @pytest.mark.parametrize(
     ("shape", "dtype", "scan", "merge"),
     [
-        ((1, 80, 48), "<i2", ScanGeometry("collinear"), "mean"),
+        ((1, 144, 80), "<i2", ScanGeometry("collinear"), "mean"),
         ((2, 75, 41), "<u2", ScanGeometry("collinear", mirrored=False), "mean"),
         ((1, 81, 40), "|u1", ScanGeometry("collinear", first="backward"), "interleave"),
-        ((1, 44, 40), "<f4", ScanGeometry("ordinary"), "mean"),
+        ((1, 72, 80), "<f4", ScanGeometry("ordinary"), "mean"),
+        ((1, 72, 72), "<i2", ScanGeometry("ordinary", mirrored=False), "interleave"),
     ],
 )
-def test_frames_come_out_as_from_the_denoiser(net, tiny_stream_onnx, shape, dtype, scan, merge):
+def test_frames_come_out_as_from_the_host(engines, shape, dtype, scan, merge, views):
+    for engine in engines:
+        engine.card = replace(engine.card, views=views)
     info = stream(shape, dtype, scan)
-    engine = TorchEngine(tiny_stream_onnx, precision="f32", device="cpu")
-    module, card = net
-    if scan.layout == "ordinary":
-        card = engine.card = replace(card, views="mean")  # the device has no passes with masked lines
-    denoiser = Denoiser(engine, info, merge=merge)
-    pipeline = GpuPipeline(bind_net(Mixed(module, torch.float32)), card, info, HostDevice(), merge)
-    expected, given = [], []
-    for n, pixels in frames_of(info, 20):
-        given.append(pixels)
-        expected += denoiser.push(Frame(n, pixels))
-    lane = denoiser._lanes[0]
-    pipeline.scale(lane.normalizers, lane._calibration._bias)
-    for pixels, frame in zip(given, expected, strict=True):
-        image, _ = pipeline.step(pixels)
-        assert image.dtype == info.dtype
-        assert image.shape == frame.pixels.shape
-        difference = np.abs(image.astype(np.float64) - frame.pixels)
-        assert difference.max() <= (1 if info.dtype.kind != "f" else 0.02)
-        assert np.mean(difference > 0.5) < 0.01
-    engine.close()
+    frames = [Frame(n, pixels) for n, pixels in frames_of(info, 20)]
+    pairs = follow(*engines, info, frames, merge)
+    if scan.mirrored:  # else the movie, which is, has every other line the wrong way round
+        assert any(expected.motion.bend_dy for _, expected in pairs) == (min(pairs[0][1].pixels.shape[1:]) >= 64)
+
+
+def test_planes_gaps_flyback_and_dark_frames_are_as_on_the_host(engines):
+    info = stream((1, 144, 72), "<u2", ScanGeometry("collinear"), planes=2)
+    frames = []
+    for n, pixels in frames_of(info, 60):
+        flags = FrameFlag.FLYBACK if n == 31 else FrameFlag.NONE
+        if n not in (24, 25, 40):
+            frames.append(Frame(n, pixels * (n != 36), plane=n % 2, flags=flags))
+    verdicts = {expected.motion.verdict for _, expected in follow_all(engines, info, frames)}
+    assert verdicts >= {"tracked", "foreign", "restarted"}
+
+
+def follow_all(engines, info, frames):
+    """As `follow`, for frames of which some are not denoised."""
+    outs = [[out for f in frames for out in d.push(f)] + d.flush() for d in (Denoiser(e, info) for e in engines)]
+    for got, expected in zip(*outs, strict=True):
+        assert (got.index, got.motion is None) == (expected.index, expected.motion is None)
+        assert np.mean(np.abs(got.pixels.astype(float) - expected.pixels) > 1) < 0.01, got.index
+    return [(got, expected) for got, expected in zip(*outs, strict=True) if expected.motion]
+
+
+def test_the_constant_error_of_a_network_s_mean_is_taken_off(engines):
+    info = stream((1, 40, 48), "<f4", ScanGeometry("collinear"))
+    for engine in engines:
+        bias = engine._net.low.skip.bias if engine._net.skip is None else engine._net.skip.bias
+        with torch.no_grad():
+            bias += 0.5
+    frames = [Frame(n, pixels) for n, pixels in frames_of(info, 12)]
+    pairs = follow(*engines, info, frames)
+    given = np.mean([frame.pixels.mean() for frame in frames])
+    assert np.mean([got.pixels.mean() for got, _ in pairs]) == pytest.approx(given, rel=0.02)
+
+
+def test_a_short_series_is_answered_by_what_it_gives_and_the_next_calibrates_anew(engines):
+    info = stream((1, 40, 48), "<i2")
+    frames = [Frame(n, pixels) for n, pixels in frames_of(info, 30)]
+    denoisers = [Denoiser(engine, info) for engine in engines]
+    for part in (frames[:3], frames[3:20], frames[20:]):
+        outs = [[out for f in part for out in d.push(f)] + d.flush() for d in denoisers]
+        for got, expected in zip(*outs, strict=True):
+            assert np.abs(got.pixels.astype(float) - expected.pixels).max() <= 1
+        assert denoisers[0].normalizers == denoisers[1].normalizers
+    for denoiser in denoisers:
+        denoiser.reset()
+    assert denoisers[0].normalizers == [None]
+    outs = [[out for f in frames for out in d.push(f)] for d in denoisers]
+    assert all(np.abs(a.pixels.astype(float) - b.pixels).max() <= 1 for a, b in zip(*outs, strict=True))
+
+
+def test_what_prepares_the_frames_is_said(engines, caplog):
+    caplog.set_level("INFO")
+    info = stream((1, 40, 48), "<i2")
+    denoiser = Denoiser(engines[0], info)
+    assert denoiser.runtime == f"{engines[0].description}, whole frames on CPU, no CUDA graph"
+    assert f"engine stream: {denoiser.runtime}" in caplog.messages
+    fallback = Denoiser(engines[1], info)
+    assert fallback.runtime.endswith(", frames prepared on the host: the network runs on the CPU")
+    registered = Denoiser(engines[0], info, stabilize=True)
+    assert registered.runtime.endswith(", frames prepared on the host: they are registered there")
+    [out] = [out for n, p in frames_of(info, 8) for out in registered.push(Frame(n, p))][-1:]
+    assert out.flags & FrameFlag.MOTION_CORRECTED
+
+
+def test_graphs_and_pipelines_serve_all_series_of_a_kind_and_leave_with_it(engines):
+    info = stream((1, 40, 48), "<i2", planes=2)
+    first = engines[0].open_planes(info, "mean")
+    assert len(first) == 2
+    assert engines[0].open_planes(replace(info, series="next"), "mean") is first
+    other = engines[0].open_planes(stream((1, 40, 56), "<i2"), "mean")
+    assert len(other) == 1
+    assert not any(vars(pipeline) for pipeline in first)
+    engines[0].close()
+
+
+def test_answers_that_are_not_finite_end_the_session(engines):
+    info = stream((1, 40, 48), "<i2")
+    with torch.no_grad():
+        engines[0]._net.low.skip.weight.fill_(float("nan"))
+    denoiser = Denoiser(engines[0], info)
+    with pytest.raises(StageError, match="answered values that are not finite, in the window before frame 1 of"):
+        run(denoiser, frames_of(info, 8))
+
+
+def test_a_gpu_without_room_leaves_the_frames_to_the_host(engines, monkeypatch):
+    def refuse(*_args, **_rest):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("deepbid_rt.runtimes.gpu.pipeline.GpuPast", refuse)
+    denoiser = Denoiser(engines[0], stream((1, 40, 48), "<i2"))
+    assert denoiser.runtime.endswith("frames prepared on the host: the GPU has no room for frames of this size")
 
 
 def test_two_frames_on_their_way_give_what_one_gives(net):
@@ -117,9 +235,10 @@ def test_what_is_told_by_the_notes(net):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
     pipeline = GpuPipeline(bind_net(lambda x: x[:, :1] + 0.5), net[1], info, HostDevice())
     pipeline.scale([Normalizer(10, 3)])
-    notes = [pipeline.step(pixels)[1].copy() for _, pixels in frames_of(info, 3)]
-    assert notes[0][3] == 3  # restarted: the first frame
-    assert np.allclose([n[4] for n in notes], 0.5, atol=1e-5)
+    notes = [pipeline.step(pixels)[1] for _, pixels in frames_of(info, 3)]
+    assert notes[0].motion.verdict == "restarted"
+    assert notes[0].motion.bend_dy == ()
+    assert np.allclose([note.excess for note in notes], 0.5, atol=1e-5)
 
 
 def test_resetting_and_warming_up_leave_no_trace(net):
@@ -139,8 +258,8 @@ def test_dark_and_saturated_frames_give_pixels(net, value, dtype):
     pipeline = GpuPipeline(bind_net(Mixed(net[0], dtype)), net[1], info, HostDevice())
     pipeline.scale([Normalizer(100, 4)])
     for n, pixels in frames_of(info, 6):
-        image, notes = pipeline.step(np.full_like(pixels, value) if n == 4 else pixels)
-        assert np.isfinite(notes).all()
+        image, note = pipeline.step(np.full_like(pixels, value) if n == 4 else pixels)
+        assert np.isfinite([*note.excess, note.motion.dy, note.motion.dx]).all()
     assert image.std() > 0
 
 
@@ -153,6 +272,35 @@ def test_each_slot_is_captured_once_and_an_error_is_named(net):
     device.fails = True
     with pytest.raises(StageError, match=r"^the GPU failed in the middle of the session \(CUDA error: an ill"):
         pipeline.step(np.zeros(info.shape, info.dtype))
+
+
+WAITS = r"\.item|_local_scalar|lift|nonzero|masked_select|unique|linalg|cholesky|aten\.equal"
+
+
+class NothingForTheHost(TorchDispatchMode):
+    """Refuses what reads a value on the host, gives a shape that depends on values, or cannot be captured."""
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        name = str(function)
+        assert not re.search(WAITS, name), name
+        if name.startswith("aten.index."):
+            assert all(index is None or index.dtype != torch.bool for index in args[1]), "chosen by values"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("views", ["each", "mean"])
+def test_nothing_between_a_raw_and_a_denoised_frame_waits_for_the_host(net, views):
+    info = stream((2, 150, 72), "<u2", ScanGeometry("collinear"))
+    card = replace(net[1], views=views)
+    pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), card, info, HostDevice())
+    pipeline.scale([Normalizer(10, 3)] * 2)
+    for _, pixels in frames_of(info, 3):
+        np.copyto(pipeline._host[0][0], pixels)
+        with NothingForTheHost():
+            pipeline._queues[0]()
+    for read in (lambda x: x.item(), float, bool, torch.linalg.inv, torch.nonzero, lambda x: torch.tensor(1.0) * x):
+        with torch.inference_mode(), pytest.raises(AssertionError, match="aten"), NothingForTheHost():
+            read(torch.ones(1, 1))
 
 
 def host_ms(size=512, frames=200):

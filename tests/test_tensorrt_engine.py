@@ -11,6 +11,7 @@ import pytest
 
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.errors import EngineError, StageError
+from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes import load_engine
 from deepbid_rt.runtimes.gpu.memory import check_alignment, open_memory
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
@@ -19,7 +20,7 @@ from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.tensorrt.load import Host
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, sidecar_path, write_plan
 from tests.fakes import stamped_frames, stream
-from tests.simulated_gpu import GPU, SimulatedMemory, SimulatedTensorRt, plan_of, simulated_host
+from tests.simulated_gpu import GPU, SimulatedMemory, SimulatedTensorRt, SimulatedTorchMemory, plan_of, simulated_host
 
 pytest.importorskip("onnx", reason="the train extra is not installed")
 
@@ -122,6 +123,34 @@ def test_closing_gives_the_memory_back_once(plan):
     assert trt.memory.closed == 1
     with pytest.raises(EngineError, match=r"^a closed engine"):
         engine.infer(noise((5, 24, 32)))
+
+
+def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan):
+    """Each pass of each slot has a context of its own; the answers are those of the views prepared on the host."""
+    pytest.importorskip("torch", reason="the train extra is not installed")
+    trt = SimulatedTensorRt(SimulatedTorchMemory())
+    info = stream((1, 48, 32), np.uint16, ScanGeometry("collinear"))
+    outs = []
+    for host in (simulated_host(trt), simulated_host()):
+        engine = TensorRtEngine(plan, host=host)
+        denoiser = Denoiser(engine, info)
+        outs.append([out for frame in stamped_frames(info, 14) for out in denoiser.push(frame)])
+        where = "whole frames on CPU, no CUDA graph" if len(outs) == 1 else "frames prepared on the host: the simulated"
+        assert where in denoiser.runtime
+        pipelines = engine.open_planes(info, "mean") if len(outs) == 1 else []
+        engine.close()
+        assert not any(vars(pipeline) for pipeline in pipelines)
+    assert len(trt.contexts) == 1 + 2 * 2
+    for got, expected in zip(*outs, strict=True):
+        assert np.mean(np.abs(got.pixels.astype(float) - expected.pixels) > 1) < 0.01
+        assert got.motion.verdict == expected.motion.verdict
+
+
+def test_whole_frames_of_another_size_are_refused_with_the_command_for_theirs(plan):
+    engine = TensorRtEngine(plan, host=simulated_host(SimulatedTensorRt(SimulatedTorchMemory())))
+    with pytest.raises(EngineError, match="--size 56x48 --precision fp32"):
+        Denoiser(engine, stream((1, 50, 41)))
+    engine.close()
 
 
 # Refusals, in the order of the checks.

@@ -19,7 +19,8 @@ import torch
 from deepbid_rt.benchmark import loop, network
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device, HostDevice
-from deepbid_rt.runtimes.torch import Mixed, TorchEngine, bind_net, load_net
+from deepbid_rt.runtimes.torch import TorchEngine
+from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
 
 Size = tuple[int, int]
 Say = Callable[[str], None]
@@ -153,7 +154,7 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
 
     def against_denoiser() -> Any:
         pipeline, frames = whole_way(rows, columns, collinear, mixed[first])
-        engine = TorchEngine(settings.stream, precision="f32")
+        engine = TorchEngine(settings.stream, precision="f32", device="cpu")  # views prepared on the host
         figures = loop.compare_with_denoiser(
             pipeline, engine, loop.series(rows, columns, collinear=collinear), frames[: card.normalization.frames]
         )

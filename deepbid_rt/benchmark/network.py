@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from deepbid_rt.benchmark.timing import time_runs
 from deepbid_rt.runtimes.gpu.device import Device
-from deepbid_rt.runtimes.torch import Mixed
+from deepbid_rt.runtimes.torch_net import Mixed
 
 PRECISIONS = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 INPUTS = 4

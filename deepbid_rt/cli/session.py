@@ -96,16 +96,19 @@ def run_session(plan: Plan) -> Outcome:
     if plan.page:
         raw.append(Outlet("the page, raw", plan.page.board.raw))
         denoised.append(Outlet("the page", plan.page.board.denoised))
-    denoisers: list[Denoiser] = []
+    denoisers: list[Denoiser] = []  # of the present series alone: each may hold much of a GPU's memory
+    normalization: list[Any] = []
     recorded: list[StreamInfo] = []
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
+        normalization.extend(d.normalizers for d in denoisers)
+        denoisers.clear()
         denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
         denoisers.append(denoiser)
         recorded[:] = [denoiser.info, info] if plan.record_raw else [denoiser.info]
         if sidecar:
             series = sidecar.begin(info)
-            facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": plan.engine.description}
+            facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": denoiser.runtime}
             ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize}
             sidecar.note("engine", series=series, **facts, **ways, delay_frames=denoiser.delay)
         return denoiser
@@ -128,7 +131,7 @@ def run_session(plan: Plan) -> Outcome:
         stack.enter_context(live_line(lambda: status_line(pipeline.status())))
         stack.enter_context(_notes(pipeline, sidecar))
         if plan.page:
-            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders)))
+            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders, denoisers)))
         try:
             pipeline.run()
         except DeepbidError as failure:
@@ -136,7 +139,8 @@ def run_session(plan: Plan) -> Outcome:
     status = pipeline.status()
     summary = _summary(plan, status, recorders)
     if sidecar:
-        facts = {"normalization": [d.normalizers for d in denoisers], "error": str(error) if error else None}
+        measured = [*normalization, *(d.normalizers for d in denoisers)]
+        facts = {"normalization": measured, "error": str(error) if error else None}
         try:
             sidecar.close(**summary, **facts)
         except DeepbidError as failure:
@@ -165,12 +169,13 @@ def _motion_text(motion: MotionTally) -> str:
     return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
-def _snapshot(plan: Plan, status: Status, recorders: list[Recorder]) -> Snapshot:
+def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], denoisers: list[Denoiser]) -> Snapshot:
     from deepbid_rt.web.report import Snapshot
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
     lost = _lost(plan, status)
-    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, plan.engine.description, paths)
+    runtime = next((d.runtime for d in denoisers[-1:]), plan.engine.description)
+    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, runtime, paths)
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def report(
     engine : Engine
         What denoises.
     denoisers : sequence of Denoiser
-        One for each series so far.
+        The last is that of the present series; none before the first.
     recorded : sequence of StreamInfo
         The streams that are written now.
     folder : Path or None
@@ -41,6 +41,7 @@ def report(
     raw_endpoint : str
         Where the raw frames come from.
     """
+    last = next(iter(denoisers[-1:]), None)  # a thread of its own may empty the list
     total = status.latency["total"]
     quantiles = {"p50": total.quantile_ms(0.5), "p95": total.quantile_ms(0.95)}
     return SessionReport(
@@ -51,8 +52,8 @@ def report(
         lost=lost,
         latency_ms={name: value for name, value in quantiles.items() if value is not None},
         engine=engine.card.name,
-        runtime=engine.description,
-        delay_frames=denoisers[-1].delay if denoisers else None,
+        runtime=last.runtime if last else engine.description,
+        delay_frames=last.delay if last else None,
         recording=folder is not None,
         disk_free_bytes=free_bytes(folder) if folder else None,
         record_bytes_per_s=sum(info.frame_bytes * info.rate_hz for info in recorded) if folder else None,

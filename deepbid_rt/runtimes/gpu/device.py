@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from deepbid_rt.errors import StageError
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 
 log = logging.getLogger(__name__)
@@ -73,13 +74,15 @@ class CudaDevice:
     ----------
     graphs : bool
         Whether to capture graphs; without them every operation is queued by Python.
+    stream : torch.cuda.Stream, optional
+        Of which to be a part; one of its own if left out.
     """
 
-    def __init__(self, *, graphs: bool = True) -> None:
+    def __init__(self, *, graphs: bool = True, stream: Any = None) -> None:
         self.place = torch.device("cuda")
         self.name = torch.cuda.get_device_name()
         self._graphs = graphs
-        self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._stream = stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._pool: Any = None
 
     def pinned(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -103,7 +106,7 @@ class CudaDevice:
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 work()
-        except RuntimeError as error:
+        except (RuntimeError, StageError) as error:
             log.warning("no CUDA graph, every operation is queued by itself: %s", str(error).splitlines()[0])
             return eager, False
         self._pool = self._pool or graph.pool()

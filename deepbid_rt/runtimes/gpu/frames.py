@@ -54,13 +54,30 @@ def to_units(views: Tensor, offset: Tensor, inverse_scale: Tensor) -> Tensor:
     return ((views - offset) * inverse_scale).nan_to_num_(0.0, 0.0, 0.0)
 
 
-def inputs_of(units: Tensor, remembered: Tensor) -> Tensor:
-    """Put together what a stream engine is given: (C, V, Y, X) and (C, M + 1, Y, X) -> (C, V, M + 3, Y, X)."""
-    channels, views = units.shape[:2]
-    view = units[:, :, None]
-    weight = remembered[:, None, -1:].expand(channels, views, 1, *units.shape[2:])
-    memories = torch.where(weight == 0, view, remembered[:, None, :-1])
-    return torch.cat([view, torch.ones_like(view), weight, memories], dim=2)
+def inputs_of(units: Tensor, remembered: Tensor, *, together: bool) -> Tensor:
+    """Put together what a stream engine is given for (C, V, Y, X) and (C, M + 1, Y, X).
+
+    Returns
+    -------
+    Tensor
+        (C, N, M + 3, Y, X): N = 1 for the mean of all views if `together`; else N = 2, both views of a collinear
+        frame, or the one view of an ordinary frame without its even and without its odd lines.
+    """
+    view = units.mean(dim=1, keepdim=True) if together else units
+    mask = torch.ones_like(view)
+    if not together and units.shape[1] == 1:
+        mask = torch.zeros_like(view).repeat(1, 2, 1, 1)
+        mask[:, 0, 0::2], mask[:, 1, 1::2] = 1, 1
+        view = view * mask
+    channels, passes, *size = view.shape
+    weight = remembered[:, None, -1:].expand(channels, passes, 1, *size)
+    memories = torch.where(weight == 0, view[:, :, None], remembered[:, None, :-1])
+    return torch.cat([view[:, :, None], mask[:, :, None], weight, memories], dim=2)
+
+
+def answers_of(passes: Tensor, views: int) -> Tensor:
+    """Return (C, V, Y, X), the answer for each view, from those of the passes (C, N, Y, X) that `inputs_of` made."""
+    return passes if passes.shape[1] == views else passes.mean(dim=1, keepdim=True).expand(-1, views, -1, -1)
 
 
 def padding(size: int, padded: int, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
+from deepbid_rt.runtimes.gpu.device import Device, HostDevice
 from deepbid_rt.runtimes.gpu.memory import Buffer
 from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer, bytes_of, tensor_of
 
@@ -27,7 +28,11 @@ class HostMemory:
 
     def allocate(self, nbytes: int) -> Buffer:
         """Return ordinary memory."""
-        return TorchBuffer(nbytes, "cpu")
+        return TorchBuffer(torch.empty(nbytes, dtype=torch.uint8))
+
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer."""
+        return TorchBuffer(tensor_of(buffer)[offset : offset + nbytes])
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an ordinary array."""
@@ -47,6 +52,10 @@ class HostMemory:
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
         """Return None: a CPU has no graphs."""
         return None
+
+    def tensors(self) -> Device:
+        """Return the host."""
+        return HostDevice()
 
     def close(self) -> None:
         """Do nothing."""

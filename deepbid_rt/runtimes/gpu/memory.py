@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError, StageError
+
+if TYPE_CHECKING:  # it is torch's, which pycuda does without
+    from deepbid_rt.runtimes.gpu.device import Device
 
 Owner = Literal["auto", "torch", "pycuda"]
 ALIGNMENT = 256
@@ -49,6 +52,10 @@ class DeviceMemory(Protocol):
         """Return memory on the device. Raises `EngineError` when there is not enough."""
         ...
 
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer, which is kept as long as its parts."""
+        ...
+
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array in page-locked memory of the host."""
         ...
@@ -67,6 +74,13 @@ class DeviceMemory(Protocol):
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
         """Record what `work` queues and return what queues it again at once; None where graphs are not possible."""
+        ...
+
+    def tensors(self) -> Device:
+        """Return where tensors are computed with on this stream.
+
+        Raises `EngineError` when the owner has no tensors: frames are then prepared on the host.
+        """
         ...
 
     def close(self) -> None:
@@ -112,6 +126,15 @@ def check_alignment(address: int) -> int:
             todo="report this with the versions of torch, pycuda and the driver",
         )
     return address
+
+
+def no_room(what: str) -> EngineError:
+    """Return the refusal of a GPU that has too little memory for `what`."""
+    return EngineError(
+        f"the GPU has no room for {what}",
+        expected="that much free memory on the GPU",
+        todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
+    )
 
 
 def cuda_failed(error: Exception) -> StageError:

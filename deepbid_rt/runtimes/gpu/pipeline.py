@@ -19,18 +19,24 @@ from torch import Tensor
 from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import DeepbidError
-from deepbid_rt.frame import StreamInfo
+from deepbid_rt.frame import Motion, StreamInfo
 from deepbid_rt.normalize import Normalizer
+from deepbid_rt.ports import Note
 from deepbid_rt.runtimes.gpu import frames as ops
 from deepbid_rt.runtimes.gpu.device import Device, Queue
+from deepbid_rt.runtimes.gpu.line_shifts import STRIPS
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.past import GpuPast
+from deepbid_rt.runtimes.gpu.stabilizer import VERDICTS
 from deepbid_rt.scan import Merge, lines_of_views, merged_lines
 
 Bind = Callable[[Tensor, Tensor], Queue]
-"""Given input (N, K, Y, X) and answer (N, 1, Y, X) on the device, both float32: return what queues the network."""
+"""Given input (N, K, Y, X) and answer (N, 1, Y, X) on the device, both float32: return what queues the network. Called
+once for each slot, as one binding must not stand in two graphs."""
 SLOTS = 2
 """Frames on their way at once: while one is computed the next is copied."""
+_BEND = 4
+"""Numbers of a frame's motion that come before its bend."""
 
 
 def _as_it_is(function: Any) -> Any:
@@ -54,7 +60,7 @@ class GpuPipeline:
         What becomes of the two views of a collinear frame.
     fuse : callable
         What is done to the functions before and after the network, such as ``torch.compile``: as they are, they queue
-        some hundred small operations a frame.
+        more than a thousand small operations a frame.
     """
 
     def __init__(
@@ -68,8 +74,9 @@ class GpuPipeline:
     ) -> None:
         channels, lines, pixels = info.shape
         self._info, self._merge, self._device = info, merge, device
-        views = 2 if info.scan.layout == "collinear" else 1
-        size = (max(lines_of_views(lines, info.scan)) if views == 2 else lines, pixels)
+        self._views = 2 if info.scan.layout == "collinear" else 1
+        self._together = card.views == "mean" and merge == "mean"
+        size = (max(lines_of_views(lines, info.scan)) if self._views == 2 else lines, pixels)
         padded = padded_size(size, card.grid)
         place = device.place
         carrier = ops.CARRIERS[info.dtype.str]
@@ -79,14 +86,15 @@ class GpuPipeline:
         self._past = GpuPast(card.memories, channels, size, place)
         self._scales = {name: torch.zeros((channels, 1, 1, 1), device=place) for name in ("offset", "scale", "bias")}
         self._scales["inverse"] = torch.ones_like(self._scales["offset"])
-        self._given = torch.zeros((channels * views, card.depth, *padded), device=place)
-        self._answers = torch.zeros((channels * views, 1, *padded), device=place)
-        self._enqueue = bind(self._given, self._answers)
+        passes = channels if self._together else 2 * channels
+        self._given = torch.zeros((passes, card.depth, *padded), device=place)
+        self._answers = torch.zeros((passes, 1, *padded), device=place)
+        self._networks = [bind(self._given, self._answers) for _ in range(SLOTS)]
         out = channels, merged_lines(lines, info.scan, merge), pixels
         self._raw = [torch.zeros(info.shape, dtype=carrier, device=place) for _ in range(SLOTS)]
         self._up = [device.pinned(info.shape, carrier) for _ in range(SLOTS)]
         self._down = [device.pinned(out, carrier) for _ in range(SLOTS)]
-        self._notes = [device.pinned((4 + channels,), torch.float64) for _ in range(SLOTS)]
+        self._notes = [device.pinned((_BEND + 2 * STRIPS + channels,), torch.float64) for _ in range(SLOTS)]
         self._host = [self._arrays(up, down) for up, down in zip(self._up, self._down, strict=True)]
         self._waiting: deque[tuple[int, Queue]] = deque()
         self._next = 0
@@ -96,6 +104,9 @@ class GpuPipeline:
         self._queues: Sequence[Queue] = [queue for queue, _ in prepared]
         self.captured = all(graph for _, graph in prepared)
         """Whether frames run as CUDA graphs."""
+        mode = f"{SLOTS} CUDA graphs" if self.captured else "no CUDA graph"
+        self.description = f"whole frames on {device.name}, {mode}"
+        """Where frames are prepared, for logs."""
         self.reset()
 
     def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
@@ -142,16 +153,15 @@ class GpuPipeline:
         except RuntimeError as error:
             raise cuda_failed(error) from error
 
-    def collect(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def collect(self) -> tuple[NDArray[Any], Note]:
         """Wait for the oldest frame on its way.
 
         Returns
         -------
         image : ndarray
             (C, Y', X) in the pixel type of the series, valid until the next but one `submit`.
-        notes : ndarray
-            (4 + C,) dy, dx, confidence, number of the verdict, then for each channel the mean of the answers less
-            that of what was given, in network units.
+        note : Note
+            Where the frame lay, and how far the answers' mean is off.
 
         Raises
         ------
@@ -160,43 +170,54 @@ class GpuPipeline:
         """
         slot, wait = self._waiting.popleft()
         wait()
-        return self._host[slot][1], self._notes[slot].numpy()
+        values = self._notes[slot].tolist()
+        dy, dx, confidence, verdict = values[:_BEND]
+        bends = values[_BEND : _BEND + STRIPS], values[_BEND + STRIPS : _BEND + 2 * STRIPS]
+        bent = VERDICTS[int(verdict)] == "tracked" and not self._past.rigid
+        motion = Motion(dy, dx, confidence, VERDICTS[int(verdict)], *(tuple(b) for b in bends if bent))
+        return self._host[slot][1], Note(motion, np.array(values[_BEND + 2 * STRIPS :]))
 
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], Note]:
         """Submit a frame and collect it."""
         self.submit(pixels)
         return self.collect()
+
+    def close(self) -> None:
+        """Let go of all memory, graphs included; nothing else may be called afterwards."""
+        vars(self).clear()
 
     def _arrays(self, up: Tensor, down: Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
         return up.numpy().view(self._info.dtype), down.numpy().view(self._info.dtype)
 
     def _step(self, slot: int) -> Queue:
         raw, up, down, notes = self._raw[slot], self._up[slot], self._down[slot], self._notes[slot]
+        network = self._networks[slot]
 
         @torch.inference_mode()
         def work() -> None:
             raw.copy_(up, non_blocking=True)
-            units, motion, inputs = self._before(raw)
+            units, seen, inputs = self._before(raw)
             self._given.copy_(inputs)
-            self._enqueue()
+            network()
             image, excess = self._after(units)
             down.copy_(image, non_blocking=True)
-            notes.copy_(torch.cat([motion, excess]), non_blocking=True)
+            notes.copy_(torch.cat([seen, excess]), non_blocking=True)
 
         return work
 
     def _make_inputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         views = ops.split(ops.to_float(raw, self._info.dtype), self._info.scan)
         units = ops.to_units(views, self._scales["offset"], self._scales["inverse"])
-        motion, remembered = self._past.see(units)
-        inputs = ops.inputs_of(units, remembered).flatten(0, 1)
+        seen = self._past.see(units)
+        inputs = ops.inputs_of(units, seen.remembered, together=self._together).flatten(0, 1)
         if not self._fits:
             inputs = inputs.index_select(-2, self._padding[0]).index_select(-1, self._padding[1])
-        return units, motion, inputs
+        return units, torch.cat([seen.motion, seen.bend.flatten()]), inputs
 
     def _make_image(self, units: Tensor) -> tuple[Tensor, Tensor]:
         rows, columns = self._size
-        answers = self._answers[:, 0, :rows, :columns].reshape(units.shape)
+        passes = self._answers[:, 0, :rows, :columns].reshape(len(units), -1, rows, columns)
+        answers = ops.answers_of(passes, self._views)
         excess = (answers - units).mean(dim=(1, 2, 3), dtype=torch.float64)
         counts = ops.to_counts(answers, self._scales["offset"], self._scales["scale"], self._scales["bias"])
         image = ops.merge(counts, self._info.shape[1], self._info.scan, self._merge)

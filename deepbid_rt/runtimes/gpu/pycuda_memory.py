@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pycuda
@@ -12,15 +12,15 @@ import pycuda.driver as cuda
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed
+from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed, no_room
 
 
 class PycudaBuffer:
-    """An allocation on the device."""
+    """An allocation on the device, or a part of one."""
 
-    def __init__(self, allocation: Any) -> None:
+    def __init__(self, allocation: Any, offset: int = 0) -> None:
         self.allocation = allocation
-        self.address = check_alignment(int(allocation))
+        self.address = check_alignment(int(allocation) + offset)
 
 
 class PycudaMemory:
@@ -54,11 +54,13 @@ class PycudaMemory:
             with self.current():
                 return PycudaBuffer(cuda.mem_alloc(nbytes))
         except cuda.MemoryError as error:
-            raise EngineError(
-                f"the GPU has no room for {nbytes / 2**20:.0f} MiB",
-                expected="that much free memory on the GPU",
-                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
-            ) from error
+            raise no_room(f"{nbytes / 2**20:.0f} MiB") from error
+
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer."""
+        if not isinstance(buffer, PycudaBuffer):
+            raise TypeError(f"memory of another owner: {buffer!r}")
+        return PycudaBuffer(buffer.allocation, buffer.address - int(buffer.allocation) + offset)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array in page-locked memory."""
@@ -84,6 +86,14 @@ class PycudaMemory:
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
         """Return None: pycuda has no CUDA graphs."""
         return None
+
+    def tensors(self) -> NoReturn:
+        """Refuse: pycuda has no operations that frames could be prepared with."""
+        raise EngineError(
+            f"{self.description} owns the memory of the GPU, and has no operations for whole frames",
+            expected="torch built for CUDA",
+            todo="install torch for CUDA to prepare frames on the GPU",
+        )
 
     def close(self) -> None:
         """Let go of the primary context."""

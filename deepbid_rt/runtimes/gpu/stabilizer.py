@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from deepbid_rt import stabilizer as truth
+from deepbid_rt.frame import Verdict
 
 HELD, TRACKED, FOREIGN, RESTARTED = range(4)
 """Verdicts as numbers."""
-VERDICTS = ("held", "tracked", "foreign", "restarted")
+VERDICTS: tuple[Verdict, ...] = ("held", "tracked", "foreign", "restarted")
 
 
 class State(NamedTuple):

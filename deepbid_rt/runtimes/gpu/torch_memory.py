@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,8 +12,11 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed
+from deepbid_rt.errors import EngineError, StageError
+from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
+from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed, no_room
+
+log = logging.getLogger(__name__)
 
 
 def cuda_is_there() -> bool:
@@ -21,11 +25,11 @@ def cuda_is_there() -> bool:
 
 
 class TorchBuffer:
-    """A tensor of bytes on a device."""
+    """The memory of a contiguous tensor."""
 
-    def __init__(self, nbytes: int, device: str = "cuda") -> None:
-        self.tensor = torch.empty(nbytes, dtype=torch.uint8, device=device)
-        self.address = check_alignment(self.tensor.data_ptr()) if device == "cuda" else self.tensor.data_ptr()
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        self.address = check_alignment(tensor.data_ptr()) if tensor.is_cuda else tensor.data_ptr()
 
 
 class TorchMemory:
@@ -39,7 +43,6 @@ class TorchMemory:
                 todo="install torch for CUDA, or take pycuda",
             )
         self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self._pinned: list[Tensor] = []  # the arrays handed out are views of these
         self.description = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
 
     @property
@@ -54,20 +57,20 @@ class TorchMemory:
     def allocate(self, nbytes: int) -> Buffer:
         """Return memory on the device."""
         try:
-            return TorchBuffer(nbytes)
+            return TorchBuffer(torch.empty(nbytes, dtype=torch.uint8, device="cuda"))
         except torch.OutOfMemoryError as error:
-            raise EngineError(
-                f"the GPU has no room for {nbytes / 2**20:.0f} MiB",
-                expected="that much free memory on the GPU",
-                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
-            ) from error
+            raise no_room(f"{nbytes / 2**20:.0f} MiB") from error
+
+    def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
+        """Return a part of a buffer."""
+        return TorchBuffer(tensor_of(buffer)[offset : offset + nbytes])
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array in page-locked memory."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize
         tensor = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        self._pinned.append(tensor)
+        # The array keeps the tensor.
         array: NDArray[Any] = tensor.numpy().view(kind).reshape(shape)
         return array
 
@@ -95,7 +98,8 @@ class TorchMemory:
         try:
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 work()
-        except RuntimeError:
+        except (RuntimeError, StageError) as error:
+            log.warning("no CUDA graph: %s", str(error).splitlines()[0])
             return None
 
         def replay() -> None:
@@ -104,9 +108,12 @@ class TorchMemory:
 
         return replay
 
+    def tensors(self) -> Device:
+        """Return the GPU with this stream."""
+        return CudaDevice(stream=self._stream)
+
     def close(self) -> None:
-        """Let go of the pinned memory; torch keeps the rest for its next use."""
-        self._pinned.clear()
+        """Do nothing: memory goes with who holds it, and torch keeps it for its next use."""
 
 
 def tensor_of(buffer: Buffer) -> Tensor:

@@ -1,21 +1,30 @@
-"""A TensorRT plan as an `Engine`: views up, denoised views down, the network between them on the GPU.
-
-Scan, motion and memories stay with the denoiser; `deepbid_rt.runtimes.gpu` moves them to the GPU too.
-"""
+"""A TensorRT plan as an `Engine`: views up, denoised views down, or whole frames where torch owns the GPU's memory."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.calibration import padded_size
 from deepbid_rt.errors import EngineError
+from deepbid_rt.frame import StreamInfo
+from deepbid_rt.ports import FramePipeline
 from deepbid_rt.runtimes.gpu.memory import Buffer, cuda_failed
 from deepbid_rt.runtimes.gpu.runner import Queue, Runner
+from deepbid_rt.runtimes.gpu.window import DeviceWindow
+from deepbid_rt.runtimes.tensorrt.api import ExecutionContext
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.sidecar import golden_input, golden_values
+from deepbid_rt.scan import Merge
+from deepbid_rt.views import Views
+
+if TYPE_CHECKING:  # it needs torch, which need not be there
+    from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +37,22 @@ class PlanNetwork:
 
     def bind(self, given: Buffer, answer: Buffer) -> Queue:
         """Return what queues the plan, from one buffer into another; each binding has a context of its own."""
+        return self._bound(given, answer)[0]
+
+    def bind_ring(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
+        """Return what queues the plan on one of several places that overlap: one context, whose input moves."""
+        plan = self._plan
+        queue, context = self._bound(places[0], answer)
+        [name] = [tensor.name for tensor in plan.facts.tensors if tensor.mode == "input"]
+
+        def run(place: int) -> None:
+            if not context.set_tensor_address(name, places[place].address):
+                raise cuda_failed(RuntimeError(plan.messages.explain()))
+            queue()
+
+        return run
+
+    def _bound(self, given: Buffer, answer: Buffer) -> tuple[Queue, ExecutionContext]:
         plan = self._plan
         with plan.memory.current():
             context = plan.engine.create_execution_context()
@@ -52,7 +77,7 @@ class PlanNetwork:
             if not queued:
                 raise cuda_failed(RuntimeError(plan.messages.explain()))
 
-        return queue
+        return queue, context
 
 
 class TensorRtEngine:
@@ -81,6 +106,7 @@ class TensorRtEngine:
         facts, memory = self._plan.facts, self._plan.memory
         self.card = facts.card
         self._shape = facts.shape
+        self._series: SeriesOnDevice | None = None
         try:
             self._runner = self._prepare(self._plan)
             if golden:
@@ -149,6 +175,42 @@ class TensorRtEngine:
             )
         return self._run(window)
 
+    def open_window(self, length: int, shape: tuple[int, int]) -> DeviceWindow:
+        """Return a window on the GPU. Raises `EngineError` when the plan is for another size, or there is no room."""
+        plan = self._opened()
+        self.warm_up((length, *shape))
+        return DeviceWindow(length, shape, plan.memory, PlanNetwork(plan).bind_ring)
+
+    def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
+        """Return one pipeline for each plane of a series, on the GPU.
+
+        Raises
+        ------
+        EngineError
+            When the plan is for another size, the owner of the memory has no tensors, or there is too little memory.
+        """
+        plan = self._opened()
+        self.warm_up((self.card.depth, *padded_size(Views(info, merge).size, self.card.grid)))
+        if self._series is None:
+            tensors = plan.memory.tensors()  # refuses where the owner is not torch, which is imported next
+            from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
+            from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer
+
+            network = PlanNetwork(plan)
+
+            def bind(given: Any, answer: Any) -> Queue:
+                pairs = zip(given, answer, strict=True)  # a plan answers one view at a time
+                queues = [network.bind(TorchBuffer(view), TorchBuffer(image)) for view, image in pairs]
+
+                def queue() -> None:
+                    for one in queues:
+                        one()
+
+                return queue
+
+            self._series = SeriesOnDevice(bind, self.card, tensors)
+        return self._series.open(info, merge)
+
     def _run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         answer = self._runner.run(window)
         return answer.reshape(answer.shape[-3:])
@@ -167,6 +229,8 @@ class TensorRtEngine:
         """Release the plan and its memory."""
         if self._plan is not None:
             plan, self._plan = self._plan, None
+            if self._series is not None:
+                self._series.close()
             plan.memory.close()
 
 

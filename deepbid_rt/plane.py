@@ -1,0 +1,147 @@
+"""One plane's way from raw to denoised frames: over the host, view by view, or over a device that takes whole frames.
+
+Both answer the same. Knows nothing of other planes, of the order of frames, or of time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.calibration import Calibration, Waiting
+from deepbid_rt.card import ModelCard
+from deepbid_rt.frame import Motion
+from deepbid_rt.normalize import Normalizer
+from deepbid_rt.ports import FramePipeline
+from deepbid_rt.stream_lane import StreamLane
+from deepbid_rt.views import Views
+from deepbid_rt.window_lane import WindowLane
+
+Ready = tuple[int, NDArray[Any], Motion | None]
+"""A tick, its denoised frame (C, Y', X) in the type of the stream, and where it lay, if that was estimated."""
+
+
+class Plane(Protocol):
+    """What the frames of one plane go through."""
+
+    @property
+    def normalizers(self) -> tuple[Normalizer, ...] | None:
+        """Offset and scale of each channel; None until calibrated, constant from then on."""
+        ...
+
+    def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
+        """Take a raw frame (C, Y, X), not kept, number `tick` of its plane; return what became ready."""
+        ...
+
+    def flush(self) -> list[Ready]:
+        """Answer every frame inside and restart."""
+        ...
+
+
+class HostPlane:
+    """Splits frames into views, denoises them in a lane, and joins the answers.
+
+    Parameters
+    ----------
+    lane : WindowLane or StreamLane
+        Of as many views as `views` has.
+    views : Views
+        Geometry of the series.
+    """
+
+    def __init__(self, lane: WindowLane | StreamLane, views: Views) -> None:
+        self._lane = lane
+        self._views = views
+
+    @property
+    def normalizers(self) -> tuple[Normalizer, ...] | None:
+        """Those of the lane."""
+        return self._lane.normalizers
+
+    def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
+        """Take a frame."""
+        return self._joined(self._lane.push(tick, self._views.split(pixels)))
+
+    def flush(self) -> list[Ready]:
+        """Answer every frame inside and restart."""
+        return self._joined(self._lane.flush())
+
+    def _joined(self, answers: list[tuple[int, NDArray[np.float32]]]) -> list[Ready]:
+        motions = self._lane.motions if isinstance(self._lane, StreamLane) else {}
+        return [(tick, self._views.join(views), motions.get(tick)) for tick, views in answers]
+
+
+class DevicePlane:
+    """Sends whole frames through a device. What is measured once, on the first frames, is measured on the host.
+
+    Parameters
+    ----------
+    pipeline : FramePipeline
+        For frames of this series; reset here.
+    card : ModelCard
+        Of the engine.
+    views : Views
+        Geometry of the series.
+    channels : int
+        C.
+    """
+
+    def __init__(self, pipeline: FramePipeline, card: ModelCard, views: Views, channels: int) -> None:
+        self._pipeline = pipeline
+        self._views = views
+        self._calibration = Calibration(card, channels)
+        self._first: Waiting = []  # raw frames that wait for the calibration
+        if self.normalizers:
+            pipeline.scale(self.normalizers)
+        self._restart()
+
+    @property
+    def normalizers(self) -> tuple[Normalizer, ...] | None:
+        """Offset and scale of each channel; None until calibrated, constant from then on."""
+        return self._calibration.normalizers
+
+    def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
+        """Take a frame."""
+        if self.normalizers:
+            return [self._step(tick, pixels)[0]]
+        self._first.append((tick, pixels.copy()))
+        return self._begin() if self._calibration.take(tick, self._views.split(pixels)) else []
+
+    def flush(self) -> list[Ready]:
+        """Answer the frames that wait, by what they give, and restart; later frames then calibrate anew."""
+        early = bool(self._calibration.measure())
+        answers = self._begin() if early else []
+        self._restart()
+        if early:
+            self._calibration.forget()
+        return answers
+
+    def _restart(self) -> None:
+        self._first = []
+        self._tick: int | None = None
+        self._pipeline.reset()
+
+    def _begin(self) -> list[Ready]:
+        """Answer the first frames; where they show that the mean is off, once more without that error."""
+        first = self._first
+        normalizers = self.normalizers or ()
+        self._pipeline.scale(normalizers)
+        steps = [self._step(tick, pixels) for tick, pixels in first]
+        excess: NDArray[np.float64] = np.mean([excess for _, excess in steps], axis=0)
+        bias = self._calibration.correct(excess)
+        if bias.any():
+            self._restart()
+            self._pipeline.scale(normalizers, bias)
+            steps = [self._step(tick, pixels) for tick, pixels in first]
+        self._first = []
+        return [ready for ready, _ in steps]
+
+    def _step(self, tick: int, pixels: NDArray[Any]) -> tuple[Ready, NDArray[np.float64]]:
+        if self._tick is not None and tick > self._tick + 1:
+            self._pipeline.skip(tick - self._tick - 1)
+        self._tick = tick
+        image, note = self._pipeline.step(pixels)
+        self._calibration.check(float(note.excess.sum()), tick + 1)
+        return (tick, image.copy(), note.motion), note.excess

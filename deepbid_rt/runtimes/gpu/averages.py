@@ -1,0 +1,135 @@
+"""`deepbid_rt.memory.Memory` of all channels on the device: every line of a frame enters and is recalled where it lies.
+
+Shapes are fixed and nothing waits for the host. The numpy class is the truth; `tests/test_gpu_past.py` compares.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deepbid_rt.memory import MARGIN
+
+_TALL = 512
+"""Lines from which on no place is shown more than twice: a strip's shift changes by half a pixel a line at most."""
+
+
+class GpuMemory:
+    """Exponential averages of all channels, in coordinates of the tissue.
+
+    Parameters
+    ----------
+    gains : tuple of float
+        Weight of the newest frame in each average (M).
+    channels : int
+        C.
+    size : tuple of int
+        (Y, X) of a frame.
+    device : torch.device
+        Where it is kept.
+
+    Notes
+    -----
+    Lines that tissue overtakes show one place several times, and enter it one after the other as on the host: two
+    lines of a frame of 512 lines or more, which is all that `deepbid_rt.line_shifts.LineShifts` can answer there, and
+    four of a smaller one, where a fifth (tissue that moves as fast as the scan) is left out.
+    """
+
+    def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int], device: torch.device) -> None:
+        self._gains = torch.tensor(gains, dtype=torch.float32, device=device)[:, None, None]
+        self._room = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
+        self._lines = torch.arange(size[0], device=device)
+        self._places = [torch.arange(n, device=device) for n in self._room]
+        self._neighbours = torch.arange(-1, size[1] + 2, device=device)
+        self._size = size
+        self._turns = 2 if size[0] >= _TALL else 4
+        self._means = torch.zeros((channels, len(gains), *self._room), device=device)
+        self._weights = torch.zeros((len(gains), *self._room), device=device)  # all channels see the same places
+
+    def reset(self, when: Tensor | bool = True) -> None:
+        """Forget everything, if a number on the device says so."""
+        keep = 1.0 - torch.as_tensor(when, device=self._means.device).to(torch.float32)
+        self._means *= keep
+        self._weights *= keep
+
+    def skip(self, count: Tensor | int) -> None:
+        """Let frames pass that show nothing."""
+        self._weights *= (1 - self._gains) ** count
+
+    def rebase(self, dy: Tensor, dx: Tensor) -> None:
+        """Move the origin by whole pixels, which may be 0."""
+        of = [place - d.to(torch.int64) for place, d in zip(self._places, (dy, dx), strict=True)]
+        inside = [(p >= 0) & (p < n) for p, n in zip(of, self._room, strict=True)]
+        known = inside[0][:, None] & inside[1][None]
+        rows, columns = (p.clamp(0, n - 1) for p, n in zip(of, self._room, strict=True))
+        for state in (self._means, self._weights):
+            state.copy_(state.index_select(-2, rows).index_select(-1, columns).masked_fill_(~known, 0.0))
+
+    def update(self, image: Tensor, shifts: Tensor, when: Tensor) -> None:
+        """Let a frame (C, Y, X) enter whose lines lie at `shifts` (2, Y), if `when`."""
+        whole = torch.floor(shifts + 0.5).to(torch.int64)
+        to, begin = self._lines + MARGIN - whole[0], MARGIN - whole[1]
+        earlier = (to[:, None] == to[None]) & (self._lines[:, None] > self._lines[None])
+        turns = earlier.sum(dim=1)
+        room = self._room[0]
+        inside = (to >= 0) & (to < room)
+        for turn in range(self._turns):
+            # Which line enters each row of the state now; what enters none goes to a row beyond the last.
+            index = torch.where(inside & (turns == turn), to, room)
+            line = torch.full((room + 1,), -1, device=to.device).scatter(0, index, self._lines)[:room]
+            self._enter(image, line.clamp(min=0), begin, (line >= 0) & when)
+
+    def _enter(self, image: Tensor, line: Tensor, begin: Tensor, when: Tensor) -> None:
+        """Average line `line[r]` of the image, which begins at column `begin[line[r]]`, into each row r, if `when`."""
+        column = self._places[1][None] - begin.index_select(0, line)[:, None]
+        enters = when[:, None] & (column >= 0) & (column < self._size[1])
+        column = column.clamp(0, self._size[1] - 1).expand(len(image), -1, -1)
+        frame = image.index_select(1, line).gather(2, column)[:, None]
+        weights = self._weights * (1 - self._gains) + self._gains
+        step = (self._gains / weights).masked_fill_(~enters, 0.0)
+        self._means += step * (frame - self._means)
+        self._weights.copy_(torch.where(enters, weights, self._weights))
+
+    def recall(self, shifts: Tensor, depth: int | None = None) -> Tensor:
+        """Return (C, N + 1, Y, X) as `deepbid_rt.memory.Memory.recall` does: N = `depth` slowest averages, else all."""
+        place = MARGIN - shifts
+        whole = torch.floor(place)
+        down, right = (place - whole).to(torch.float32)[:, None, :, None].unbind()
+        top, left = (whole.to(torch.int64) + torch.stack([self._lines, torch.zeros_like(self._lines)])).unbind()
+        means = self._means if depth is None else self._means[:, -depth:]
+        high, wide = self._room
+        columns = left[:, None] + self._neighbours
+        reads = columns.clamp(0, wide - 1)
+        state = torch.cat([means.flatten(0, 1), (self._weights[-1] > 0).to(torch.float32)[None]])
+        rows = [state.index_select(1, (top + k).clamp(0, high - 1)) for k in range(-1, 3)]
+        lines = _blend(rows, down).gather(2, reads.expand(len(state), -1, -1))
+        pixels = self._size[1]
+        found = _blend([lines[..., k : k + pixels] for k in range(4)], right)
+        weight = self._weights[-1].index_select(0, top.clamp(0, high - 1)).gather(1, reads[:, 1 : 1 + pixels])
+        inside = ((top >= 1) & (top < high - 2))[:, None]
+        middle = columns[:, 1 : 1 + pixels]
+        known = (found[-1] > 0) & inside & (middle >= 1) & (middle < wide - 2)
+        averages = found[:-1].view(*means.shape[:2], *self._size)
+        weight = weight.expand(len(means), 1, *self._size)
+        return torch.cat([averages, weight], dim=1).masked_fill_(~known, 0.0)
+
+
+def _blend(neighbours: list[Tensor], part: Tensor) -> Tensor:
+    """Interpolate four arrays (N, Y, X) at `part` (1, Y, 1); the last of the N is the product of those that count."""
+    weights = _cubic(part)
+    total, known = neighbours[1][:-1] * weights[1], neighbours[1][-1:]
+    for k in (0, 2, 3):
+        total = total + neighbours[k][:-1] * weights[k]
+        known = known * torch.where(part == 0, 1.0, neighbours[k][-1:])
+    return torch.cat([total, known])
+
+
+def _cubic(part: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the weights of four neighbours for a place between the middle two (Catmull-Rom)."""
+    square, cube = part * part, part * part * part
+    return (
+        square - 0.5 * (part + cube),
+        1 - 2.5 * square + 1.5 * cube,
+        0.5 * part + 2 * square - 1.5 * cube,
+        0.5 * (cube - square),
+    )

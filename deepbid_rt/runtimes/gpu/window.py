@@ -1,0 +1,70 @@
+"""The last T frames of one view in the memory of a GPU: only new frames go up, and the network reads where they lie.
+
+Each goes to two places, T apart, as on the host: the address of the input moves and nothing is copied on the GPU.
+Owned by one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
+from deepbid_rt.window import Window
+
+BindRing = Callable[[list[Buffer], Buffer], Callable[[int], None]]
+"""Given where a window may begin, and where the answer goes: return what queues the network on the window that begins
+at one of these places."""
+
+
+class DeviceWindow(Window):
+    """A `Window` that can be denoised where it lies.
+
+    Parameters
+    ----------
+    length, shape
+        As of `Window`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.memory.ALIGNMENT`.
+    memory : DeviceMemory
+        Not closed here; what is taken from it is released with this object.
+    bind : callable
+        The network.
+
+    Raises
+    ------
+    EngineError
+        When the GPU has too little memory, or TensorRT could not use the places.
+    """
+
+    def __init__(self, length: int, shape: tuple[int, int], memory: DeviceMemory, bind: BindRing) -> None:
+        super().__init__(length, shape)
+        self._memory = memory
+        self._frame: NDArray[np.float32] = memory.pinned(shape, np.float32)
+        self._early: NDArray[np.float32] = memory.pinned((length, *shape), np.float32)
+        self._answer: NDArray[np.float32] = memory.pinned((length, *shape), np.float32)
+        self._up = memory.allocate(2 * self._answer.nbytes)
+        self._down = memory.allocate(self._answer.nbytes)
+        size = self._frame.nbytes
+        self._frames = [memory.part(self._up, place * size, size) for place in range(2 * length)]
+        self._windows = [memory.part(self._up, place * size, length * size) for place in range(length)]
+        self._run = bind(self._windows, self._down)
+
+    def push(self, frame: NDArray[np.float32]) -> None:
+        """Append one frame (Y, X), here and on the GPU; the oldest leaves."""
+        place = self._start
+        super().push(frame)
+        np.copyto(self._frame, frame)
+        for copy in (place, place + self.length):
+            self._memory.upload(self._frames[copy], self._frame)
+        self._memory.synchronize()
+
+    def infer(self) -> NDArray[np.float32]:
+        """Return the answer (T, Y, X) to the window, valid until the next call. Raises `StageError` when CUDA fails."""
+        if self._filled < self.length:  # what stands before the first frame is made on the host
+            np.copyto(self._early, self.view())
+            self._memory.upload(self._windows[self._start], self._early)
+        self._run(self._start)
+        self._memory.download(self._answer, self._down)
+        self._memory.synchronize()
+        return self._answer

@@ -1,0 +1,123 @@
+"""The networks of engine files in torch: their weights out of the ONNX file, and in which arithmetic they run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deepbid_rt.card import ModelCard
+from deepbid_rt.errors import EngineError
+from deepbid_rt.nets.unet2d import UNet2D
+from deepbid_rt.nets.unet3d import UNet3D
+from deepbid_rt.runtimes.gpu.runner import Queue
+from deepbid_rt.runtimes.tensorrt.master import LIMIT, read_master, weights_of
+
+
+def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
+    """Return the network of an engine file, on the CPU in float32, and its card.
+
+    Raises
+    ------
+    EngineError
+        When the file is none, or of a network that is not in `deepbid_rt.nets`.
+    """
+    model, card = read_master(path)
+    try:
+        weights = weights_of(model)
+        net = _empty_net(card, weights)
+        places = _in_order(net, card)
+        if len(places) != len(weights):
+            raise ValueError(f"{len(weights)} convolutions")  # noqa: TRY301  # one refusal for all that differs
+        with torch.no_grad():
+            for place, (weight, bias) in zip(places, weights, strict=True):
+                _fill(place.weight, weight)
+                if place.bias is not None and bias is not None:
+                    _fill(place.bias, bias)
+    except (KeyError, IndexError, ValueError) as error:
+        raise EngineError(
+            f"{path} holds a network of kind {card.kind!r} that torch does not know ({error})",
+            expected="one that deepbid-rt export wrote",
+            todo="leave --runtime at auto",
+        ) from error
+    return net.eval(), card
+
+
+def _empty_net(card: ModelCard, weights: Sequence[tuple[NDArray[Any], NDArray[Any] | None]]) -> nn.Module:
+    if card.kind == "stream":
+        width, depth = weights[0][0].shape[:2]
+        return UNet2D(width, depth)
+    return UNet3D(weights[-1][0].shape[1])
+
+
+def _in_order(net: nn.Module, card: ModelCard) -> list[Any]:
+    """Return the convolutions of a network in the order of their computing."""
+    order: list[Any] = []
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    hooks = [
+        m.register_forward_pre_hook(lambda module, _given: order.append(module))
+        for m in net.modules()
+        if isinstance(m, kinds)
+    ]
+    side = max(card.grid, 8)
+    given = (1, card.depth, side, side) if card.kind == "stream" else (1, 1, side, side, side)
+    with torch.no_grad():
+        net(torch.zeros(given))
+    for hook in hooks:
+        hook.remove()
+    return order
+
+
+def _fill(to: Tensor, values: NDArray[Any]) -> None:
+    if tuple(to.shape) != values.shape:
+        raise ValueError(f"weights of {values.shape} in the place of {tuple(to.shape)}")
+    to.copy_(torch.from_numpy(values.copy()))
+
+
+class Mixed(nn.Module):
+    """A network in low precision whose direct way from input to answer stays in float32, as in a plan.
+
+    Parameters
+    ----------
+    net : nn.Module
+        Not changed.
+    dtype : torch.dtype
+        Of the convolutions.
+    """
+
+    def __init__(self, net: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+        low = copy.deepcopy(net)
+        self.skip: nn.Module | None = None
+        if isinstance(low, UNet2D) and dtype != torch.float32:
+            self.skip = copy.deepcopy(low.skip)
+            nn.init.zeros_(low.skip.weight)
+            if low.skip.bias is not None:
+                nn.init.zeros_(low.skip.bias)
+        order = torch.channels_last_3d if isinstance(low, UNet3D) else torch.channels_last
+        self.low = low.to(dtype).to(memory_format=order)  # type: ignore[call-overload]  # torch's stubs miss it
+        self._order = order
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Answer float32 inputs in float32."""
+        x = given.clamp(-LIMIT, LIMIT) if self._dtype == torch.float16 else given
+        answer: Tensor = self.low(x.to(self._dtype).contiguous(memory_format=self._order)).float()
+        return answer if self.skip is None else answer + self.skip(given)
+
+
+def bind_net(net: nn.Module) -> Callable[[Tensor, Tensor], Queue]:
+    """Return what joins a network of torch's to a `deepbid_rt.runtimes.gpu.pipeline.GpuPipeline`."""
+
+    def bind(given: Tensor, answer: Tensor) -> Queue:
+        def queue() -> None:
+            answer.copy_(net(given))
+
+        return queue
+
+    return bind

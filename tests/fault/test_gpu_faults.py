@@ -1,0 +1,109 @@
+"""A session whose GPU fails in the middle: it ends with the GPU's error, and what was recorded is whole."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the train extra is not installed")
+from deepbid_rt.denoiser import Denoiser  # after the check for torch
+from deepbid_rt.errors import StageError
+from deepbid_rt.frame import Frame, StreamEnd
+from deepbid_rt.mailbox import Overflow
+from deepbid_rt.outlet import Outlet
+from deepbid_rt.pipeline import Pipeline
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
+from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.runtimes.gpu.device import HostDevice
+from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
+from deepbid_rt.runtimes.torch import TorchEngine
+from deepbid_rt.status import State
+from tests.fakes import ListSink, ListSource, stream
+from tests.simulated_gpu import SimulatedMemory, SimulatedTensorRt, SimulatedTorchMemory, simulated_host
+
+FRAMES, GOOD = 30, 17
+GUARD_S = 30.0
+"""No wait is meant to last; this ends one that does."""
+
+
+class FailingDevice(HostDevice):
+    """A device that fails when it is waited for, once a number of frames have come back."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = math.inf
+
+    def prepare(self, work):
+        def queue():
+            self.left -= 1
+            if self.left < 0:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
+            work()
+
+        return queue, False
+
+
+def frames(info):
+    rng = np.random.default_rng(0)
+    return [Frame(n, rng.poisson(100, info.shape).astype(info.dtype)) for n in range(FRAMES)]
+
+
+def record(engine, info, folder, break_now):
+    """Run a session of which the GPU breaks after `GOOD` frames; return its failure and how it stood then."""
+    sidecar = Sidecar(folder)
+    recorders = [Recorder(folder, "denoised", sidecar), Recorder(folder, "raw", sidecar)]
+    outlets = [Outlet(f"recorder {n}", r, Overflow.FAIL, 100) for n, r in enumerate(recorders)]
+    made = frames(info)
+    good = threading.Event()
+    watch = ListSink(on_put=lambda frame: good.set() if frame.index == GOOD - 1 else None)
+
+    def let_the_gpu_fail():
+        assert good.wait(GUARD_S)
+        break_now()
+
+    steps = [info, *made[:GOOD], let_the_gpu_fail, *made[GOOD:], StreamEnd("done")]
+    denoised = [outlets[0], Outlet("watch", watch, Overflow.FAIL, 100)]
+    pipeline = Pipeline(ListSource(steps), lambda i: Denoiser(engine, i), raw=outlets[1:], denoised=denoised)
+    with pytest.raises(StageError) as failed:
+        pipeline.run()
+    sidecar.close(error=str(failed.value))
+    return failed.value, pipeline.status(), made
+
+
+def check_recording(folder, info, made, lines):
+    log = read_sidecar(next(folder.glob("*.jsonl")))
+    assert log[-1]["kind"] == "summary"
+    assert "the GPU failed in the middle of the session" in log[-1]["error"]
+    with TiffMovie(next(folder.glob("*_denoised.tif")), 1) as movie:
+        assert movie.shape == (GOOD, 1, lines, info.shape[2])
+    with TiffMovie(next(folder.glob("*_raw.tif")), 1) as movie:
+        count = movie.shape[0]
+        assert count >= GOOD
+        assert all(np.array_equal(movie.frame(n), made[n].pixels) for n in range(count))
+
+
+@pytest.mark.parametrize("owner", [SimulatedMemory, SimulatedTorchMemory])
+def test_a_plan_s_session_ends_with_the_gpu_s_error_and_its_recording_whole(simulated_plans, tmp_path, owner):
+    """With views prepared on the host, and with whole frames on the device."""
+    trt = SimulatedTensorRt(owner())
+    engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(trt))
+    info = stream((1, 24, 32), "<u2")
+    error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(trt, "fail_after", 0))
+    assert "CUDA error: an illegal memory access was encountered" in str(error)
+    assert "what was recorded is whole" in str(error)
+    assert (status.state, status.frames_out) == (State.FAILED, GOOD)
+    check_recording(tmp_path / "session", info, made, 24)
+    engine.close()
+
+
+def test_a_torch_session_ends_with_the_gpu_s_error_and_its_recording_whole(tiny_stream_onnx, tmp_path):
+    device = FailingDevice()
+    engine = TorchEngine(tiny_stream_onnx, precision="f32", device="cpu", tensors=device)
+    info = stream((1, 24, 32), "<u2")
+    error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(device, "left", 0))
+    assert str(error).startswith("the GPU failed in the middle of the session (CUDA error: an illegal memory access")
+    assert (status.state, status.frames_out) == (State.FAILED, GOOD)
+    check_recording(tmp_path / "session", info, made, 24)
+    engine.close()
