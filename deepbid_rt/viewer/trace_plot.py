@@ -66,7 +66,7 @@ class TracePlot(QWidget):
         if not self._curves:
             painter.setPen(QColor(FAINT))
             text = "No regions yet. R: rectangle, E: ellipse, O: by hand; then drag on a picture."
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, text)
         newest = max((curve.t_s[-1] for curve in self._curves if curve.t_s.size), default=0.0)
         height = (self.height() - _FOOT) / max(len(self._curves), 1)
         for n, curve in enumerate(self._curves):

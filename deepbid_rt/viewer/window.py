@@ -144,6 +144,8 @@ class ViewerWindow(QMainWindow):
         self.setCentralWidget(body)
         self.help.setObjectName("help")
         self.help.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        # A window of its own, too: what is not would lie beneath the pictures.
+        self.help.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
         self.help.hide()
 
     def _connect(self) -> None:

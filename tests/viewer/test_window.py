@@ -15,6 +15,7 @@ import tifffile
 from deepbid_rt.session_report import CAUSES, SessionReport
 from deepbid_rt.viewer.colors import BACKGROUND
 from deepbid_rt.viewer.keys import KEYS
+from deepbid_rt.viewer.theme import PANE
 from tests.viewer.stand_ins import StillFeed, a_pair, an_info
 
 SHAPE = (1, 64, 80)
@@ -209,12 +210,12 @@ def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
     for key, way in (
         ("R", [(100, 100), (150, 130), (200, 180)]),
         ("E", [(700, 100), (750, 130), (800, 180)]),
-        ("R", [(100, 200), (200, 300)]),  # a lasso needs each of its moves, and vispy drops those that come fast
+        ("O", [(100, 200), (200, 200), (200, 300), (150, 250), (100, 300)]),
     ):
         press(window, key)
         drag(window, *way)
     regions = window.view.regions()
-    assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "rectangle"]
+    assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "lasso"]
     x0, y0 = regions[0].points[0]
     left = window.view.places()[0]
     assert window.view.camera.to_panel((x0, y0), (left.width, left.height)) == pytest.approx((100, 100), abs=1)
@@ -230,6 +231,62 @@ def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
     assert len(window.view.regions()) == 1
     press(window, "Ctrl+O")
     assert window.view.regions() == regions
+
+
+def test_a_region_drawn_by_a_fast_hand_has_all_its_corners(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application)
+    turns = np.linspace(0, 2 * np.pi, 100)
+    way = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in turns]
+    press(window, "O")
+    drag(window, *way)
+    (region,) = window.view.regions()
+    left = window.view.places()[0]
+    drawn = [window.view.camera.to_panel(point, (left.width, left.height)) for point in region.points]
+    np.testing.assert_allclose(drawn[:100], np.round(way), atol=1e-6)
+
+
+def test_keys_are_heard_where_the_mouse_was_last(window: Any, feed: StillFeed, application: Any) -> None:
+    """The pictures are a window within the window, which must not keep the keys for itself."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtGui import QGuiApplication
+    from PySide6.QtTest import QTest
+
+    give(window, feed, application)
+    drag(window, (200, 200), (230, 210))
+    application.processEvents()
+    assert QGuiApplication.focusWindow() is not window.pictures
+    QTest.keyClick(window.pictures, Qt.Key.Key_Space)
+    assert window.view.playback.paused
+
+
+def test_the_whole_screen_and_back(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application)
+    press(window, "F")
+    pump(application, window.isFullScreen)
+    give(window, feed, application, 1, first=1)
+    press(window, "F")
+    pump(application, lambda: not window.isFullScreen())
+    give(window, feed, application, 1, first=2)
+    assert window.view.facts().frame == 2
+
+
+def test_the_list_of_keys_lies_over_the_pictures(window: Any, feed: StillFeed, application: Any) -> None:
+    from PySide6.QtCore import QPoint
+    from PySide6.QtGui import QColor
+
+    def seen() -> Any:
+        """The screen, not the widget: at the rim of the list, in the middle of its height."""
+        at = window.mapToGlobal(QPoint(window.help.x() + 6, window.help.geometry().center().y()))
+        return application.primaryScreen().grabWindow(0).toImage().pixelColor(at)
+
+    give(window, feed, application)
+    assert seen() != QColor(PANE)
+    press(window, "H")
+    pump(application, lambda: seen() == QColor(PANE))
+    give(window, feed, application, 3, first=1)
+    assert seen() == QColor(PANE)
+    press(window, "H")
+    pump(application, lambda: seen() != QColor(PANE))
 
 
 def test_a_snapshot(window: Any, feed: StillFeed, application: Any, tmp_path: Path) -> None:
