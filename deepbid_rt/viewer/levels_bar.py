@@ -102,3 +102,8 @@ class LevelsBar(QWidget):
     def mouseReleaseEvent(self, _event: QMouseEvent) -> None:  # noqa: N802
         """Let go."""
         self._held = None
+
+
+def _short(counts: float) -> str:
+    """Return as many digits as are of use: no fraction of a large number, no power of ten for 65535."""
+    return f"{counts:.0f}" if 1000 <= abs(counts) < 1e6 else f"{counts:.4g}"

@@ -321,6 +321,17 @@ def test_contrast_is_dragged_at_the_histogram(window: Any, feed: StillFeed, appl
     assert window.view.levels.of("raw", 0)[1] == pytest.approx(white, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [(65535.0, "65535"), (-8000.4, "-8000"), (127.24, "127.2"), (0.00125, "0.00125"), (3e7, "3e+07")],
+)
+def test_limits_are_written_short(counts: float, text: str) -> None:
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
+    from deepbid_rt.viewer.levels_bar import _short
+
+    assert _short(counts) == text
+
+
 def test_a_refusal_is_said_and_the_window_goes_on(
     window: Any, feed: StillFeed, application: Any, tmp_path: Path
 ) -> None:
