@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtCore import QCoreApplication, QPointF, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QResizeEvent, QWheelEvent
 from PySide6.QtOpenGL import QOpenGLWindow
 
@@ -39,6 +39,9 @@ class PictureWindow(QOpenGLWindow):
     def __init__(self, scene: Callable[[], Scene | None]) -> None:
         super().__init__()
         self._scene, self._canvas = scene, Canvas()
+        # A region drawn by hand needs each move of the mouse, not the newest of some. On X11 Qt switches this on when
+        # the application begins, so it can be switched off only after that.
+        QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)
         # Keys are the business of the window around it.
         self.setFlag(Qt.WindowType.WindowDoesNotAcceptFocus)
 

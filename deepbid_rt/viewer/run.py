@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, Qt, QTimer
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from deepbid_rt.errors import RefusedError
@@ -58,8 +58,6 @@ def run_viewer(
         When there is no screen, or an address is malformed.
     """
     check_screen()
-    # A region drawn by hand needs each move of the mouse, not the newest of some.
-    QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)
     application = QApplication.instance() or QApplication(["deepbid-rt"])
     feed = Feed(denoised_source(connect), raw_source(raw) if raw else None, History(history_s))
     feed.open()

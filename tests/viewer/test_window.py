@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import ctypes
+import ctypes.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,6 +246,68 @@ def test_a_region_drawn_by_a_fast_hand_has_all_its_corners(window: Any, feed: St
     left = window.view.places()[0]
     drawn = [window.view.camera.to_panel(point, (left.width, left.height)) for point in region.points]
     np.testing.assert_allclose(drawn[:100], np.round(way), atol=1e-6)
+
+
+class Hand:
+    """A hand on mouse and keyboard of the X server itself, by its extension for tests; nothing of Qt's."""
+
+    def __init__(self) -> None:
+        names = [ctypes.util.find_library(name) for name in ("X11", "Xtst")]
+        if None in names:
+            pytest.skip("no libX11 or libXtst to move the mouse with (Debian: apt-get install libxtst6)")
+        self._x, self._test = (ctypes.CDLL(name) for name in names)
+        self._x.XOpenDisplay.restype = ctypes.c_void_p
+        self._display = ctypes.c_void_p(self._x.XOpenDisplay(None))
+
+    def __enter__(self) -> Hand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._x.XCloseDisplay(self._display)
+
+    def move(self, x: float, y: float) -> None:
+        self._done(self._test.XTestFakeMotionEvent, -1, round(x), round(y))
+
+    def button(self, down: bool) -> None:
+        self._done(self._test.XTestFakeButtonEvent, 1, int(down))
+
+    def space(self) -> None:
+        code = self._x.XKeysymToKeycode(self._display, ctypes.c_ulong(0x20)) & 0xFF
+        for down in (1, 0):
+            self._done(self._test.XTestFakeKeyEvent, code, down)
+
+    def focus(self, window: int) -> None:
+        """Give the keyboard to a window, as a window manager would."""
+        self._done(self._x.XSetInputFocus, ctypes.c_ulong(window), 1)
+
+    def _done(self, call: Any, *arguments: Any) -> None:
+        call(self._display, *arguments, ctypes.c_ulong(0))
+        self._x.XSync(self._display, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an X server's mouse")
+def test_each_move_of_the_mouse_counts_and_keys_are_heard_after_it(
+    window: Any, feed: StillFeed, application: Any
+) -> None:
+    """None is lost that comes while the window is busy; the pictures, a window of their own, keep no keys."""
+    from PySide6.QtCore import QPoint
+
+    give(window, feed, application)
+    corner = window.pictures.mapToGlobal(QPoint(0, 0))
+    way = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in np.linspace(0, 6, 150)]
+    with Hand() as hand:
+        hand.focus(window.winId())
+        press(window, "O")
+        hand.move(corner.x() + way[0][0], corner.y() + way[0][1])
+        hand.button(True)
+        for x, y in way[1:]:
+            hand.move(corner.x() + x, corner.y() + y)
+        hand.button(False)
+        pump(application, window.view.regions)
+        (region,) = window.view.regions()
+        assert len(region.points) >= len(way)
+        hand.space()
+        pump(application, lambda: window.view.playback.paused)
 
 
 def test_keys_are_heard_where_the_mouse_was_last(window: Any, feed: StillFeed, application: Any) -> None:
