@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QPoint, QPointF, Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QFontDatabase, QKeySequence, QPainter, QPixmap, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMainWindow, QSlider, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QSlider, QVBoxLayout, QWidget
 
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.viewer.feed import raw_source
-from deepbid_rt.viewer.hud_pane import HudPane, StatusBar
+from deepbid_rt.viewer.hud_pane import HudPane, StatusBar, pane
 from deepbid_rt.viewer.keys import KEYS, help_text
 from deepbid_rt.viewer.levels_bar import LevelsBar
-from deepbid_rt.viewer.panels import Scene
 from deepbid_rt.viewer.picture_window import PictureWindow
 from deepbid_rt.viewer.roi import load_rois, save_rois
 from deepbid_rt.viewer.snapshot import state_of, write_snapshot, write_traces
@@ -51,7 +50,7 @@ class ViewerWindow(QMainWindow):
         self._titles: list[QLabel] = []
         self.setWindowTitle("deepbid-rt")
         self.setStyleSheet(STYLE)
-        self.pictures = PictureWindow(self._scene)
+        self.pictures = PictureWindow(view.scene)
         self._frame = QWidget.createWindowContainer(self.pictures)
         self.status, self.hud, self.levels, self.traces = StatusBar(), HudPane(), LevelsBar(), TracePlot()
         self.scrub = QSlider(Qt.Orientation.Horizontal)
@@ -137,7 +136,7 @@ class ViewerWindow(QMainWindow):
         column.addWidget(self.scrub)
         self.scrub.hide()
         foot = QHBoxLayout()
-        for widget, stretch in ((_pane(self.traces), 3), (_pane(self.levels), 1), (self.hud, 0)):
+        for widget, stretch in ((pane(self.traces), 3), (pane(self.levels), 1), (self.hud, 0)):
             widget.setFixedHeight(176)
             foot.addWidget(widget, stretch)
         column.addLayout(foot)
@@ -180,9 +179,6 @@ class ViewerWindow(QMainWindow):
         for timer in self.findChildren(QTimer):
             timer.stop()
         super().closeEvent(event)
-
-    def _scene(self) -> Scene:
-        return self.view.scene()
 
     def _resized(self) -> None:
         self.view.size = (max(1, self.pictures.width()), max(1, self.pictures.height()))
@@ -252,10 +248,3 @@ class ViewerWindow(QMainWindow):
             self.say(str(error))
             return False
         return True
-
-
-def _pane(widget: QWidget) -> QFrame:
-    pane = QFrame()
-    pane.setObjectName("pane")
-    QVBoxLayout(pane).addWidget(widget)
-    return pane
