@@ -74,3 +74,9 @@ def test_the_average_is_the_mean_whatever_was_asked_before(kinds: list[Any], que
             assert got is expected
         else:
             np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_the_average_lets_go_of_nan() -> None:
+    pairs, average = [a_raw_pair(n, np.nan if n == 0 else float(n)) for n in range(6)], RunningAverage()
+    assert np.isnan(average.of(pairs[:4], 4)).all()
+    np.testing.assert_allclose(average.of(pairs[:5], 4), 2.5)
