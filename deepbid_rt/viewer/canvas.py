@@ -1,135 +1,126 @@
-"""Draws scenes on the graphics card: textures that change only when a picture does, contrast and colour on the card.
+"""Draws scenes with OpenGL: one textured rectangle for each picture, lines over it.
 
-The only module that imports vispy. Knows no window, stream or mouse.
+The only module that imports vispy. Knows no window, stream or mouse: it draws into whatever OpenGL context is current.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from vispy import app, gloo
+from vispy import gloo
+from vispy.gloo.context import FakeCanvas, set_current_canvas
 
 from deepbid_rt.viewer.camera import Rect, place_panels
-from deepbid_rt.viewer.colors import BACKGROUND, MAPS, NOT_A_NUMBER, STEPS, color_table
-from deepbid_rt.viewer.panels import Mix, Panel, Scene, Source
-from deepbid_rt.viewer.shaders import IMAGE_VERTEX, LINE_FRAGMENT, LINE_VERTEX, image_fragment
+from deepbid_rt.viewer.colors import BACKGROUND
+from deepbid_rt.viewer.panels import Layer, Panel, Scene
 
-MAX_TEXTURE = 8192
-"""Sides that every card takes; larger images are thinned out for drawing."""
-_CORNERS = np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]], np.float32)
-_CHANNELS = 4
+_CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
+
+# GLSL 1.20, which every card and software renderer has. Software GL draws a bare texture several times as fast as
+# anything that is computed for each pixel of the window.
+_PICTURE_VERTEX = """
+attribute vec2 a_corner;
+uniform vec4 u_place;      // left, top, width and height, from -1 to 1
+varying vec2 v_at;
+void main() {
+    v_at = a_corner;
+    gl_Position = vec4(u_place.xy + a_corner * u_place.zw, 0.0, 1.0);
+}
+"""
+_PICTURE_FRAGMENT = """
+uniform sampler2D u_picture;
+varying vec2 v_at;
+void main() {
+    gl_FragColor = texture2D(u_picture, v_at);
+}
+"""
+_LINE_VERTEX = """
+attribute vec2 a_place;    // pixels of the image
+uniform vec4 u_place;      // of the image, as above
+uniform vec2 u_image;      // pixels and lines of the image
+void main() {
+    gl_Position = vec4(u_place.xy + a_place / u_image * u_place.zw, 0.0, 1.0);
+}
+"""
+_LINE_FRAGMENT = """
+uniform vec3 u_color;
+void main() {
+    gl_FragColor = vec4(u_color, 1.0);
+}
+"""
 
 
-class ImageCanvas(app.Canvas):  # type: ignore[misc]  # vispy has no types
-    """A canvas for `Scene`.
+class Canvas:
+    """Draws `Scene`s in one OpenGL context. Nothing is asked of the context before `draw`."""
 
-    Parameters
-    ----------
-    backend : str
-        vispy's name of the toolkit: ``pyside6`` in a window, ``egl`` without a screen.
-    size : tuple of int
-        Width and height, pixels.
-    parent : widget, optional
-        Of the native widget.
-    """
+    def __init__(self) -> None:
+        self._vispy = FakeCanvas()  # what vispy wants to know of a window
+        self._pictures: dict[Layer, NDArray[np.uint8]] = {}
+        self._textures: dict[Layer, gloo.Texture2D] = {}
+        self._program = gloo.Program(_PICTURE_VERTEX, _PICTURE_FRAGMENT)
+        self._program["a_corner"] = _CORNERS
+        self._lines = gloo.Program(_LINE_VERTEX, _LINE_FRAGMENT)
 
-    def __init__(self, backend: str = "pyside6", size: tuple[int, int] = (800, 400), parent: Any = None) -> None:
-        # A widget is put on the screen by Qt, which needs no second swap of buffers.
-        super().__init__(keys=None, size=size, app=backend, parent=parent, show=False, autoswap=False)
-        self._scene: Scene | None = None
-        self._shape: tuple[int, int] = (1, 1)
-        self._textures: dict[Source, gloo.Texture2D] = {}
-        self._shown: set[Source] = set()
-        self._programs: dict[tuple[Mix, int], gloo.Program] = {}
-        tables = np.stack([color_table(name) for name in MAPS])
-        self._tables = gloo.Texture2D(
-            np.rint(tables * 255).astype(np.uint8), interpolation="nearest", wrapping="clamp_to_edge"
-        )
-        self._lines = gloo.Program(LINE_VERTEX, LINE_FRAGMENT)
+    def draw(self, scene: Scene | None, size: tuple[int, int], zoom: float = 1.0) -> None:
+        """Draw a scene into the current context; None: only the background.
 
-    def upload(self, images: Mapping[Source, NDArray[np.float32]]) -> None:
-        """Take new pictures, (C, Y, X) each, all of one shape; those that are missing are not drawn any more."""
-        self._shown = set(images)
-        for source, image in images.items():
-            channels, lines, pixels = image.shape
-            self._shape = (lines, pixels)
-            step = math.ceil(max(channels * lines, pixels) / MAX_TEXTURE)
-            # Channels stand on top of each other in one texture: one upload, and no copy of a contiguous image.
-            stack = np.ascontiguousarray(image[:, ::step, ::step]).reshape(-1, -(-pixels // step))
-            texture = self._textures.get(source)
-            if texture is None or texture.shape[:2] != stack.shape:
-                if texture is not None:
-                    texture.delete()
-                self._textures[source] = gloo.Texture2D(
-                    stack, internalformat="r32f", format="luminance", interpolation="nearest", wrapping="clamp_to_edge"
-                )
-            else:
-                texture.set_data(stack)
+        Parameters
+        ----------
+        scene : Scene or None
+            What to draw. A picture goes to the card only where it is another array than the last time.
+        size : tuple of int
+            Width and height, in the pixels that the camera counts in.
+        zoom : float
+            Pixels of the screen for each of them.
+        """
+        set_current_canvas(self._vispy)
+        gloo.set_viewport(0, 0, round(size[0] * zoom), round(size[1] * zoom))
+        gloo.set_state(blend=False, depth_test=False, scissor_test=False, clear_color=(*BACKGROUND, 1.0))
+        gloo.clear(color=True, depth=False)
+        if scene is not None:
+            for panel, place in zip(scene.panels, place_panels(len(scene.panels), *size), strict=True):
+                self._draw_panel(scene, panel, place, zoom)
+        self._vispy.flush()
 
-    def draw_next(self, scene: Scene) -> None:
-        """Draw this scene when the toolkit is ready."""
-        self._scene = scene
-        self.update()
-
-    def on_draw(self, _event: Any) -> None:
-        """Draw; called by vispy."""
-        width, height = self.physical_size
-        gloo.set_viewport(0, 0, width, height)
-        gloo.clear((*BACKGROUND, 1.0))
-        scene = self._scene
-        if scene is None:
+    def _draw_panel(self, scene: Scene, panel: Panel, place: Rect, zoom: float) -> None:
+        if not {*panel.layers} <= {*scene.pictures}:
             return
-        for panel, place in zip(scene.panels, place_panels(len(scene.panels), *self.size), strict=True):
-            zoom = self.pixel_scale
-            gloo.set_viewport(*(round(v * zoom) for v in (place.x, place.y, place.width, place.height)))
-            self._draw_panel(scene, panel, place)
-
-    def _draw_panel(self, scene: Scene, panel: Panel, place: Rect) -> None:
-        second = panel.second or panel.first
-        if not {panel.first, second} <= self._shown:
-            return
-        channels, camera = len(scene.maps), scene.camera
-        program = self._program(panel.mix, channels)
-        program["u_panel"] = (place.width, place.height)
-        program["u_center"], program["u_scale"] = camera.center, camera.scale
-        program["u_image"] = (self._shape[1], self._shape[0])
-        program["u_map"] = _four([float(MAPS.index(name)) for name in scene.maps])
-        sources = {"first": panel.first, "second": second}
-        for name, source in sources.items():
-            texture, limits = self._textures[source], scene.limits[source]
-            gains = _four([1.0 / (white - black) for black, white in limits])
-            if name == "second" or panel.mix != "difference":
-                program[f"u_{name}_gain"] = gains
-            if panel.mix != "difference":
-                program[f"u_{name}_black"] = _four([black for black, _ in limits])
-            program[f"u_{name}"] = texture
-            program["u_texels"] = (texture.shape[1], texture.shape[0] / channels)
+        left, width = round(place.x * zoom), round(place.width * zoom)
+        height = round(place.height * zoom)
+        gloo.set_viewport(left, 0, width, height)
+        lines, pixels = scene.image
+        x, y = scene.camera.to_panel((0.0, 0.0), (place.width, place.height))
+        across, down = (2 * scene.camera.scale * n / side for n, side in ((pixels, place.width), (lines, place.height)))
+        where = (2 * x / place.width - 1, 1 - 2 * y / place.height, across, -down)
+        self._program["u_place"] = where
+        split = round(scene.split * width) if panel.mix == "swipe" else width
+        parts = [(left, split), (left + split, width - split)][: len(panel.layers)]
+        for layer, (begin, wide) in zip(panel.layers, parts, strict=True):
+            self._program["u_picture"] = self._texture(layer, scene.pictures[layer])
+            if panel.mix == "swipe":
+                gloo.set_state(scissor_test=True)
+                gloo.set_scissor(begin, 0, wide, height)
+            self._program.draw("triangle_strip")
         if panel.mix == "swipe":
-            program["u_split"] = scene.split
-        gloo.set_state(blend=False, depth_test=False)
-        program.draw("triangle_strip")
-        self._lines["u_panel"] = (place.width, place.height)
-        self._lines["u_center"], self._lines["u_scale"] = camera.center, camera.scale
+            gloo.set_scissor(max(left, left + split - 1), 0, 2, height)
+            gloo.clear(color=(1.0, 1.0, 1.0, 1.0), depth=False)
+            gloo.set_state(scissor_test=False, clear_color=(*BACKGROUND, 1.0))
         for outline, color in scene.outlines:
+            self._lines["u_place"], self._lines["u_image"] = where, (pixels, lines)
             self._lines["a_place"] = np.array(outline, np.float32)
             self._lines["u_color"] = color
             self._lines.draw("line_strip")
 
-    def _program(self, mix: Mix, channels: int) -> gloo.Program:
-        """Return the program for a mix and number of channels; made when first needed."""
-        program = self._programs.get((mix, channels))
-        if program is None:
-            program = self._programs[mix, channels] = gloo.Program(IMAGE_VERTEX, image_fragment(mix, channels))
-            program["a_position"] = _CORNERS
-            program["u_tables"] = self._tables
-            program["u_steps"] = (float(STEPS), float(len(MAPS)))
-            program["u_background"], program["u_odd"] = BACKGROUND, NOT_A_NUMBER
-        return program
-
-
-def _four(values: list[float]) -> tuple[float, ...]:
-    return tuple([*values, *[0.0] * _CHANNELS][:_CHANNELS])
+    def _texture(self, layer: Layer, picture: NDArray[np.uint8]) -> gloo.Texture2D:
+        """Return the texture of a layer with this picture in it."""
+        texture = self._textures.get(layer)
+        if texture is None or texture.shape != picture.shape:
+            if texture is not None:
+                texture.delete()
+            self._textures[layer] = texture = gloo.Texture2D(
+                picture, format="rgba", interpolation="nearest", wrapping="clamp_to_edge"
+            )
+        elif self._pictures.get(layer) is not picture:
+            texture.set_data(picture)
+        self._pictures[layer] = picture
+        return texture

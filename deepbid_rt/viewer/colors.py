@@ -1,4 +1,8 @@
-"""Colour maps, and how channels are merged into one picture. Pure arrays; the canvas does the same on the card."""
+"""Colour maps, and how counts become pictures: channels through limits and maps into bytes. Pure arrays; no card.
+
+On the processor, and at the resolution of the image: where a software renderer draws, a program for each pixel of the
+window costs far more.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +41,27 @@ _FIRE = (
 """Where, and red, green, blue there; brightness rises evenly."""
 
 
-def color_table(name: MapName) -> NDArray[np.float32]:
-    """Return a map as (STEPS, 3), red, green, blue from 0 to 1, black to white."""
-    ramp = np.linspace(0, 1, STEPS, dtype=np.float32)
+def color_table(name: MapName) -> NDArray[np.uint8]:
+    """Return a map as (STEPS, 4), red, green, blue and an opaque alpha from 0 to 255, black to white."""
+    ramp = np.linspace(0, 1, STEPS)
     zero = np.zeros_like(ramp)
     match name:
         case "gray":
-            return np.stack([ramp, ramp, ramp], axis=1)
+            colors = [ramp, ramp, ramp]
         case "green":
-            return np.stack([zero, ramp, zero], axis=1)
+            colors = [zero, ramp, zero]
         case "magenta":
-            return np.stack([ramp, zero, ramp], axis=1)
+            colors = [ramp, zero, ramp]
         case "fire":
-            where, *colors = np.array(_FIRE).T
-            return np.stack([np.interp(ramp, where, color) for color in colors], axis=1).astype(np.float32)
+            where, *stops = np.array(_FIRE).T
+            colors = [np.interp(ramp, where, stop) for stop in stops]
+    table: NDArray[np.uint8] = np.rint(255 * np.stack([*colors, np.ones_like(ramp)], axis=1)).astype(np.uint8)
+    return table
+
+
+_PACKED = {name: color_table(name).view(np.uint32).ravel() for name in MAPS}
+"""One number for each step: looked up in one go."""
+_ODD = (*(round(255 * part) for part in NOT_A_NUMBER), 255)
 
 
 def default_maps(channels: int) -> list[MapName]:
@@ -58,12 +69,75 @@ def default_maps(channels: int) -> list[MapName]:
     return ["gray"] if channels == 1 else [("green", "magenta", "gray", "fire")[n % 4] for n in range(channels)]
 
 
-def compose(image: NDArray[Any], limits: Sequence[Limits], maps: Sequence[MapName]) -> NDArray[np.float32]:
-    """Merge channels (C, Y, X) into a picture (Y, X, 3): each through limits and map, added up, cut at 1."""
-    picture = np.zeros((*image.shape[1:], 3), np.float32)
-    for channel, (black, white), name in zip(image, limits, maps, strict=True):
-        bright = np.clip((channel.astype(np.float32) - black) / (white - black), 0, 1)
-        picture += color_table(name)[np.rint(np.nan_to_num(bright) * (STEPS - 1)).astype(int)]
-    picture = np.clip(picture, 0, 1)
-    picture[~np.isfinite(image.astype(np.float32)).all(axis=0)] = NOT_A_NUMBER
+def compose(image: NDArray[Any], limits: Sequence[Limits], maps: Sequence[MapName]) -> NDArray[np.uint8]:
+    """Merge channels into a picture: each through its limits and its map, added up, cut at white.
+
+    Parameters
+    ----------
+    image : ndarray
+        Counts (C, Y, X) of any real type.
+    limits, maps
+        One for each channel.
+
+    Returns
+    -------
+    ndarray
+        (Y, X, 4) uint8: red, green, blue, 255. Pixels that are not finite in any channel are `NOT_A_NUMBER`.
+    """
+    colored = (
+        _look_up(_steps(channel, black, (STEPS - 1) / (white - black), 0.0), name)
+        for channel, (black, white), name in zip(image, limits, maps, strict=True)
+    )
+    picture = next(colored)
+    for another in colored:
+        picture += np.minimum(another, ~picture)
+    return _marked(picture, image)
+
+
+def difference(first: NDArray[Any], second: NDArray[Any], limits: Sequence[Limits]) -> NDArray[np.uint8]:
+    """Return `second` minus `first` as a gray picture (Y, X, 4): mid-gray where equal, the span of limits up to white.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Counts (C, Y, X) of any real type.
+    limits
+        Of `second`, one for each channel; channels are averaged.
+    """
+    total = np.zeros(first.shape[1:], np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for a, b, (black, white) in zip(first, second, limits, strict=True):
+            total += np.subtract(b, a, dtype=np.float32) * np.float32(1.0 / (white - black))
+    gain, middle = (STEPS - 1) / 2 / len(limits), (STEPS - 1) / 2
+    picture = _look_up(_steps(total, 0.0, gain, middle), "gray")
+    return _marked(_marked(picture, first), second)
+
+
+def count_not_finite(image: NDArray[Any]) -> int:
+    """Return how many values are NaN or infinite."""
+    return 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
+
+
+def _steps(channel: NDArray[Any], zero: float, gain: float, offset: float) -> NDArray[np.uint8]:
+    """Return (channel - zero) * gain + offset as the nearest step of a map."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        bright = np.subtract(channel, np.float32(zero), dtype=np.float32)
+        bright *= np.float32(gain)
+        bright += np.float32(offset + 0.5)
+        # The order matters: NaN is neither less nor greater, and comes out of both as the number.
+        np.fmax(bright, np.float32(0), out=bright)
+        np.fmin(bright, np.float32(STEPS - 0.5), out=bright)
+    nearest: NDArray[np.uint8] = bright.astype(np.uint8)
+    return nearest
+
+
+def _look_up(steps: NDArray[np.uint8], name: MapName) -> NDArray[np.uint8]:
+    # No step lies outside of a map; "wrap" is the fastest of numpy's ways not to care.
+    return _PACKED[name].take(steps, mode="wrap").view(np.uint8).reshape(*steps.shape, 4)
+
+
+def _marked(picture: NDArray[np.uint8], image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Mark in a picture what is not finite in the image (C, Y, X)."""
+    if image.dtype.kind == "f" and not (finite := np.isfinite(image).all(axis=0)).all():
+        picture[~finite] = _ODD
     return picture

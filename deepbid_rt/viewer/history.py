@@ -45,17 +45,33 @@ class History:
         return [pair for _, pair in self._pairs if pair.plane == plane]
 
 
-def running_average(pairs: Sequence[Pair], count: int) -> NDArray[Any] | None:
-    """Return the mean of the raw images of the last `count` pairs that have one, float32 (C, Y, X); None without any.
+class RunningAverage:
+    """The mean of the last raw images, from one time of asking to the next by what came and what went.
 
     Averaging frames is what every user can do without a network: the honest baseline beside the denoised image.
     """
-    images = [pair.raw for pair in pairs[-count:] if pair.raw is not None]
-    if not images:
-        return None
-    total = images[-1].astype(np.float32)
-    same = [image for image in images[:-1] if image.shape == total.shape]
-    for image in same:
-        total += image
-    total /= np.float32(len(same) + 1)
-    return total
+
+    def __init__(self) -> None:
+        self._images: list[NDArray[Any]] = []
+        self._total = np.zeros(0)
+
+    def of(self, pairs: Sequence[Pair], count: int) -> NDArray[np.float32] | None:
+        """Return the mean of the raw images of the last `count` pairs that have one, (C, Y, X); None without any."""
+        images = [pair.raw for pair in pairs[-count:] if pair.raw is not None]
+        if not images:
+            return None
+        images = [image for image in images if image.shape == images[-1].shape]
+        held, wanted = ({id(image) for image in some} for some in (self._images, images))
+        gone = [image for image in self._images if id(image) not in wanted]
+        come = [image for image in images if id(image) not in held]
+        # What is not finite stays in a sum for ever, so there the sum is made anew.
+        kept = self._total.shape == images[-1].shape and len(come) + len(gone) < len(images)
+        if not kept or not np.isfinite(self._total).all():
+            self._total, gone, come = np.zeros(images[-1].shape), [], images
+        with np.errstate(invalid="ignore"):
+            for image in come:
+                self._total += image
+            for image in gone:
+                self._total -= image
+        self._images = images
+        return (self._total / len(images)).astype(np.float32)

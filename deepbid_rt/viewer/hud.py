@@ -15,6 +15,8 @@ RECENT_S = 10.0
 """So long a loss is an alarm; then it stays as a warning."""
 LOW_DISK_MIN = (10.0, 30.0)
 """Minutes of disk left below which it is an alarm, and a warning."""
+CLOCKS_MS = 3.6e6
+"""A latency that no stream has: the clocks of two computers differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def figure_lines(facts: Facts) -> list[Line]:
     p50, p95 = facts.age_ms
     if facts.state == "paused" or p50 is None or p95 is None:
         latency = Line("latency", "–", "faint")
-    elif p50 < 0:
+    elif not 0 <= p50 < CLOCKS_MS:
         latency = Line("latency", "not known: clocks of two computers differ", "faint")
     else:
         latency = Line("latency", f"p50 {p50:.0f}  p95 {p95:.0f} ms", tone_if(p95 > 1000))

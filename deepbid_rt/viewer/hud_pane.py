@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from deepbid_rt.viewer.hud import Facts, Line, figure_lines, frame_text, loss_lines, recording_line, state_line
 from deepbid_rt.viewer.theme import FAINT, INK, PILLS, TONES
@@ -77,6 +77,14 @@ class HudPane(QFrame):
             label = self._labels[key]
             weight = 700 if line.tone == "alarm" else 500
             _set(label, line.value, f"color: {TONES[line.tone]}; font-weight: {weight}")
+
+
+def pane(widget: QWidget) -> QFrame:
+    """Put a widget on a ground like that of the figures."""
+    ground = QFrame()
+    ground.setObjectName("pane")
+    QVBoxLayout(ground).addWidget(widget)
+    return ground
 
 
 def _pill() -> QLabel:

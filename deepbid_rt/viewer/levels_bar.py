@@ -41,7 +41,11 @@ class LevelsBar(QWidget):
             black, white = limits
             margin = 0.35 * (white - black)
             self._span = (black - margin, white + margin)
-        self._counts = {name: np.histogram(some, BINS, self._span)[0].astype(float) for name, some in samples.items()}
+        # Whole counts fall into bins of equal width unequally often: without smoothing the curve is a comb.
+        self._counts = {
+            name: np.convolve(np.histogram(some, BINS, self._span)[0], (0.25, 0.5, 0.25), "same")
+            for name, some in samples.items()
+        }
         self.update()
 
     def position_of(self, handle: int) -> float:
@@ -68,8 +72,12 @@ class LevelsBar(QWidget):
             painter.drawLine(QPointF(x, _HEAD + 2), QPointF(x, floor))
         painter.setPen(QColor(FAINT))
         foot = QRectF(4, floor, self.width() - 8, _FOOT)
-        painter.drawText(foot, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, f"{self._limits[0]:.4g}")
-        painter.drawText(foot, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"{self._limits[1]:.4g}")
+        painter.drawText(
+            foot, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, f"black {self._limits[0]:.4g}"
+        )
+        painter.drawText(
+            foot, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, f"white {self._limits[1]:.4g} counts"
+        )
         head = QRectF(4, 0, self.width() - 8, _HEAD)
         painter.drawText(head, Qt.AlignmentFlag.AlignLeft, self._note)
         painter.end()
@@ -94,3 +102,8 @@ class LevelsBar(QWidget):
     def mouseReleaseEvent(self, _event: QMouseEvent) -> None:  # noqa: N802
         """Let go."""
         self._held = None
+
+
+def _short(counts: float) -> str:
+    """Return as many digits as are of use: no fraction of a large number, no power of ten for 65535."""
+    return f"{counts:.0f}" if 1000 <= abs(counts) < 1e6 else f"{counts:.4g}"

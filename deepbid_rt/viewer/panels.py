@@ -1,4 +1,4 @@
-"""What is drawn: which pictures stand in which panels, with which limits and maps. Plain values, no card, no window."""
+"""What is drawn: which pictures stand in which panels, and what lies over them. Plain values, no card, no window."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from deepbid_rt.viewer.camera import Camera
-from deepbid_rt.viewer.colors import MapName
-from deepbid_rt.viewer.levels import Limits
 from deepbid_rt.viewer.roi import Point
 
 Source = Literal["raw", "average", "denoised"]
+Layer = Literal["raw", "average", "denoised", "difference"]
+"""A coloured picture: of one source, or of two."""
 Mode = Literal["side", "swipe", "blink", "difference"]
 Mix = Literal["first", "swipe", "difference"]
 BLINK_S = 0.5
@@ -28,17 +31,28 @@ class Panel:
     mix: Mix = "first"
     """``swipe``: `first` left of the dividing line, `second` right; ``difference``: `second` minus `first`."""
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What must be there for it."""
+        return (self.first,) if self.second is None else (self.first, self.second)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The pictures in it, from left to right."""
+        return ("difference",) if self.mix == "difference" else self.sources
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that a canvas needs besides the pixels."""
+    """All that a canvas needs."""
 
     panels: Sequence[Panel]
     camera: Camera
-    maps: Sequence[MapName]
-    """One for each channel drawn."""
-    limits: Mapping[Source, Sequence[Limits]]
-    """For each source, limits of each channel drawn."""
+    image: tuple[int, int]
+    """Lines and pixels of the frame."""
+    pictures: Mapping[Layer, NDArray[np.uint8]] = field(default_factory=dict)
+    """(Y, X, 4), of the whole frame, thinned out where it is large; a panel stays empty where one is missing. The same
+    array is the same picture."""
     split: float = 0.5
     """Where the dividing line of ``swipe`` stands, 0 left to 1 right."""
     outlines: Sequence[tuple[Sequence[Point], tuple[float, float, float]]] = field(default=())

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QWidget
 
 from deepbid_rt.viewer.colors import REGIONS
 from deepbid_rt.viewer.feed import Feed
 from deepbid_rt.viewer.theme import EDGE, FAINT, PANE
-from deepbid_rt.viewer.traces import SECONDS, by_channel, dff
+from deepbid_rt.viewer.traces import SECONDS, by_channel, dff, envelope
 
-_LABEL = 92
+_LABEL = 116
 _FOOT = 16
 SHOWN = 4
 """Most regions in the plot: the newest ones."""
@@ -66,7 +67,7 @@ class TracePlot(QWidget):
         if not self._curves:
             painter.setPen(QColor(FAINT))
             text = "No regions yet. R: rectangle, E: ellipse, O: by hand; then drag on a picture."
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, text)
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, text)
         newest = max((curve.t_s[-1] for curve in self._curves if curve.t_s.size), default=0.0)
         height = (self.height() - _FOOT) / max(len(self._curves), 1)
         for n, curve in enumerate(self._curves):
@@ -98,8 +99,12 @@ class TracePlot(QWidget):
             y = lane.bottom() - 4 - (values - low) / (high - low) * (lane.height() - 8)
             painter.setPen(pen)
             known = np.isfinite(y)
-            y = np.clip(y, lane.top(), lane.bottom())
-            painter.drawPolyline(QPolygonF([QPointF(a, b) for a, b in zip(x[known], y[known], strict=True)]))
+            line = envelope(x[known], np.clip(y[known], lane.top(), lane.bottom()))
+            points = [QPointF(a, b) for a, b in zip(*line, strict=True)]
+            if values is curve.raw:
+                painter.drawPolyline(points)
+            else:  # piece by piece: Qt takes 20 times as long for a bold line in one
+                painter.drawLines([end for piece in itertools.pairwise(points) for end in piece])
 
 
 def _span(curve: Curve) -> tuple[float, float]:

@@ -122,3 +122,24 @@ def by_channel(points: Sequence[Point], channel: int) -> tuple[NDArray[Any], NDA
     """Return the raw and the denoised means of one channel."""
     raw = np.array([p.raw[channel] if channel < p.raw.size else np.nan for p in points])
     return raw, np.array([p.denoised[channel] if channel < p.denoised.size else np.nan for p in points])
+
+
+def envelope(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Thin a line out to what a screen can show of it: the lowest and the highest point of each column of pixels.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Pixels of the screen; x never falls.
+
+    Returns
+    -------
+    tuple of ndarray
+        x and y of at most two points for each column; the line itself where it has no more.
+    """
+    columns = np.floor(x)
+    begins = np.flatnonzero(np.diff(columns, prepend=np.nan) != 0)
+    if 2 * begins.size >= x.size:
+        return x, y
+    low, high = np.minimum.reduceat(y, begins), np.maximum.reduceat(y, begins)
+    return np.repeat(columns[begins] + 0.5, 2), np.stack([low, high], axis=1).ravel()

@@ -15,21 +15,19 @@ from numpy.typing import NDArray
 from deepbid_rt.meter import Histogram
 from deepbid_rt.session_report import SessionReport
 from deepbid_rt.viewer.camera import Camera, Rect, place_panels
-from deepbid_rt.viewer.colors import REGIONS
+from deepbid_rt.viewer.colors import REGIONS, count_not_finite
 from deepbid_rt.viewer.controls import Controls
 from deepbid_rt.viewer.feed import Feed
-from deepbid_rt.viewer.history import running_average
+from deepbid_rt.viewer.gallery import Gallery, Images, thinning
+from deepbid_rt.viewer.history import RunningAverage
 from deepbid_rt.viewer.hud import Facts, LossWatch
 from deepbid_rt.viewer.levels import Levels, subsample
 from deepbid_rt.viewer.pair import Pair
-from deepbid_rt.viewer.panels import BLINK_S, Panel, Scene, Source, panels_of
+from deepbid_rt.viewer.panels import BLINK_S, Layer, Panel, Scene, Source, panels_of
 from deepbid_rt.viewer.playback import Playback
 from deepbid_rt.viewer.pointer import Pointer
 from deepbid_rt.viewer.recent import Recent
 from deepbid_rt.viewer.roi import Point, Roi, Shape
-
-NOT_FINITE = np.float32(-3e38)
-"""Stands in for NaN and infinity on the card, where NaN is not dependable."""
 
 
 class View:
@@ -53,8 +51,8 @@ class View:
         self.feed = feed
         self.controls, self.camera, self.levels, self.playback = Controls(), Camera(), Levels(), Playback()
         self.pointer = Pointer(self.controls, self.camera, self.add_region)
-        self.images: dict[Source, NDArray[np.float32]] = {}
-        """What to draw: the drawn channels (C', Y, X) of each source that is there."""
+        self.images: dict[Source, NDArray[Any]] = {}
+        """Counts of the drawn channels (C', Y, X) of each source that is there."""
         self.samples: dict[str, dict[int, NDArray[np.float32]]] = {}
         """Some pixels of each drawn channel, for contrast and histogram."""
         self.size = (1, 1)
@@ -69,6 +67,7 @@ class View:
         self._watch = LossWatch()
         self._paints = Recent()
         self._series = self._named = self._not_finite = self._blink = 0
+        self._gallery, self._average = Gallery(), RunningAverage()
         self._unpainted: Pair | None = None
         self._image_size, self._drawn = (0, 0), [0]
 
@@ -95,25 +94,19 @@ class View:
         found: dict[Source, NDArray[Any] | None] = {"raw": pair.raw}
         if self.controls.average > 1:
             past = self.playback.before() or [p for p in self.feed.pairs() if p.index <= pair.index]
-            found["average"] = running_average(past, self.controls.average)
+            found["average"] = self._average.of(past, self.controls.average)
         found["denoised"] = pair.denoised
         # A held pair may be of an earlier series, with fewer channels.
         drawn = self._drawn = [channel for channel in self.controls.drawn if channel < pair.shape[0]] or [0]
-        self.images, self.samples, self._not_finite = {}, {}, 0
+        self.images, self.samples = {}, {}
         for source, pixels in found.items():
             if pixels is None or pixels.shape != pair.shape:
                 continue
             self.samples[source] = {channel: subsample(pixels[channel]) for channel in drawn}
-            self.images[source] = self._drawable(pixels[drawn])
+            self.images[source] = pixels if len(drawn) == len(pixels) else pixels[drawn]
+        self._not_finite = max((count_not_finite(image) for image in self.images.values()), default=0)
         self.levels.update(self.samples, self._clock())
         self._image_size = (pair.shape[1], pair.shape[2])
-
-    def _drawable(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-        image = np.ascontiguousarray(pixels, np.float32)
-        if pixels.dtype.kind == "f" and not (finite := np.isfinite(image)).all():
-            self._not_finite = max(self._not_finite, int(image.size - finite.sum()))
-            image = np.where(finite, image, NOT_FINITE)
-        return image
 
     def painted(self) -> None:
         """Note that what was drawn last is on the screen now."""
@@ -152,15 +145,16 @@ class View:
         panels, place = self.panels(), self.places()[0]
         if self.camera.fitted and all(self._image_size):
             self.camera.fit((place.width, place.height), self._image_size)
-        drawn = self._drawn
-        return Scene(
-            panels,
-            self.camera,
-            [self.controls.maps[channel] for channel in drawn],
-            {source: [self.levels.of(source, channel) for channel in drawn] for source in self.images},
-            self.controls.split,
-            self._outlines(),
-        )
+        layers = {layer: panel for panel in panels for layer in panel.layers if {*panel.sources} <= {*self.images}}
+        pictures = {layer: self._picture(layer, panel) for layer, panel in layers.items()}
+        return Scene(panels, self.camera, self._image_size, pictures, self.controls.split, self._outlines())
+
+    def _picture(self, layer: Layer, panel: Panel) -> NDArray[np.uint8]:
+        sources = panel.sources if layer == "difference" else (layer,)
+        images: Images = tuple(self.images[source] for source in sources)
+        limits = [self.levels.of(sources[-1], channel) for channel in self._drawn]
+        maps = [self.controls.maps[channel] for channel in self._drawn]
+        return self._gallery.picture(layer, images, limits, maps, thinning(self._image_size, self.camera.scale))
 
     def _outlines(self) -> list[tuple[list[Point], tuple[float, float, float]]]:
         lines = [

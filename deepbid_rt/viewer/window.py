@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QFontDatabase, QKeySequence, QResizeEvent, QShortcut
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMainWindow, QSlider, QVBoxLayout, QWidget
+from PySide6.QtCore import QPoint, QPointF, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QFontDatabase, QKeySequence, QPainter, QPixmap, QResizeEvent, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QSlider, QVBoxLayout, QWidget
 
 from deepbid_rt.errors import DeepbidError
-from deepbid_rt.viewer.canvas import ImageCanvas
 from deepbid_rt.viewer.feed import raw_source
-from deepbid_rt.viewer.hud_pane import HudPane, StatusBar
+from deepbid_rt.viewer.hud_pane import HudPane, StatusBar, pane
 from deepbid_rt.viewer.keys import KEYS, help_text
 from deepbid_rt.viewer.levels_bar import LevelsBar
+from deepbid_rt.viewer.picture_window import PictureWindow
 from deepbid_rt.viewer.roi import load_rois, save_rois
 from deepbid_rt.viewer.snapshot import state_of, write_snapshot, write_traces
 from deepbid_rt.viewer.theme import STYLE
@@ -50,7 +50,8 @@ class ViewerWindow(QMainWindow):
         self._titles: list[QLabel] = []
         self.setWindowTitle("deepbid-rt")
         self.setStyleSheet(STYLE)
-        self.canvas = ImageCanvas(parent=None)
+        self.pictures = PictureWindow(view.scene)
+        self._frame = QWidget.createWindowContainer(self.pictures)
         self.status, self.hud, self.levels, self.traces = StatusBar(), HudPane(), LevelsBar(), TracePlot()
         self.scrub = QSlider(Qt.Orientation.Horizontal)
         self.help = QLabel(help_text(), self)
@@ -65,13 +66,12 @@ class ViewerWindow(QMainWindow):
     def tick(self) -> None:
         """Draw what is new."""
         if self.view.tick():
-            self.canvas.upload(self.view.images)
             self.draw()
 
     def draw(self) -> None:
-        """Draw the picture as it stands."""
+        """Have the picture drawn as it stands then."""
         self._show_titles()
-        self.canvas.draw_next(self.view.scene())
+        self.pictures.update()
 
     def show_facts(self) -> None:
         """Show figures, traces and histogram as they stand; join the microscope's stream once its address is known."""
@@ -110,6 +110,14 @@ class ViewerWindow(QMainWindow):
                 self.say(f"regions {action}{'d' if action == 'save' else 'ed'}: {self._rois}")
         self._show_choices()
 
+    def picture(self) -> QPixmap:
+        """Return what the window shows; Qt's own `grab` knows nothing of windows within it."""
+        picture = self.grab()
+        painter = QPainter(picture)
+        painter.drawImage(self._frame.mapTo(self, QPoint(0, 0)), self.pictures.grabFramebuffer())
+        painter.end()
+        return picture
+
     def say(self, text: str) -> None:
         """Say something in the top row, for some seconds."""
         self._said, self._said_until_s = text, time.monotonic() + 6.0
@@ -124,17 +132,19 @@ class ViewerWindow(QMainWindow):
         self._title_row = QHBoxLayout()
         self._title_row.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._title_row)
-        column.addWidget(self.canvas.native, 1)
+        column.addWidget(self._frame, 1)
         column.addWidget(self.scrub)
         self.scrub.hide()
         foot = QHBoxLayout()
-        for widget, stretch in ((_pane(self.traces), 3), (_pane(self.levels), 1), (self.hud, 0)):
+        for widget, stretch in ((pane(self.traces), 3), (pane(self.levels), 1), (self.hud, 0)):
             widget.setFixedHeight(176)
             foot.addWidget(widget, stretch)
         column.addLayout(foot)
         self.setCentralWidget(body)
         self.help.setObjectName("help")
         self.help.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        # A window of its own, too: what is not would lie beneath the pictures.
+        self.help.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
         self.help.hide()
 
     def _connect(self) -> None:
@@ -143,13 +153,13 @@ class ViewerWindow(QMainWindow):
             shortcut.activated.connect(lambda action=key.action: self.act(action))
         self.levels.changed.connect(self._set_levels)
         self.scrub.sliderMoved.connect(self._seek)
-        events, pointer, view = self.canvas.events, self.view.pointer, self.view
-        events.mouse_press.connect(lambda e: pointer.press(e.pos, view.places()) if e.button == 1 else None)
-        events.mouse_move.connect(lambda e: self.draw() if pointer.move(e.pos) else None)
-        events.mouse_release.connect(lambda e: self._released(e.pos) if e.button == 1 else None)
-        events.mouse_wheel.connect(lambda e: self._wheeled(e.pos, e.delta[1]))
-        events.resize.connect(lambda _: self._resized())
-        self.canvas.native.frameSwapped.connect(self.view.painted)
+        pictures, pointer, view = self.pictures, self.view.pointer, self.view
+        pictures.pressed.connect(lambda at: pointer.press(at.toTuple(), view.places()))
+        pictures.moved.connect(lambda at: pictures.update() if pointer.move(at.toTuple()) else None)
+        pictures.released.connect(self._released)
+        pictures.wheeled.connect(self._wheeled)
+        pictures.resized.connect(self._resized)
+        pictures.frameSwapped.connect(view.painted)
         for period_ms, work in ((TICK_MS, self.tick), (SLOW_MS, self.show_facts)):
             timer = QTimer(self)
             timer.setTimerType(Qt.TimerType.PreciseTimer)
@@ -171,15 +181,14 @@ class ViewerWindow(QMainWindow):
         super().closeEvent(event)
 
     def _resized(self) -> None:
-        self.view.size = (max(1, self.canvas.size[0]), max(1, self.canvas.size[1]))
-        self.draw()
+        self.view.size = (max(1, self.pictures.width()), max(1, self.pictures.height()))
 
-    def _released(self, at: tuple[float, float]) -> None:
-        self.view.pointer.release(at)
+    def _released(self, at: QPointF) -> None:
+        self.view.pointer.release(at.toTuple())
         self._show_choices()
 
-    def _wheeled(self, at: tuple[float, float], notches: float) -> None:
-        self.view.pointer.wheel(at, notches, self.view.places())
+    def _wheeled(self, at: QPointF, notches: float) -> None:
+        self.view.pointer.wheel(at.toTuple(), notches, self.view.places())
         self.draw()
 
     def _show_choices(self) -> None:
@@ -187,8 +196,7 @@ class ViewerWindow(QMainWindow):
         self.help.setVisible(self.view.controls.help)
         self.help.raise_()
         cross = self.view.controls.tool is not None
-        self.canvas.native.setCursor(Qt.CursorShape.CrossCursor if cross else Qt.CursorShape.ArrowCursor)
-        self.canvas.upload(self.view.images)
+        self.pictures.setCursor(Qt.CursorShape.CrossCursor if cross else Qt.CursorShape.ArrowCursor)
         self.draw()
         self.show_facts()
 
@@ -215,7 +223,6 @@ class ViewerWindow(QMainWindow):
     def _seek(self, place: int) -> None:
         self.view.playback.seek(place)
         self.view.refresh()
-        self.canvas.upload(self.view.images)
         self.draw()
 
     def _snapshot(self) -> None:
@@ -225,7 +232,7 @@ class ViewerWindow(QMainWindow):
             return
         frames = {"raw": pair.raw, "denoised": pair.denoised}
         there = {name: pixels for name, pixels in frames.items() if pixels is not None}
-        state, picture = state_of(self.view), self.grab()
+        state, picture = state_of(self.view), self.picture()
         files = write_snapshot(self._folder, pair.index, there, state, lambda path: picture.save(str(path), "PNG"))
         self.say(f"snapshot: {files[0]} and {len(files) - 1} more")
 
@@ -241,10 +248,3 @@ class ViewerWindow(QMainWindow):
             self.say(str(error))
             return False
         return True
-
-
-def _pane(widget: QWidget) -> QFrame:
-    pane = QFrame()
-    pane.setObjectName("pane")
-    QVBoxLayout(pane).addWidget(widget)
-    return pane

@@ -113,6 +113,52 @@ def test_nothing_that_happens_to_the_viewer_touches_the_session(session: Session
         assert session.viewer.process.poll() is None
 
 
+TELLING = """
+import sys
+from pathlib import Path
+from deepbid_rt.viewer.run import run_viewer
+from deepbid_rt.viewer.view import View
+
+painted = View.painted
+
+def tell(view):
+    painted(view)
+    print(-1 if view.playback.shown is None else view.playback.shown.index, flush=True)
+
+View.painted = tell
+run_viewer(sys.argv[1], None, 1.0, Path(sys.argv[2]), Path(sys.argv[2], "rois.json"), None)
+"""
+"""A viewer that says which frame is on the screen."""
+
+
+def test_a_viewer_that_was_frozen_shows_the_newest_frame_again(session: Session, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", TELLING, session.published, str(tmp_path)]
+    numbers = iter(range(FRAMES))
+    shown = [-1]
+
+    def scan_until_shown(least: int) -> None:
+        """Scan on until the screen shows this frame or a later one."""
+        while shown[-1] < least:
+            number = next(numbers, None)
+            assert number is not None, f"frame {least} was never shown; the last one was {shown[-1]}"
+            scan(session, number, 1, 0.1)
+
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as viewer:
+        teller = threading.Thread(target=lambda: shown.extend(int(line) for line in viewer.stdout))
+        teller.start()
+        try:
+            until(lambda: connected(viewer, session.published))
+            scan_until_shown(0)
+            viewer.send_signal(signal.SIGSTOP)
+            for _ in range(60):
+                scan(session, newest := next(numbers), 1, 0.005)
+            viewer.send_signal(signal.SIGCONT)
+            scan_until_shown(newest)
+        finally:
+            viewer.kill()
+            teller.join()
+
+
 def test_the_demo_opens_the_viewer(screen: str, tmp_path: Path) -> None:
     pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
     options = ("--engine", "average", "--size", "32", "--seconds", "2", "--out", tmp_path, "--json")

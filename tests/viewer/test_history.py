@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepbid_rt.viewer.history import History, running_average
+from deepbid_rt.viewer.history import History, RunningAverage
+from deepbid_rt.viewer.pair import Pair
 from tests.viewer.stand_ins import a_pair
 
 
@@ -34,16 +37,46 @@ def test_planes_are_looked_at_one_by_one() -> None:
 
 
 def test_the_average_is_that_of_the_last_raw_frames_there_are() -> None:
+    average = RunningAverage()
     pairs = [a_pair(n, None if n == 3 else n, 77) for n in range(6)]
-    np.testing.assert_allclose(running_average(pairs, 4), np.full((1, 4, 6), (2 + 4 + 5) / 3))
-    np.testing.assert_allclose(running_average(pairs, 1), 5)
-    assert running_average([a_pair(0, None, 1)], 4) is None
-    assert running_average([], 4) is None
+    np.testing.assert_allclose(average.of(pairs, 4), np.full((1, 4, 6), (2 + 4 + 5) / 3))
+    np.testing.assert_allclose(average.of(pairs, 1), 5)
+    assert average.of([a_pair(0, None, 1)], 4) is None
+    assert average.of([], 4) is None
 
 
-def test_the_average_does_not_overflow_and_lets_go_of_nan() -> None:
+def test_the_average_does_not_overflow() -> None:
     full = np.full((1, 4, 6), 65535, np.uint16)
-    np.testing.assert_allclose(running_average([a_pair(n, full) for n in range(64)], 64), 65535)
-    odd = np.full((1, 4, 6), np.nan, np.float32)
-    pairs = [a_pair(0, odd), a_pair(1, 3), a_pair(2, 5)]
-    np.testing.assert_allclose(running_average(pairs, 2), 4)
+    np.testing.assert_allclose(RunningAverage().of([a_pair(n, full) for n in range(64)], 64), 65535)
+
+
+frames = st.one_of(
+    st.none(), st.integers(-32768, 32767), st.sampled_from([0.5, 1e6, np.nan, np.inf, -np.inf]), st.just("wide")
+)
+
+
+def a_raw_pair(index: int, kind: Any) -> Pair:
+    if kind == "wide":
+        return a_pair(index, np.full((1, 4, 9), index, np.int16))
+    return a_pair(index, np.full((1, 4, 6), kind, np.float32) if isinstance(kind, float) else kind)
+
+
+@given(st.lists(frames, min_size=1, max_size=12), st.lists(st.tuples(st.integers(1, 12), st.integers(1, 6))))
+def test_the_average_is_the_mean_whatever_was_asked_before(kinds: list[Any], questions: list[tuple[int, int]]) -> None:
+    pairs, average = [a_raw_pair(n, kind) for n, kind in enumerate(kinds)], RunningAverage()
+    for end, count in questions:
+        images = [pair.raw for pair in pairs[:end][-count:] if pair.raw is not None]
+        same = [image.astype(float) for image in images if image.shape == images[-1].shape]
+        with np.errstate(invalid="ignore"):
+            expected = np.mean(same, axis=0) if same else None
+        got = average.of(pairs[:end], count)
+        if expected is None or got is None:
+            assert got is expected
+        else:
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_the_average_lets_go_of_nan() -> None:
+    pairs, average = [a_raw_pair(n, np.nan if n == 0 else float(n)) for n in range(6)], RunningAverage()
+    assert np.isnan(average.of(pairs[:4], 4)).all()
+    np.testing.assert_allclose(average.of(pairs[:5], 4), 2.5)

@@ -97,6 +97,7 @@ def test_figures() -> None:
 
 def test_figures_that_are_missing_or_make_no_sense() -> None:
     assert figures(age_ms=(-40.0, -20.0))["latency"][0].startswith("not known")
+    assert figures(age_ms=(1.8e12, 1.8e12))["latency"][0].startswith("not known")
     assert figures()["latency"][0] == "–"
     assert figures()["engine"] == ("not known", "faint")
     assert figures()["raw stream"] == ("not connected", "warn")

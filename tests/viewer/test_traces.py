@@ -8,7 +8,7 @@ import pytest
 
 from deepbid_rt.viewer.pair import Pair
 from deepbid_rt.viewer.roi import Roi
-from deepbid_rt.viewer.traces import COLUMNS, SECONDS, Traces, by_channel, dff
+from deepbid_rt.viewer.traces import COLUMNS, SECONDS, Traces, by_channel, dff, envelope
 from tests.viewer.stand_ins import a_pair
 
 WHOLE = Roi("roi 1", "rectangle", ((0.0, 0.0), (6.0, 4.0)))
@@ -94,3 +94,22 @@ def test_the_csv_says_what_was_measured() -> None:
     assert [row["raw_f"] for row in rows] == ["10", "11", "12"]
     assert [row["denoised_f"] for row in rows] == ["20", "", "20"]
     assert float(rows[2]["raw_dff"]) == pytest.approx(1 / 11)
+
+
+def test_a_long_line_is_thinned_out_to_the_lowest_and_highest_of_each_column() -> None:
+    x = np.linspace(0, 100, 5000, endpoint=False)
+    y = np.random.default_rng(0).normal(size=5000)
+    y[1234], y[4321] = 50, -50
+    thin_x, thin_y = envelope(x, y)
+    assert thin_x.size == 200
+    for column in range(100):
+        of_it = y[50 * column : 50 * column + 50]
+        np.testing.assert_array_equal(thin_y[thin_x == column + 0.5], (of_it.min(), of_it.max()))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 150])
+def test_a_short_line_is_left_as_it_is(count: int) -> None:
+    x, y = np.linspace(0, 100, count), np.arange(count)
+    thin_x, thin_y = envelope(x, y)
+    np.testing.assert_array_equal(thin_x, x)
+    np.testing.assert_array_equal(thin_y, y)

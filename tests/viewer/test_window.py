@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import ctypes
+import ctypes.util
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,12 @@ import pytest
 import tifffile
 
 from deepbid_rt.session_report import CAUSES, SessionReport
+from deepbid_rt.viewer.colors import BACKGROUND
 from deepbid_rt.viewer.keys import KEYS
+from deepbid_rt.viewer.theme import PANE
 from tests.viewer.stand_ins import StillFeed, a_pair, an_info
 
 SHAPE = (1, 64, 80)
-# vispy's backend asks Qt's mouse events in a way that newer versions of PySide6 call old.
-pytestmark = pytest.mark.filterwarnings("ignore:.*marked as deprecated:DeprecationWarning")
 
 
 @pytest.fixture
@@ -28,18 +31,19 @@ def feed() -> StillFeed:
 
 @pytest.fixture
 def window(application: Any, feed: StillFeed, tmp_path: Path) -> Iterator[Any]:
+    from PySide6.QtCore import QEvent
+
     from deepbid_rt.viewer.view import View
     from deepbid_rt.viewer.window import ViewerWindow
 
     window = ViewerWindow(View(feed), tmp_path, tmp_path / "rois.json")
     window.show()
     window.activateWindow()
-    pump(application, lambda: window.isVisible() and window.canvas.size[0] > 1000)
+    pump(application, lambda: window.isVisible() and window.pictures.isExposed() and window.view.size[0] > 1000)
     yield window
     window.close()
-    window.canvas.close()
     window.deleteLater()
-    application.processEvents()
+    application.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 def pump(application: Any, reached: Callable[[], Any]) -> None:
@@ -66,12 +70,20 @@ def drag(window: Any, *way: tuple[float, float]) -> None:
     from PySide6.QtCore import QPoint, Qt
     from PySide6.QtTest import QTest
 
-    native, left = window.canvas.native, Qt.MouseButton.LeftButton
+    native, left = window.pictures, Qt.MouseButton.LeftButton
     points = [QPoint(round(x), round(y)) for x, y in way]
     QTest.mousePress(native, left, Qt.KeyboardModifier.NoModifier, points[0])
     for point in points[1:]:
         QTest.mouseMove(native, point)
     QTest.mouseRelease(native, left, Qt.KeyboardModifier.NoModifier, points[-1])
+
+
+def pixel(window: Any, x: float, y: float) -> Any:
+    """What is seen at a part of the width and height of the pictures."""
+    image, frame = window.picture().toImage(), window._frame.geometry()
+    ratio = image.width() / window.width()
+    at = frame.x() + x * frame.width(), frame.y() + y * frame.height()
+    return image.pixelColor(round(ratio * at[0]), round(ratio * at[1]))
 
 
 def give(window: Any, feed: StillFeed, application: Any, count: int = 1, first: int = 0) -> None:
@@ -90,14 +102,9 @@ def test_a_frame_reaches_the_screen_and_the_display_says_which(window: Any, feed
     window.show_facts()
     assert window.status.state.text() == "LIVE"
     assert window.status.frame.text() == "frame 2  (64x80)"
-    picture = window.grab().toImage()
-    native = window.canvas.native.geometry()
-    ratio = picture.width() / window.width()
-    middle = picture.pixelColor(
-        round(ratio * (native.x() + 0.75 * native.width())), round(ratio * (native.y() + native.height() / 2))
-    )
-    assert middle.red() == middle.green() == middle.blue()
-    assert middle.red() > 30  # not the background
+    assert pixel(window, 0.75, 0.5).getRgb() == (255, 255, 255, 255)
+    assert pixel(window, 0.75, 0.9).getRgb() == (0, 0, 0, 255)
+    assert pixel(window, 0.51, 0.01).getRgb()[:3] == pytest.approx([round(255 * part) for part in BACKGROUND], abs=1)
 
 
 def test_what_the_session_says_is_on_the_screen(window: Any, feed: StillFeed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +181,7 @@ def test_dragging_moves_both_pictures_and_z_brings_them_back(window: Any, feed: 
     assert window.view.camera.center[0] < before[0]
     assert not window.view.camera.fitted
     press(window, "Z")
-    assert window.view.camera.center == before
+    pump(application, lambda: window.view.camera.center == before)
 
 
 def test_the_wheel_zooms(window: Any, feed: StillFeed, application: Any) -> None:
@@ -183,7 +190,7 @@ def test_the_wheel_zooms(window: Any, feed: StillFeed, application: Any) -> None
 
     give(window, feed, application)
     scale = window.view.camera.scale
-    native = window.canvas.native
+    native = window.pictures
     at = QPointF(200, 200)
     event = QWheelEvent(
         at,
@@ -206,12 +213,12 @@ def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
     for key, way in (
         ("R", [(100, 100), (150, 130), (200, 180)]),
         ("E", [(700, 100), (750, 130), (800, 180)]),
-        ("R", [(100, 200), (200, 300)]),  # a lasso needs each of its moves, and vispy drops those that come fast
+        ("O", [(100, 200), (200, 200), (200, 300), (150, 250), (100, 300)]),
     ):
         press(window, key)
         drag(window, *way)
     regions = window.view.regions()
-    assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "rectangle"]
+    assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "lasso"]
     x0, y0 = regions[0].points[0]
     left = window.view.places()[0]
     assert window.view.camera.to_panel((x0, y0), (left.width, left.height)) == pytest.approx((100, 100), abs=1)
@@ -227,6 +234,124 @@ def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
     assert len(window.view.regions()) == 1
     press(window, "Ctrl+O")
     assert window.view.regions() == regions
+
+
+def test_a_region_drawn_by_a_fast_hand_has_all_its_corners(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application)
+    turns = np.linspace(0, 2 * np.pi, 100)
+    way = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in turns]
+    press(window, "O")
+    drag(window, *way)
+    (region,) = window.view.regions()
+    left = window.view.places()[0]
+    drawn = [window.view.camera.to_panel(point, (left.width, left.height)) for point in region.points]
+    np.testing.assert_allclose(drawn[:100], np.round(way), atol=1e-6)
+
+
+class Hand:
+    """A hand on mouse and keyboard of the X server itself, by its extension for tests; nothing of Qt's."""
+
+    def __init__(self) -> None:
+        names = [ctypes.util.find_library(name) for name in ("X11", "Xtst")]
+        if None in names:
+            pytest.skip("no libX11 or libXtst to move the mouse with (Debian: apt-get install libxtst6)")
+        self._x, self._test = (ctypes.CDLL(name) for name in names)
+        self._x.XOpenDisplay.restype = ctypes.c_void_p
+        self._display = ctypes.c_void_p(self._x.XOpenDisplay(None))
+
+    def __enter__(self) -> Hand:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._x.XCloseDisplay(self._display)
+
+    def move(self, x: float, y: float) -> None:
+        self._done(self._test.XTestFakeMotionEvent, -1, round(x), round(y))
+
+    def button(self, down: bool) -> None:
+        self._done(self._test.XTestFakeButtonEvent, 1, int(down))
+
+    def space(self) -> None:
+        code = self._x.XKeysymToKeycode(self._display, ctypes.c_ulong(0x20)) & 0xFF
+        for down in (1, 0):
+            self._done(self._test.XTestFakeKeyEvent, code, down)
+
+    def focus(self, window: int) -> None:
+        """Give the keyboard to a window, as a window manager would."""
+        self._done(self._x.XSetInputFocus, ctypes.c_ulong(window), 1)
+
+    def _done(self, call: Any, *arguments: Any) -> None:
+        call(self._display, *arguments, ctypes.c_ulong(0))
+        self._x.XSync(self._display, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an X server's mouse")
+def test_each_move_of_the_mouse_counts_and_keys_are_heard_after_it(
+    window: Any, feed: StillFeed, application: Any
+) -> None:
+    """None is lost that comes while the window is busy; the pictures, a window of their own, keep no keys."""
+    from PySide6.QtCore import QPoint
+
+    give(window, feed, application)
+    corner = window.pictures.mapToGlobal(QPoint(0, 0))
+    way = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in np.linspace(0, 6, 150)]
+    with Hand() as hand:
+        hand.focus(window.winId())
+        press(window, "O")
+        hand.move(corner.x() + way[0][0], corner.y() + way[0][1])
+        hand.button(True)
+        for x, y in way[1:]:
+            hand.move(corner.x() + x, corner.y() + y)
+        hand.button(False)
+        pump(application, window.view.regions)
+        (region,) = window.view.regions()
+        assert len(region.points) >= len(way)
+        hand.space()
+        pump(application, lambda: window.view.playback.paused)
+
+
+def test_keys_are_heard_where_the_mouse_was_last(window: Any, feed: StillFeed, application: Any) -> None:
+    """The pictures are a window within the window, which must not keep the keys for itself."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtGui import QGuiApplication
+    from PySide6.QtTest import QTest
+
+    give(window, feed, application)
+    drag(window, (200, 200), (230, 210))
+    application.processEvents()
+    assert QGuiApplication.focusWindow() is not window.pictures
+    QTest.keyClick(window.pictures, Qt.Key.Key_Space)
+    assert window.view.playback.paused
+
+
+def test_the_whole_screen_and_back(window: Any, feed: StillFeed, application: Any) -> None:
+    give(window, feed, application)
+    press(window, "F")
+    pump(application, window.isFullScreen)
+    give(window, feed, application, 1, first=1)
+    press(window, "F")
+    pump(application, lambda: not window.isFullScreen())
+    give(window, feed, application, 1, first=2)
+    assert window.view.facts().frame == 2
+
+
+def test_the_list_of_keys_lies_over_the_pictures(window: Any, feed: StillFeed, application: Any) -> None:
+    from PySide6.QtCore import QPoint
+    from PySide6.QtGui import QColor
+
+    def seen() -> Any:
+        """The screen, not the widget: at the rim of the list, in the middle of its height."""
+        at = window.mapToGlobal(QPoint(window.help.x() + 6, window.help.geometry().center().y()))
+        return application.primaryScreen().grabWindow(0).toImage().pixelColor(at)
+
+    give(window, feed, application)
+    assert seen() != QColor(PANE)
+    press(window, "H")
+    pump(application, lambda: seen() == QColor(PANE))
+    give(window, feed, application, 3, first=1)
+    assert seen() == QColor(PANE)
+    press(window, "H")
+    pump(application, lambda: seen() != QColor(PANE))
 
 
 def test_a_snapshot(window: Any, feed: StillFeed, application: Any, tmp_path: Path) -> None:
@@ -259,6 +384,17 @@ def test_contrast_is_dragged_at_the_histogram(window: Any, feed: StillFeed, appl
     assert black < dragged[1] < white
     press(window, "0")
     assert window.view.levels.of("raw", 0)[1] == pytest.approx(white, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [(65535.0, "65535"), (-8000.4, "-8000"), (127.24, "127.2"), (0.00125, "0.00125"), (3e7, "3e+07")],
+)
+def test_limits_are_written_short(counts: float, text: str) -> None:
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
+    from deepbid_rt.viewer.levels_bar import _short
+
+    assert _short(counts) == text
 
 
 def test_a_refusal_is_said_and_the_window_goes_on(
