@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -37,6 +38,14 @@ def _remember(cls: type) -> None:
 
 _remember(zmq.Context)
 _remember(zmq.Socket)
+
+
+@pytest.fixture
+def listens_to_ctrl_c() -> Iterator[None]:
+    """Undo that a shell which starts work in the background has it ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

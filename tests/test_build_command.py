@@ -82,6 +82,7 @@ def test_ctrl_c_ends_a_build_at_its_next_step_and_leaves_nothing(trt, tiny_strea
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_a_second_ctrl_c_breaks_through(trt, tiny_stream_onnx, tmp_path):
     def interrupt(_step):
         signal.raise_signal(signal.SIGINT)

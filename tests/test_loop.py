@@ -120,6 +120,7 @@ def test_ctrl_c_finishes_the_step_and_the_next_call_goes_on(tmp_path: Path) -> N
     assert (summary.step, summary.interrupted) == (12, False)
 
 
+@pytest.mark.usefixtures("listens_to_ctrl_c")
 def test_a_second_ctrl_c_interrupts_at_once(tmp_path: Path) -> None:
     def interrupt(_state: TrainProgress) -> None:
         signal.raise_signal(signal.SIGINT)

@@ -88,9 +88,7 @@ def test_what_cannot_be_quantized_is_refused(folder, tmp_path, fault):
         del model.metadata_props[:]
         source = tmp_path / "bare.onnx"
         onnx.save(model, source)
-    expected = {"window": "of kind window", "few": "^15 inputs .* at least 16", "no card": "which has no model card"}[
-        fault
-    ]
+    expected = {"window": "of kind window", "few": "^15 inputs .* at least 16", "no card": "which has no model card"}
     with pytest.raises(EngineError, match=expected[fault]):
         quantize(source, tmp_path / "out.onnx", given)
     assert not (tmp_path / "out.onnx").exists()
