@@ -32,8 +32,8 @@ from deepbid_rt.train.recipe import Recipe, load_recipe
 ENGINES = Path(__file__).parents[1] / "engines"
 Scene = Name | Literal["chart"] | None
 SCENES: tuple[Scene, ...] = (
-    *(None, "calcium-vibrating", None, "chart", "vessels-flow", None),
-    *("heart-beating", None, "vessels-flow", None, None),
+    *(None, "calcium-vibrating", "vessels-flow", "chart", "vessels-flow", None),
+    *("heart-beating", "vessels-flow", None, "vessels-flow", None),
 )
 """They take turns; None is brain with motion and activity drawn for each movie."""
 FIRST_SEED = 10_000
@@ -47,7 +47,7 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
     settings = ScanSettings(
         size=(size, size),
         scan=scan,
-        photons=float(np.exp(rng.uniform(np.log(0.05), np.log(12.0)))),
+        photons=float(np.exp(rng.uniform(np.log(0.04), np.log(12.0)))),
         gain=float(np.exp(rng.uniform(np.log(10.0), np.log(200.0)))),
         excess=float(rng.uniform(0.0, 0.5)),
         read_noise=float(rng.uniform(0.0, 20.0)),
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, help="instead of the engine's")
     parser.add_argument("--run", type=Path, help="folder of the run; runs/ENGINE when left out")
     parser.add_argument("--out", type=Path, help="folder of model.onnx and card.toml; the engine's when left out")
-    parser.add_argument("--movies", type=int, default=5 * len(SCENES))
+    parser.add_argument("--movies", type=int, default=10 * len(SCENES))
     parser.add_argument("--frames", type=int, default=100, help="frames of each movie")
     parser.add_argument("--size", type=int, default=192, help="lines and pixels of each movie")
     parser.add_argument("--steps", type=int, help="instead of the recipe's")
