@@ -39,11 +39,15 @@ from deepbid_rt.simulator.presets import NAMES, Name, preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.objective import loss
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
 
 GAINS = (0.4, 0.15, 0.03)
 DEPTH = 3 + len(GAINS)
+RECIPE = Recipe.from_dict(
+    {"mode": "stream", "patch": [1, 32, 32], "memories": list(GAINS), "l1": 0.0, "mse": 1.0, "balance": "signal"}
+)
 PAIRS, LEARNING_RATE, WARM_UP, EMA = 8, 8e-4, 0.02, 0.995
 SETTLED = 20
 Image = NDArray[np.float32]
@@ -84,8 +88,7 @@ class Seen:
 
 def see(counts: NDArray[Any]) -> Seen:
     """Walk through a movie (T, 1, 2N, X) as live use does."""
-    recipe = Recipe.from_dict({"mode": "stream", "patch": [1, 32, 32], "memories": list(GAINS)})
-    [normalizer] = open_recording(ArrayMovie(counts), ScanGeometry("collinear"), recipe).normalizers
+    [normalizer] = open_recording(ArrayMovie(counts), ScanGeometry("collinear"), RECIPE).normalizers
     views = np.stack(split_scan(normalizer.apply(counts[:, 0]), ScanGeometry("collinear")), axis=1)
     past = Past(GAINS, 1, views.shape[2:])
     return Seen(views, np.stack([past.see(frame[None])[1][0] for frame in views]).astype(np.float16))
@@ -118,8 +121,7 @@ def learn(trial: Trial, movies: Sequence[Seen], minutes: float, patch: int) -> t
         for given, target in zip(inputs, targets, strict=True):
             with torch.autocast("cpu", torch.bfloat16):
                 out, state = answers(net, given, state)
-            error = (out[:, 0].float() - target).square().mean((1, 2))
-            total = total + error.log().mean() / len(inputs)
+            total = total + loss(out.float(), target[:, None], torch.ones(len(out)), RECIPE) / len(inputs)
         optimizer.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
