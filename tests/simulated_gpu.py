@@ -28,8 +28,9 @@ from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.probe import Gpu
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
+from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor
 from deepbid_rt.runtimes.tensorrt.load import Host
-from deepbid_rt.runtimes.tensorrt.sidecar import Golden, PlanFacts, Tensor, write_plan
+from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 
 VERSION = "10.13.3.9"
 GPU = Gpu("simulated GPU", "9.0", "simulated driver (CUDA 13.0)")
@@ -50,16 +51,19 @@ class SimulatedMemory:
         self.arrays: dict[int, np.ndarray] = {}
         self.queue: list[Callable[[], None]] = []
         self.captured = self.closed = self.replayed = 0
+        self.refuses = False
+        self.entered = 0
         self._room, self._graphs = room, graphs
         self._recording = False
         self._next = itertools.count(1)
 
     def current(self) -> Any:
+        self.entered += 1
         return nullcontext()
 
     def at(self, address: int) -> np.ndarray | None:
         """The bytes at an address; None where TensorRT could not use it."""
-        return self.arrays.get(address) if address % 256 == 0 else None
+        return self.arrays.get(address) if address % 256 == 0 and not self.refuses else None
 
     def tensors(self) -> Any:
         raise EngineError("the simulated owner has no tensors", expected="another", todo="take torch")
@@ -228,7 +232,7 @@ class SimulatedEngine:
         return self.shapes[self.names.index(name)]
 
     def get_tensor_location(self, name: str) -> Any:
-        return "device"
+        return self.trt.io_place
 
     def get_tensor_format(self, name: str) -> Any:
         return self.trt.io_format
@@ -266,8 +270,10 @@ class SimulatedTensorRt:
         self.memory = memory or SimulatedMemory()
         self.io_type: Any = _Type.FLOAT
         self.io_format = "linear"
+        self.io_place = "device"
         self.gain = np.float32(1)
         self.no_context = False
+        self.no_gpu: str | None = None
         self.refuse_load: str | None = None
         self.refuse_run: str | None = None
         self.refuse_build: str | None = None
@@ -277,7 +283,14 @@ class SimulatedTensorRt:
         self.contexts: list[SimulatedContext] = []
         self.flags: list[int] = []
 
+    def _meet_the_gpu(self, logger: Any) -> None:
+        if self.no_gpu:
+            logger.log(_Severity.ERROR, self.no_gpu)
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
     def Runtime(self, logger: Any) -> Any:
+        self._meet_the_gpu(logger)
+
         def deserialize_cuda_engine(serialized_engine: bytes) -> Any:
             if self.refuse_load:
                 logger.log(_Severity.ERROR, self.refuse_load)
@@ -287,6 +300,8 @@ class SimulatedTensorRt:
         return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
 
     def Builder(self, logger: Any) -> Any:
+        self._meet_the_gpu(logger)
+
         def create_network(flags: int) -> Any:
             self.flags.append(flags)
             return SimpleNamespace(onnx=b"")

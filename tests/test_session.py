@@ -106,6 +106,7 @@ def test_the_log_says_how_each_series_is_denoised_and_what_all_came_to(tmp_path)
         assert (summary["frames_in"], summary["error"], len(summary["normalization"])) == (5, None, 2)
         with TiffMovie(tmp_path / f"{name}_denoised.tif", 1) as movie:
             assert movie.shape == (3 if name == "a" else 2, 1, 4, 6)
+            assert np.array_equal(movie.frame(0), stamped_frames(INFO, 1)[0].pixels[:, ::2])
 
 
 def test_a_session_that_is_to_stabilize_needs_an_engine_that_estimates_motion(tmp_path):
@@ -119,6 +120,7 @@ def test_a_session_that_is_to_stabilize_needs_an_engine_that_estimates_motion(tm
     assert outcome.error is None
     [note] = lines_of(tmp_path / "b.jsonl", "engine")
     assert note["stabilized"] is True
+    assert [line["info"]["user"].get("stabilized") for line in lines_of(tmp_path / "b.jsonl", "start")] == [None, True]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_source_is_opened(tmp_path):
@@ -279,7 +281,8 @@ def test_the_first_ctrl_c_ends_a_session_and_the_second_breaks_through(number):
             lambda: caught.append("inside"),
             lambda: os.kill(os.getpid(), number),
         ]
-        outcome = run_session(Plan(Source(steps), SpyEngine(echo_card(normalization=FIXED)), None))
+        limits = Limits(idle_s=GUARD_S)
+        outcome = run_session(Plan(Source(steps), SpyEngine(echo_card(normalization=FIXED)), None, limits=limits))
         assert caught == ["inside", "outside"]
         assert (outcome.error, outcome.status.state) == (None, State.DONE)
         assert outcome.status.frames_out == 3
