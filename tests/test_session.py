@@ -15,9 +15,12 @@ import pytest
 from deepbid_rt.cli.session import Plan, run_session, status_line
 from deepbid_rt.errors import EngineError, FileError, StageError
 from deepbid_rt.frame import Motion, ScanGeometry, StreamEnd
+from deepbid_rt.mailbox import Overflow
 from deepbid_rt.meter import Histogram
+from deepbid_rt.outlet import Outlet
+from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.ports import Note
-from deepbid_rt.recording.sidecar import read_sidecar
+from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.status import Limits, State, Status
@@ -290,6 +293,51 @@ def test_the_first_ctrl_c_ends_a_session_and_the_second_breaks_through(number):
         assert caught[2:] == ["outside"]
     finally:
         signal.signal(number, before)
+
+
+def test_a_session_that_ends_by_itself_leaves_signals_as_they_were():
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.getsignal(number) for number in numbers]
+    assert session(series("a")).error is None
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_how_many_frames_may_wait_and_stand_in_a_file_is_handed_on(tmp_path, monkeypatch):
+    made, lags = {}, []
+
+    def outlet(name, sink, *rest):
+        made[name] = rest
+        return Outlet(name, sink, *rest)
+
+    def pipeline(*args, lag_frames, **rest):
+        lags.append(lag_frames)
+        return Pipeline(*args, lag_frames=lag_frames, **rest)
+
+    monkeypatch.setattr("deepbid_rt.cli.session.Outlet", outlet)
+    monkeypatch.setattr("deepbid_rt.cli.session.Pipeline", pipeline)
+    ways = {"record_raw": True, "roll_frames": 2, "lag_frames": 11, "recorder_frames": 7}
+    outcome = session(series("a"), record=tmp_path, **ways)
+    assert lags == [11]
+    assert made == dict.fromkeys(("the denoised recorder", "the raw recorder"), (Overflow.FAIL, 7))
+    assert sorted(path.rpartition("a_")[2] for path in outcome.summary["recordings"]) == [
+        *(f"denoised_0000{n}.tif" for n in (1, 2)),
+        *(f"raw_0000{n}.tif" for n in (1, 2)),
+    ]
+
+
+def test_latencies_are_written_while_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr("deepbid_rt.cli.session_log.NOTE_EVERY_S", 0.001)
+    noted, note = threading.Event(), Sidecar.note
+
+    def listen(self, kind, /, **rest):
+        note(self, kind, **rest)
+        if kind == "latency":
+            noted.set()
+
+    monkeypatch.setattr(Sidecar, "note", listen)
+    *frames, end = series("a")
+    session([*frames, lambda: noted.wait(GUARD_S), end], record=tmp_path)
+    assert noted.is_set()
 
 
 # The line that people see.
