@@ -61,22 +61,5 @@ def test_a_frame_that_is_what_is_remembered_is_answered_with_the_start():
 
 def test_strips_are_spread_over_lines_as_on_the_host():
     strips = np.random.default_rng(0).normal(size=(2, STRIPS))
-    got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips), 70)
+    got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips))
     assert np.allclose(got.numpy(), strips @ _hats(STRIPS, 70), atol=1e-12)
-
-
-@pytest.mark.parametrize("variance", [1e-3, 0.1, 10.0])
-@pytest.mark.parametrize("shown", [0.0, 1.0, 1e5])
-def test_the_equations_are_solved_whatever_the_strips_show(variance, shown):
-    rng = np.random.default_rng(0)
-    device = GpuLineShifts((64, 64), CPU)
-    for _ in range(5):
-        matrix = device._walk / variance + device._tether
-        for place in range(STRIPS):
-            yy, xx = shown * rng.uniform(0, 1, 2) ** 4
-            yx = rng.uniform(-1, 1) * np.sqrt(yy * xx)
-            here = [int(device._back[2 * place + axis]) for axis in range(2)]
-            matrix[np.ix_(here, here)] += torch.tensor([[yy, yx], [yx, xx]], dtype=torch.float64)
-        inverse = device._invert(matrix)
-        assert torch.equal(device._walk, device._walk.T)
-        assert np.allclose(inverse.numpy(), np.linalg.inv(matrix.numpy()), rtol=1e-6, atol=1e-6 * float(inverse.max()))
