@@ -223,7 +223,7 @@ class SimulatedEngine:
         return self.names[index]
 
     def get_tensor_mode(self, name: str) -> Any:
-        return _Mode.INPUT if name == self.names[0] else _Mode.OUTPUT
+        return _Mode.INPUT if (name == self.names[0]) is not self.trt.io_swapped else _Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
         return self.trt.io_type
@@ -271,6 +271,7 @@ class SimulatedTensorRt:
         self.io_type: Any = _Type.FLOAT
         self.io_format = "linear"
         self.io_place = "device"
+        self.io_swapped = False
         self.gain = np.float32(1)
         self.no_context = False
         self.no_gpu: str | None = None

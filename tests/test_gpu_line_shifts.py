@@ -1,5 +1,7 @@
 """Motion within a frame on the device against the numpy class, here with torch on the CPU."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,22 @@ def test_strips_are_spread_over_lines_as_on_the_host():
     strips = np.random.default_rng(0).normal(size=(2, STRIPS))
     got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips))
     assert np.allclose(got.numpy(), strips @ _hats(STRIPS, 70), atol=1e-12)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler, which torch.compile needs")
+def test_what_is_learned_is_kept_when_compiled(tmp_path, monkeypatch):
+    """The part whose result was lost once; `tests.test_gpu_pipeline.compiled_error` compares all, in a minute."""
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    plain, device = (GpuLineShifts((64, 64), CPU) for _ in range(2))
+    rng = np.random.default_rng(0)
+    strips, covariance = torch.from_numpy(rng.normal(size=(STRIPS, 2))), torch.eye(2 * STRIPS, dtype=torch.float64)
+    with config.patch(compile_threads=1), torch.inference_mode():  # no processes of torch's own
+        learn = torch.compile(device._learn)
+        for when in (YES, ~YES, YES):
+            learn(strips, covariance, when)
+            plain._learn(strips, covariance, when)
+    torch.compiler.reset()
+    assert float(device._variance) == pytest.approx(float(plain._variance))
+    assert float(device._variance) != pytest.approx(0.1)

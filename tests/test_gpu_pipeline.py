@@ -303,6 +303,46 @@ def test_nothing_between_a_raw_and_a_denoised_frame_waits_for_the_host(net, view
             read(torch.ones(1, 1))
 
 
+def compiled_error(frames=8):
+    """How far compiled functions are from plain ones: counts, share of pixels, px of shift and bend.
+
+    It takes a CPU a minute to compile them, so no test does.
+    """
+    info = stream((1, 2 * 72, 64), "<i2", ScanGeometry("collinear"))
+    bind = bind_net(lambda x: x.mean(dim=1, keepdim=True))
+    pair = [GpuPipeline(bind, STREAM_CARD, info, HostDevice(), **fuse) for fuse in ({}, {"fuse": torch.compile})]
+    worst = np.zeros(4)
+    for pipeline in pair:
+        pipeline.scale([Normalizer(10, 3)])
+    for _, pixels in frames_of(info, frames):
+        (expected, told), (got, note) = (pipeline.step(pixels) for pipeline in pair)
+        assert note.motion.verdict == told.motion.verdict
+        off = np.abs(got.astype(float) - expected)
+        bends = [np.array([m.bend_dy, m.bend_dx]) for m in (note.motion, told.motion)]
+        shift = max(abs(note.motion.dy - told.motion.dy), abs(note.motion.dx - told.motion.dx))
+        worst = np.maximum(worst, [off.max(), np.mean(off > 0), shift, np.abs(np.subtract(*bends)).max(initial=0)])
+    return worst.tolist()
+
+
+def tensors_in(thing):
+    """Every tensor that an object of this project holds, however deep."""
+    if isinstance(thing, torch.Tensor):
+        yield thing
+    elif isinstance(thing, list | tuple | dict):
+        for part in thing.values() if isinstance(thing, dict) else thing:
+            yield from tensors_in(part)
+    elif type(thing).__module__.startswith("deepbid_rt.runtimes"):
+        yield from tensors_in(vars(thing))
+
+
+def test_no_number_without_an_axis_is_remembered(net):
+    """What torch 2.13 compiles for a CPU loses what is written to one, without a word."""
+    pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), net[1], stream((1, 144, 80)), HostDevice())
+    held = list(tensors_in(pipeline))
+    assert len(held) > 50
+    assert all(tensor.dim() for tensor in held)
+
+
 class Operations(TorchDispatchMode):
     """Counts what computes or copies; a view costs a GPU nothing."""
 

@@ -251,6 +251,11 @@ def test_a_sidecar_that_lies_about_tensorrt_is_refused(plan):
     assert "its header says 10.16.1.11" in refusal(plan)
 
 
+def test_a_header_that_the_sidecar_does_not_confirm_is_refused(plan):
+    write_plan(plan, plan.read_bytes(), dataclasses.replace(read_facts(plan), tensorrt="10.16.1.11"))
+    assert "was built by TensorRT 10.16.1.11 (its header says 10.13.3.9)" in refusal(plan)
+
+
 def test_another_gpu_is_refused(plan):
     gpu = dataclasses.replace(GPU, name="small GPU", capability="8.6")
     assert refusal(plan, simulated_host(gpu=gpu)) == (
@@ -310,6 +315,7 @@ def test_tensors_are_compared_by_name_whatever_their_order(plan):
     [
         ("io_type", 1, "has input 'inputs' other (1, 5, 24, 32)"),
         ("io_format", "DHWC8", "wants its tensor 'inputs' in an order or place of its own"),
+        ("io_swapped", True, "has output 'inputs' float32 (1, 5, 24, 32) and input 'denoised'"),
         ("io_place", "host", "wants its tensor 'inputs' in an order or place of its own"),
     ],
 )

@@ -43,7 +43,8 @@ class GpuLineShifts:
         self._pairs = [torch.tensor(places, device=device) for places in _PAIRS]
         self._spread = torch.from_numpy(truth._hats(STRIPS, size[0])).to(device)  # noqa: SLF001
         self._scales = {level: _Scale(size, level, order, device) for level in self._levels}
-        self._variance = torch.zeros((), dtype=torch.float64, device=device)
+        # An array of one: what torch 2.13 compiles for a CPU writes to numbers without an axis is lost.
+        self._variance = torch.zeros(1, dtype=torch.float64, device=device)
         self.restart()
 
     def restart(self) -> None:
