@@ -13,8 +13,9 @@ import itertools
 import math
 import struct
 import tempfile
+import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,14 +53,16 @@ class SimulatedMemory:
         self.queue: list[Callable[[], None]] = []
         self.captured = self.closed = self.replayed = 0
         self.refuses = False
-        self.entered = 0
+        self.inside = False
         self._room, self._graphs = room, graphs
         self._recording = False
         self._next = itertools.count(1)
 
+    @contextmanager
     def current(self) -> Any:
-        self.entered += 1
-        return nullcontext()
+        self.inside = True
+        yield
+        self.inside = False
 
     def at(self, address: int) -> np.ndarray | None:
         """The bytes at an address; None where TensorRT could not use it."""
@@ -165,6 +168,10 @@ class _Monitor:
     pass
 
 
+class _Runtime:
+    deserialize_cuda_engine: Callable[[bytes], Any]
+
+
 class _Mode(IntEnum):
     NONE = 0
     INPUT = 1
@@ -189,6 +196,7 @@ class SimulatedContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         trt = self._engine.trt
         assert stream_handle == trt.memory.stream
+        trt.check_current()
         self.runs += 1
         if trt.refuse_run:
             self._engine.logger.log(_Severity.ERROR, trt.refuse_run)
@@ -214,7 +222,7 @@ class SimulatedEngine:
         plugin = core()
         model = plugin.read_model(network)
         self.compiled = plugin.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        self.trt, self.logger = trt, logger
+        self.trt, self.logger = trt, weakref.proxy(logger)
         self.names = [model.input(0).any_name, model.output(0).any_name]
         self.shapes = [tuple(model.input(0).shape), tuple(model.output(0).shape)]
         self.num_io_tensors = 2
@@ -238,6 +246,7 @@ class SimulatedEngine:
         return self.trt.io_format
 
     def create_execution_context(self) -> Any:
+        self.trt.check_current()
         if self.trt.no_context:
             self.logger.log(_Severity.ERROR, "Requested amount of GPU memory could not be allocated: out of memory")
             return None
@@ -284,6 +293,10 @@ class SimulatedTensorRt:
         self.contexts: list[SimulatedContext] = []
         self.flags: list[int] = []
 
+    def check_current(self) -> None:
+        """Real calls of a thread that has not made the GPU its own fail, or meet another GPU."""
+        assert getattr(self.memory, "inside", True)
+
     def _meet_the_gpu(self, logger: Any) -> None:
         if self.no_gpu:
             logger.log(_Severity.ERROR, self.no_gpu)
@@ -293,12 +306,17 @@ class SimulatedTensorRt:
         self._meet_the_gpu(logger)
 
         def deserialize_cuda_engine(serialized_engine: bytes) -> Any:
+            self.check_current()
+            self.logger = weakref.ref(logger)
             if self.refuse_load:
                 logger.log(_Severity.ERROR, self.refuse_load)
                 return None
             return SimulatedEngine(self, bytes(serialized_engine[28:]), logger)
 
-        return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
+        runtime = _Runtime()
+        runtime.deserialize_cuda_engine = deserialize_cuda_engine
+        self.runtime = weakref.ref(runtime)
+        return runtime
 
     def Builder(self, logger: Any) -> Any:
         self._meet_the_gpu(logger)

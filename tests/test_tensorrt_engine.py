@@ -1,6 +1,7 @@
 """A plan from disk to answers, on a simulated GPU: every refusal, the order of calls, and errors in mid-session."""
 
 import dataclasses
+import gc
 import json
 import logging
 import sys
@@ -113,6 +114,15 @@ def test_a_movie_goes_through_a_plan(plan):
     denoiser = Denoiser(engine, info)
     outs = [out for frame in stamped_frames(info, 12) for out in denoiser.push(frame)] + denoiser.flush()
     assert [out.index for out in outs] == list(range(12))
+    engine.close()
+
+
+def test_what_tensorrt_needs_as_long_as_the_plan_is_kept(plan):
+    trt = SimulatedTensorRt()
+    engine = TensorRtEngine(plan, host=simulated_host(trt))
+    gc.collect()
+    assert trt.runtime() is not None
+    assert trt.logger() is not None
     engine.close()
 
 

@@ -27,10 +27,8 @@ class GpuLineShifts:
 
     Parameters
     ----------
-    size : tuple of int
-        (Y, X) of the images.
-    device : torch.device
-        Where the images are.
+    size, device
+        As of `deepbid_rt.runtimes.gpu.stabilizer.GpuStabilizer`.
     """
 
     def __init__(self, size: tuple[int, int], device: torch.device) -> None:
