@@ -74,6 +74,6 @@ def test_roughness_is_that_of_the_estimated_and_of_the_unknown_steps():
 
 
 def test_half_of_a_chain_leaves_at_once():
-    """Two operations on the device for each of these steps, or three: their number is what a frame costs there."""
+    """Three operations on the device for each of these steps: their number is what a frame costs there."""
     equations = Equations(WALK, _TETHER, torch.device("cpu"))
     assert [len(range(2 * STRIPS)[step]) for step in equations._steps] == [8, 8, 4, 4, 2, 2, 1, 1, 1, 1]

@@ -150,8 +150,9 @@ def test_subscribers_are_told_the_session_as_it_is(tmp_path, raw):
     assert outcome.error is None
     first, last = told
     assert (first["state"], first["engine"], first["runtime"]) == ("waiting", "small", "spy")
-    assert "delay_frames" not in first
+    assert not {"delay_frames", "latency_ms"} & first.keys()
     assert first["record_bytes_per_s"] == 0
+    assert last["latency_ms"].keys() == {"p50", "p95"}
     assert (last["state"], last["frames_in"], last["delay_frames"]) == ("running", 3, 0)
     assert (last["raw_endpoint"], last["recording"]) == ("tcp://scope-pc:5590", True)
     assert last["disk_free_bytes"] > 0
