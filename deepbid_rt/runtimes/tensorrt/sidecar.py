@@ -51,10 +51,7 @@ def read_facts(plan: Path) -> PlanFacts:
             f"{path}, the sidecar of the plan, {why}", expected="the file that deepbid-rt build wrote", todo=todo
         ) from error
     try:
-        data = json.loads(text)
-        if not isinstance(data, dict):
-            raise TypeError(f"a JSON {type(data).__name__}")  # noqa: TRY301  # one refusal for all that is wrong
-        return PlanFacts.from_dict(data)
+        return PlanFacts.from_dict(json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, EngineError) as error:
         raise EngineError(
             f"{path} is no sidecar of a plan ({_one_line(error)})",
