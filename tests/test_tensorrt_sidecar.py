@@ -83,6 +83,28 @@ def lie(plan, **changes):
 )
 def test_a_sidecar_that_is_none_is_refused(plan, changes):
     lie(plan, **changes)
+    refused_whole(plan)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"name": 5}, {"mode": 5}, {"dtype": None}, {"mode": "other"}),
+        *(
+            {"shape": shape}
+            for shape in ([5, 16, 24], [1, 5, 0, 24], [1, 5, -16, 24], [1, 5, 16, "24"], [1, 5, 16, 24.0])
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_sidecar_whose_tensors_are_none_is_refused(plan, changes, place):
+    tensors = json.loads(sidecar_path(plan).read_text())["tensors"]
+    tensors[place] |= changes
+    lie(plan, tensors=tensors)
+    refused_whole(plan)
+
+
+def refused_whole(plan):
     with pytest.raises(EngineError) as refused:
         read_facts(plan)
     message = str(refused.value)

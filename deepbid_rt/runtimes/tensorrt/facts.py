@@ -91,7 +91,7 @@ class PlanFacts:
 
         Raises
         ------
-        TypeError, KeyError, ValueError, AttributeError, OverflowError, EngineError
+        TypeError, KeyError, ValueError, OverflowError, EngineError
             Where they are none; nothing here is worth more than one refusal of the whole.
         """
         fields = dict(data)

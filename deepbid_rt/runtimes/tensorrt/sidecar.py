@@ -52,7 +52,7 @@ def read_facts(plan: Path) -> PlanFacts:
         ) from error
     try:
         return PlanFacts.from_dict(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, EngineError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, EngineError) as error:
         raise EngineError(
             f"{path} is no sidecar of a plan ({_one_line(error)})",
             expected=f"the facts that deepbid-rt build writes, version {SIDECAR_VERSION}",
