@@ -62,6 +62,7 @@ def lie(plan, **changes):
     [
         {"version": 2},
         {"version": None},
+        {"version": "of two\nlines"},
         {"tensors": []},
         {"tensors": [{"name": "x"}]},
         {"tensors": 5},
@@ -138,6 +139,13 @@ def test_a_folder_that_is_absent_is_refused_and_nothing_is_left(tmp_path):
     with pytest.raises(FileError, match="cannot be written"):
         write_plan(tmp_path / "absent" / "m.plan", PLAN, FACTS)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path):
+    (tmp_path / "m.plan").mkdir()
+    with pytest.raises(FileError, match="cannot be written"):
+        write_plan(tmp_path / "m.plan", PLAN, FACTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.plan"]
 
 
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path):

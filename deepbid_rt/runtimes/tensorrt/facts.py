@@ -111,7 +111,7 @@ class PlanFacts:
             raise ValueError(f"tensors {facts.tensors}")
         golden = facts.golden
         numbers = (*golden.values, golden.tolerance)
-        if not (_is_count(golden.seed) and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)):
+        if not (_is_count(golden.seed) and all(map(math.isfinite, numbers))):
             raise ValueError("a golden answer that is not made of numbers")
         return facts
 
