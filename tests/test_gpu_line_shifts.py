@@ -61,6 +61,15 @@ def test_a_frame_that_is_what_is_remembered_is_answered_with_the_start():
     assert float(device._variance) == before
 
 
+def test_a_picture_without_slopes_tells_nothing():
+    frame, _ = pair((64, 64))
+    flat, start = np.zeros_like(frame), np.array([[0.3], [-0.4]])
+    expected = LineShifts((64, 64)).estimate(frame, flat, start)
+    got = GpuLineShifts((64, 64), CPU).estimate(*(torch.from_numpy(a) for a in (frame, flat, start)), YES)
+    assert np.allclose(got.numpy(), expected)
+    assert np.isfinite(expected).all()
+
+
 def test_strips_are_spread_over_lines_as_on_the_host():
     strips = np.random.default_rng(0).normal(size=(2, STRIPS))
     got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips))
