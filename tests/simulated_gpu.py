@@ -13,8 +13,9 @@ import itertools
 import math
 import struct
 import tempfile
+import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +29,9 @@ from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.probe import Gpu
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
+from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor
 from deepbid_rt.runtimes.tensorrt.load import Host
-from deepbid_rt.runtimes.tensorrt.sidecar import Golden, PlanFacts, Tensor, write_plan
+from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 
 VERSION = "10.13.3.9"
 GPU = Gpu("simulated GPU", "9.0", "simulated driver (CUDA 13.0)")
@@ -50,16 +52,21 @@ class SimulatedMemory:
         self.arrays: dict[int, np.ndarray] = {}
         self.queue: list[Callable[[], None]] = []
         self.captured = self.closed = self.replayed = 0
+        self.refuses = False
+        self.inside = False
         self._room, self._graphs = room, graphs
         self._recording = False
         self._next = itertools.count(1)
 
+    @contextmanager
     def current(self) -> Any:
-        return nullcontext()
+        self.inside = True
+        yield
+        self.inside = False
 
     def at(self, address: int) -> np.ndarray | None:
         """The bytes at an address; None where TensorRT could not use it."""
-        return self.arrays.get(address) if address % 256 == 0 else None
+        return self.arrays.get(address) if address % 256 == 0 and not self.refuses else None
 
     def tensors(self) -> Any:
         raise EngineError("the simulated owner has no tensors", expected="another", todo="take torch")
@@ -161,6 +168,10 @@ class _Monitor:
     pass
 
 
+class _Runtime:
+    deserialize_cuda_engine: Callable[[bytes], Any]
+
+
 class _Mode(IntEnum):
     NONE = 0
     INPUT = 1
@@ -185,6 +196,7 @@ class SimulatedContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         trt = self._engine.trt
         assert stream_handle == trt.memory.stream
+        trt.check_current()
         self.runs += 1
         if trt.refuse_run:
             self._engine.logger.log(_Severity.ERROR, trt.refuse_run)
@@ -210,7 +222,7 @@ class SimulatedEngine:
         plugin = core()
         model = plugin.read_model(network)
         self.compiled = plugin.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        self.trt, self.logger = trt, logger
+        self.trt, self.logger = trt, weakref.proxy(logger)
         self.names = [model.input(0).any_name, model.output(0).any_name]
         self.shapes = [tuple(model.input(0).shape), tuple(model.output(0).shape)]
         self.num_io_tensors = 2
@@ -219,7 +231,7 @@ class SimulatedEngine:
         return self.names[index]
 
     def get_tensor_mode(self, name: str) -> Any:
-        return _Mode.INPUT if name == self.names[0] else _Mode.OUTPUT
+        return _Mode.INPUT if (name == self.names[0]) is not self.trt.io_swapped else _Mode.OUTPUT
 
     def get_tensor_dtype(self, name: str) -> Any:
         return self.trt.io_type
@@ -228,12 +240,13 @@ class SimulatedEngine:
         return self.shapes[self.names.index(name)]
 
     def get_tensor_location(self, name: str) -> Any:
-        return "device"
+        return self.trt.io_place
 
     def get_tensor_format(self, name: str) -> Any:
         return self.trt.io_format
 
     def create_execution_context(self) -> Any:
+        self.trt.check_current()
         if self.trt.no_context:
             self.logger.log(_Severity.ERROR, "Requested amount of GPU memory could not be allocated: out of memory")
             return None
@@ -266,8 +279,11 @@ class SimulatedTensorRt:
         self.memory = memory or SimulatedMemory()
         self.io_type: Any = _Type.FLOAT
         self.io_format = "linear"
+        self.io_place = "device"
+        self.io_swapped = False
         self.gain = np.float32(1)
         self.no_context = False
+        self.no_gpu: str | None = None
         self.refuse_load: str | None = None
         self.refuse_run: str | None = None
         self.refuse_build: str | None = None
@@ -277,16 +293,34 @@ class SimulatedTensorRt:
         self.contexts: list[SimulatedContext] = []
         self.flags: list[int] = []
 
+    def check_current(self) -> None:
+        """Real calls of a thread that has not made the GPU its own fail, or meet another GPU."""
+        assert getattr(self.memory, "inside", True)
+
+    def _meet_the_gpu(self, logger: Any) -> None:
+        if self.no_gpu:
+            logger.log(_Severity.ERROR, self.no_gpu)
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
     def Runtime(self, logger: Any) -> Any:
+        self._meet_the_gpu(logger)
+
         def deserialize_cuda_engine(serialized_engine: bytes) -> Any:
+            self.check_current()
+            self.logger = weakref.ref(logger)
             if self.refuse_load:
                 logger.log(_Severity.ERROR, self.refuse_load)
                 return None
             return SimulatedEngine(self, bytes(serialized_engine[28:]), logger)
 
-        return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
+        runtime = _Runtime()
+        runtime.deserialize_cuda_engine = deserialize_cuda_engine
+        self.runtime = weakref.ref(runtime)
+        return runtime
 
     def Builder(self, logger: Any) -> Any:
+        self._meet_the_gpu(logger)
+
         def create_network(flags: int) -> Any:
             self.flags.append(flags)
             return SimpleNamespace(onnx=b"")

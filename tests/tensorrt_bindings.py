@@ -73,6 +73,15 @@ def describe(module: Any) -> dict[str, Any]:
     }
 
 
+def why_none(module: Any, name: str) -> str:
+    """What is raised where the library returns no object, as the stubs do and TensorRT does without a usable GPU."""
+    try:
+        getattr(module, name)(module.Logger())
+    except Exception as error:
+        return type(error).__name__
+    return "nothing"
+
+
 def signatures(text: str | None, name: str) -> list[list[str]]:
     """Arguments from what pybind11 writes into a docstring: ``1. name(self: T, index: int = 0) -> U``."""
     found = []
@@ -93,7 +102,11 @@ def main() -> None:
         sys.path.insert(0, folder)
         import tensorrt_bindings
 
-        description = {"version": tensorrt_bindings.__version__, "classes": describe(tensorrt_bindings)}
+        description = {
+            "version": tensorrt_bindings.__version__,
+            "classes": describe(tensorrt_bindings),
+            "without a GPU": {name: why_none(tensorrt_bindings, name) for name in ("Runtime", "Builder")},
+        }
         sys.stdout.write(json.dumps(description))
 
 

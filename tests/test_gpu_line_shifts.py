@@ -1,5 +1,7 @@
 """Motion within a frame on the device against the numpy class, here with torch on the CPU."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -59,24 +61,35 @@ def test_a_frame_that_is_what_is_remembered_is_answered_with_the_start():
     assert float(device._variance) == before
 
 
+def test_a_picture_without_slopes_tells_nothing():
+    frame, _ = pair((64, 64))
+    flat, start = np.zeros_like(frame), np.array([[0.3], [-0.4]])
+    expected = LineShifts((64, 64)).estimate(frame, flat, start)
+    got = GpuLineShifts((64, 64), CPU).estimate(*(torch.from_numpy(a) for a in (frame, flat, start)), YES)
+    assert np.allclose(got.numpy(), expected)
+    assert np.isfinite(expected).all()
+
+
 def test_strips_are_spread_over_lines_as_on_the_host():
     strips = np.random.default_rng(0).normal(size=(2, STRIPS))
-    got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips), 70)
+    got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips))
     assert np.allclose(got.numpy(), strips @ _hats(STRIPS, 70), atol=1e-12)
 
 
-@pytest.mark.parametrize("variance", [1e-3, 0.1, 10.0])
-@pytest.mark.parametrize("shown", [0.0, 1.0, 1e5])
-def test_the_equations_are_solved_whatever_the_strips_show(variance, shown):
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="no C++ compiler, which torch.compile needs")
+def test_what_is_learned_is_kept_when_compiled(tmp_path, monkeypatch):
+    """The part whose result was lost once; `tests.test_gpu_pipeline.compiled_error` compares all, in a minute."""
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    plain, device = (GpuLineShifts((64, 64), CPU) for _ in range(2))
     rng = np.random.default_rng(0)
-    device = GpuLineShifts((64, 64), CPU)
-    for _ in range(5):
-        matrix = device._walk / variance + device._tether
-        for place in range(STRIPS):
-            yy, xx = shown * rng.uniform(0, 1, 2) ** 4
-            yx = rng.uniform(-1, 1) * np.sqrt(yy * xx)
-            here = [int(device._back[2 * place + axis]) for axis in range(2)]
-            matrix[np.ix_(here, here)] += torch.tensor([[yy, yx], [yx, xx]], dtype=torch.float64)
-        inverse = device._invert(matrix)
-        assert torch.equal(device._walk, device._walk.T)
-        assert np.allclose(inverse.numpy(), np.linalg.inv(matrix.numpy()), rtol=1e-6, atol=1e-6 * float(inverse.max()))
+    strips, covariance = torch.from_numpy(rng.normal(size=(STRIPS, 2))), torch.eye(2 * STRIPS, dtype=torch.float64)
+    with config.patch(compile_threads=1), torch.inference_mode():  # no processes of torch's own
+        learn = torch.compile(device._learn)
+        for when in (YES, ~YES, YES):
+            learn(strips, covariance, when)
+            plain._learn(strips, covariance, when)
+    torch.compiler.reset()
+    assert float(device._variance) == pytest.approx(float(plain._variance))
+    assert float(device._variance) != pytest.approx(0.1)

@@ -18,7 +18,7 @@ from deepbid_rt.runtimes.gpu.device import HostDevice  # noqa: E402
 from deepbid_rt.runtimes.gpu.pipeline import SLOTS, GpuPipeline  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
-from tests.fakes import stream  # noqa: E402
+from tests.fakes import STREAM_CARD, stream  # noqa: E402
 from tests.test_gpu_past import tissue  # noqa: E402
 
 
@@ -303,10 +303,72 @@ def test_nothing_between_a_raw_and_a_denoised_frame_waits_for_the_host(net, view
             read(torch.ones(1, 1))
 
 
+def compiled_error(frames=8):
+    """How far compiled functions are from plain ones: counts, share of pixels, px of shift and bend.
+
+    It takes a CPU a minute to compile them, so no test does.
+    """
+    info = stream((1, 2 * 72, 64), "<i2", ScanGeometry("collinear"))
+    bind = bind_net(lambda x: x.mean(dim=1, keepdim=True))
+    pair = [GpuPipeline(bind, STREAM_CARD, info, HostDevice(), **fuse) for fuse in ({}, {"fuse": torch.compile})]
+    worst = np.zeros(4)
+    for pipeline in pair:
+        pipeline.scale([Normalizer(10, 3)])
+    for _, pixels in frames_of(info, frames):
+        (expected, told), (got, note) = (pipeline.step(pixels) for pipeline in pair)
+        assert note.motion.verdict == told.motion.verdict
+        off = np.abs(got.astype(float) - expected)
+        bends = [np.array([m.bend_dy, m.bend_dx]) for m in (note.motion, told.motion)]
+        shift = max(abs(note.motion.dy - told.motion.dy), abs(note.motion.dx - told.motion.dx))
+        worst = np.maximum(worst, [off.max(), np.mean(off > 0), shift, np.abs(np.subtract(*bends)).max(initial=0)])
+    return worst.tolist()
+
+
+def tensors_in(thing):
+    """Every tensor that an object of this project holds, however deep."""
+    if isinstance(thing, torch.Tensor):
+        yield thing
+    elif isinstance(thing, list | tuple | dict):
+        for part in thing.values() if isinstance(thing, dict) else thing:
+            yield from tensors_in(part)
+    elif type(thing).__module__.startswith("deepbid_rt.runtimes"):
+        yield from tensors_in(vars(thing))
+
+
+def test_no_number_without_an_axis_is_remembered(net):
+    """What torch 2.13 compiles for a CPU loses what is written to one, without a word."""
+    pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), net[1], stream((1, 144, 80)), HostDevice())
+    held = list(tensors_in(pipeline))
+    assert len(held) > 50
+    assert all(tensor.dim() for tensor in held)
+
+
+class Operations(TorchDispatchMode):
+    """Counts what computes or copies; a view costs a GPU nothing."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        self.count += not any(a.alias_info and not a.alias_info.is_write for a in function._schema.returns)
+        return function(*args, **(kwargs or {}))
+
+
+def operations(lines=512, pixels=512):
+    """Operations on the device for one collinear frame of lines x pixels after merging, without the network."""
+    info = stream((1, 2 * lines, pixels), "<i2", ScanGeometry("collinear"))
+    pipeline = GpuPipeline(bind_net(lambda x: x[:, :1]), STREAM_CARD, info, HostDevice())
+    with Operations() as counted:
+        pipeline._queues[0]()
+    return counted.count
+
+
+def test_a_frame_is_not_cut_into_more_operations_than_it_was():
+    """A GPU that waits for each is idle in between: what a graph replays costs microseconds each, however small."""
+    assert 0 < operations(512, 64) <= 730
+
+
 def host_ms(size=512, frames=200):
     """Python's share of one collinear frame of size x size after merging; network and GPU cost nothing."""
-    from tests.fakes import STREAM_CARD
-
     info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
     pipeline = GpuPipeline(bind_net(lambda x: x[:, :1]), STREAM_CARD, info, SimulatedGraphs())
     pixels = np.ones(info.shape, info.dtype)

@@ -44,7 +44,7 @@ def attributes_of(protocol):
 
 
 @pytest.fixture(scope="module", params=WHEELS or [None], ids=lambda w: w.name.split("-")[1] if w else "none")
-def bindings(request, tmp_path_factory):
+def description(request, tmp_path_factory):
     if SKIPPED:
         pytest.skip(SKIPPED)
     folder = tmp_path_factory.mktemp("bindings")
@@ -54,7 +54,12 @@ def bindings(request, tmp_path_factory):
     program = Path(tensorrt_bindings.__file__)
     done = subprocess.run([sys.executable, program, folder, major], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["classes"]
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def bindings(description):
+    return description["classes"]
 
 
 @pytest.mark.parametrize("name", api.PROTOCOLS)
@@ -84,6 +89,11 @@ def test_severities_are_named_as_we_use_them(bindings):
 def test_each_class_is_made_as_we_make_it(bindings, name):
     assert any(given[: len(CONSTRUCTED[name])] == CONSTRUCTED[name] for given in bindings[name]["__init__"])
     assert [n for n in inspect.signature(getattr(api.TensorRt, name)).parameters if n != "self"] == CONSTRUCTED[name]
+
+
+def test_what_cannot_be_made_raises_what_we_turn_into_a_refusal(description):
+    """The stubs return nothing, as TensorRT does where it cannot use the GPU."""
+    assert description["without a GPU"] == {"Runtime": "TypeError", "Builder": "TypeError"}
 
 
 def test_every_type_of_the_module_is_compared():

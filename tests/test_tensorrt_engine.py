@@ -1,10 +1,12 @@
 """A plan from disk to answers, on a simulated GPU: every refusal, the order of calls, and errors in mid-session."""
 
 import dataclasses
+import gc
 import json
 import logging
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,14 +117,24 @@ def test_a_movie_goes_through_a_plan(plan):
     engine.close()
 
 
+def test_what_tensorrt_needs_as_long_as_the_plan_is_kept(plan):
+    trt = SimulatedTensorRt()
+    engine = TensorRtEngine(plan, host=simulated_host(trt))
+    gc.collect()
+    assert trt.runtime() is not None
+    assert trt.logger() is not None
+    engine.close()
+
+
 def test_closing_gives_the_memory_back_once(plan):
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     engine.close()
     engine.close()
     assert trt.memory.closed == 1
-    with pytest.raises(EngineError, match=r"^a closed engine"):
-        engine.infer(noise((5, 24, 32)))
+    for use in (lambda: engine.infer(noise((5, 24, 32))), lambda: engine.warm_up((5, 24, 32)), engine.inspect):
+        with pytest.raises(EngineError, match=r"^a closed engine"):
+            use()
 
 
 def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan):
@@ -249,6 +261,11 @@ def test_a_sidecar_that_lies_about_tensorrt_is_refused(plan):
     assert "its header says 10.16.1.11" in refusal(plan)
 
 
+def test_a_header_that_the_sidecar_does_not_confirm_is_refused(plan):
+    write_plan(plan, plan.read_bytes(), dataclasses.replace(read_facts(plan), tensorrt="10.16.1.11"))
+    assert "was built by TensorRT 10.16.1.11 (its header says 10.13.3.9)" in refusal(plan)
+
+
 def test_another_gpu_is_refused(plan):
     gpu = dataclasses.replace(GPU, name="small GPU", capability="8.6")
     assert refusal(plan, simulated_host(gpu=gpu)) == (
@@ -296,13 +313,96 @@ def test_another_shape_than_the_sidecar_s_is_refused(plan):
     )
 
 
-def test_another_type_or_order_of_tensors_is_refused(plan):
+def test_tensors_are_compared_by_name_whatever_their_order(plan):
+    data = json.loads(sidecar_path(plan).read_text())
+    data["tensors"].reverse()
+    sidecar_path(plan).write_text(json.dumps(data))
+    TensorRtEngine(plan, host=simulated_host()).close()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "value", "says"),
+    [
+        ("io_type", 1, "has input 'inputs' other (1, 5, 24, 32)"),
+        ("io_format", "DHWC8", "wants its tensor 'inputs' in an order or place of its own"),
+        ("io_swapped", True, "has output 'inputs' float32 (1, 5, 24, 32) and input 'denoised'"),
+        ("io_place", "host", "wants its tensor 'inputs' in an order or place of its own"),
+    ],
+)
+def test_another_type_order_or_place_of_tensors_is_refused(plan, wrong, value, says):
     trt = SimulatedTensorRt()
-    trt.io_type = 1
-    assert "has input 'inputs' other (1, 5, 24, 32)" in refusal(plan, simulated_host(trt))
+    setattr(trt, wrong, value)
+    message = refusal(plan, simulated_host(trt))
+    assert says in message
+    assert message.endswith(rebuild(plan))
+    assert trt.memory.closed == 1
+
+
+def test_inputs_taken_for_outputs_are_refused(plan):
+    data = json.loads(sidecar_path(plan).read_text())
+    for tensor in data["tensors"]:
+        tensor["mode"] = "output" if tensor["mode"] == "input" else "input"
+    sidecar_path(plan).write_text(json.dumps(data))
+    assert f"{plan} has input 'inputs' float32 (1, 5, 24, 32) and output 'denoised'" in refusal(plan)
+
+
+def test_addresses_that_tensorrt_refuses_are_refused(plan):
     trt = SimulatedTensorRt()
-    trt.io_format = "DHWC8"
-    assert "wants its tensor 'inputs' in an order or place of its own" in refusal(plan, simulated_host(trt))
+    trt.memory.refuses = True
+    assert refusal(plan, simulated_host(trt)).startswith("TensorRT refuses the memory of 'inputs' (TensorRT gave no re")
+    assert trt.memory.closed == 1
+
+
+def test_a_driver_too_old_for_tensorrt_is_refused(plan):
+    trt = SimulatedTensorRt()
+    trt.no_gpu = "[checkMacros.cpp::catchCudaError::212] CUDA initialization failure with error: 35"
+    message = refusal(plan, simulated_host(trt))
+    assert message.startswith(
+        "TensorRT cannot use this GPU with this driver (the GPU or its driver cannot be used: [ch"
+    )
+    assert message.endswith("check nvidia-smi, and update the driver or install an older TensorRT.")
+    assert trt.memory.closed == 1
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize("golden", [True, False])
+def test_a_gpu_that_fails_at_once_is_refused_before_any_stream(plan, graphs, golden):
+    trt = SimulatedTensorRt(SimulatedMemory(graphs=graphs))
+    trt.fail_after = int(golden)  # in the first run, or in that of the golden answer
+    message = refusal(plan, simulated_host(trt))
+    assert message == (
+        f"the GPU failed when {plan} was run for the first time (CUDA error: an illegal memory access was "
+        "encountered); expected an answer before the stream starts; "
+        "check nvidia-smi and the system log, then start again."
+    )
+    assert trt.memory.closed == 1
+
+
+def test_a_first_run_that_tensorrt_refuses_is_refused(plan):
+    trt = SimulatedTensorRt()
+    trt.refuse_run = "Error Code 1: Cuda Runtime (an illegal memory access was encountered)"
+    assert refusal(plan, simulated_host(trt)).startswith(
+        f"the GPU failed when {plan} was run for the first time (Error Code 1: Cuda Runtime (an illegal memory acc"
+    )
+
+
+def test_json_that_another_tool_wrote_before_the_plan_does_no_harm(plan):
+    text = b'{"task": "denoise"}'
+    described_as(plan, len(text).to_bytes(4, "little") + text + plan.read_bytes())
+    TensorRtEngine(plan, host=simulated_host()).close()
+
+
+def test_plans_are_trusted_at_home_where_no_folder_is_named(plan, tmp_path, monkeypatch):
+    monkeypatch.delenv("DEEPBID_RT_ENGINES")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert f"expected a plan in {tmp_path / 'home' / '.deepbid-rt' / 'engines'}; " in refusal(plan)
+
+
+def test_a_golden_answer_of_another_length_is_refused(plan):
+    data = json.loads(sidecar_path(plan).read_text())
+    for values in ([], data["golden"]["values"][:1]):
+        sidecar_path(plan).write_text(json.dumps(data | {"golden": data["golden"] | {"values": values}}))
+        assert "answers values that are not finite, or another number of them" in refusal(plan)
 
 
 def test_too_little_memory_is_refused(plan):

@@ -19,7 +19,14 @@ def test_the_version_of_the_writer_stands_in_the_header():
 
 @pytest.mark.parametrize(
     ("installed", "same"),
-    [("10.16.1.11", True), ("10.16.1", True), ("10.16.1.12", False), ("10.15.1.11", False), ("11.16.1.11", False)],
+    [
+        ("10.16.1.11", True),
+        ("10.16.1", True),
+        ("10.16.1.12", False),
+        ("10.15.1.11", False),
+        ("11.16.1.11", False),
+        ("dev", False),
+    ],
 )
 def test_the_installed_version_is_compared_part_by_part(installed, same):
     assert PlanHeader((10, 16, 1, 11)).matches(installed) is same
@@ -55,6 +62,16 @@ def test_what_is_no_plan_is_refused_by_name(begin, what):
 def test_json_before_a_plan_is_taken_away():
     text = b'{"task": "detect"}'
     assert strip_prefix(struct.pack("<I", len(text)) + text + plan_of(b"net")) == plan_of(b"net")
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [(0, b"{}"), (3, b"{}"), (2, b"[]"), ((1 << 20) + 1, b"{" * ((1 << 20) + 2))],
+    ids=["none", "longer than the file", "no object", "too long"],
+)
+def test_what_is_no_json_before_a_plan_stays(length, text):
+    data = struct.pack("<I", length) + text
+    assert strip_prefix(data) == data
 
 
 @given(st.binary(max_size=64))

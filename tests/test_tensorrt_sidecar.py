@@ -1,44 +1,16 @@
-import dataclasses
 import hashlib
 import json
+import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.runtimes.tensorrt.sidecar import (
-    Golden,
-    PlanFacts,
-    Tensor,
-    golden_input,
-    golden_values,
-    read_facts,
-    read_plan,
-    rebuild_command,
-    sidecar_path,
-    write_plan,
-)
-from tests.fakes import STREAM_CARD
-
-PLAN = b"ftrt" + bytes(60)
-FACTS = PlanFacts(
-    plan_sha256=hashlib.sha256(PLAN).hexdigest(),
-    onnx="my engine.onnx",
-    onnx_sha256="ab" * 32,
-    tensorrt="10.13.3.9",
-    gpu="simulated GPU",
-    capability="9.0",
-    driver="580.1 (CUDA 13.0)",
-    precision="fp16",
-    tensors=(
-        Tensor("inputs", "input", (1, 5, 16, 24), "float32"),
-        Tensor("denoised", "output", (1, 1, 16, 24), "float32"),
-    ),
-    card=STREAM_CARD,
-    golden=Golden(0, (0.5, -0.25), 0.05),
-    parity={"correlation": 0.99999},
-    layers={"Half": 12},
-)
+from deepbid_rt.runtimes.tensorrt.facts import golden_input
+from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, read_plan, rebuild_command, sidecar_path, write_plan
+from tests.test_tensorrt_facts import FACTS, PLAN
 
 
 @pytest.fixture
@@ -52,10 +24,6 @@ def test_facts_are_read_back_as_they_were_written(plan):
     assert read_facts(plan) == FACTS
     assert read_plan(plan, FACTS) == PLAN
     assert sorted(path.name for path in plan.parent.iterdir()) == ["m.plan", "m.plan.json"]
-
-
-def test_the_shape_is_that_of_the_input():
-    assert FACTS.shape == (5, 16, 24)
 
 
 def test_the_rebuild_command_names_everything_that_matters(plan):
@@ -94,6 +62,7 @@ def lie(plan, **changes):
     [
         {"version": 2},
         {"version": None},
+        {"version": "of two\nlines"},
         {"tensors": []},
         {"tensors": [{"name": "x"}]},
         {"tensors": 5},
@@ -102,10 +71,41 @@ def lie(plan, **changes):
         {"card": {"name": "x"}},
         {"card": 7},
         {"unknown": 1},
+        {"onnx": 5},
+        {"plan_sha256": None},
+        {"capability": 9.0},
+        {"tensors": [{"name": "x", "mode": "input", "shape": [1, 5, 16, 24], "dtype": "float32"}]},
+        {"golden": {"seed": "x", "values": [1.0], "tolerance": 0.1}},
+        {"golden": {"seed": -1, "values": [1.0], "tolerance": 0.1}},
+        {"golden": {"seed": 0, "values": [None], "tolerance": 0.1}},
+        {"golden": {"seed": 0, "values": [1.0], "tolerance": math.inf}},
+        {"golden": {"seed": 0, "values": [1.0], "tolerance": 10**400}},
     ],
 )
 def test_a_sidecar_that_is_none_is_refused(plan, changes):
     lie(plan, **changes)
+    refused_whole(plan)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"name": 5}, {"mode": 5}, {"dtype": None}, {"mode": "other"}),
+        *(
+            {"shape": shape}
+            for shape in ([5, 16, 24], [1, 5, 0, 24], [1, 5, -16, 24], [1, 5, 16, "24"], [1, 5, 16, 24.0])
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_sidecar_whose_tensors_are_none_is_refused(plan, changes, place):
+    tensors = json.loads(sidecar_path(plan).read_text())["tensors"]
+    tensors[place] |= changes
+    lie(plan, tensors=tensors)
+    refused_whole(plan)
+
+
+def refused_whole(plan):
     with pytest.raises(EngineError) as refused:
         read_facts(plan)
     message = str(refused.value)
@@ -114,7 +114,7 @@ def test_a_sidecar_that_is_none_is_refused(plan, changes):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff\xfe\x00", b"null"])
+@pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff\xfe\x00", b"null", b"[" * 100_000])
 def test_a_sidecar_that_is_no_json_object_is_refused(plan, text):
     sidecar_path(plan).write_bytes(text)
     with pytest.raises(EngineError, match=r"sidecar of (a|the) plan"):
@@ -141,14 +141,49 @@ def test_a_folder_that_is_absent_is_refused_and_nothing_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_golden_noise_is_always_the_same_and_few_values_are_kept():
-    given = golden_input(3, (5, 16, 24))
-    assert np.array_equal(given, golden_input(3, (5, 16, 24)))
-    assert not np.array_equal(given, golden_input(4, (5, 16, 24)))
-    assert len(golden_values(np.zeros((1, 512, 512), np.float32))) == 256
-    assert golden_values(np.arange(3, dtype=np.float32)) == (0.0, 1.0, 2.0)
+def test_a_plan_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path):
+    (tmp_path / "m.plan").mkdir()
+    with pytest.raises(FileError, match="cannot be written"):
+        write_plan(tmp_path / "m.plan", PLAN, FACTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.plan"]
 
 
-def test_states_and_all_other_facts_survive_json():
-    facts = dataclasses.replace(FACTS, states=("h",), built_utc="2026-11-21T00:00:00+00:00")
-    assert PlanFacts.from_dict(json.loads(facts.to_json())) == facts
+def test_a_plan_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(EngineError, match=r"the plan .* cannot be read \(.*; build it again: "):
+        read_plan(tmp_path, FACTS)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_whatever_a_sidecar_says_it_is_refused_or_can_be_used(tmp_path_factory, data):
+    """One value anywhere in it is exchanged; what is read is then used as far as loading does without a GPU."""
+    plan = tmp_path_factory.getbasetemp() / "any.plan"
+    write_plan(plan, PLAN, FACTS)
+    facts = json.loads(sidecar_path(plan).read_text())
+    place = facts
+    while True:
+        key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
+        if not isinstance(place[key], dict | list) or not place[key] or data.draw(st.booleans()):
+            break
+        place = place[key]
+    place[key] = data.draw(json_values)
+    sidecar_path(plan).write_text(json.dumps(facts))
+    message = ""
+    try:
+        read = read_facts(plan)
+        read_plan(plan, read)
+    except EngineError as refused:
+        message = str(refused)
+    assert "\n" not in message
+    if message:
+        return
+    assert rebuild_command(plan, read).startswith("deepbid-rt build ")
+    assert np.isfinite([*read.golden.values, read.golden.tolerance]).all()
+    assert golden_input(read.golden.seed, (1, 2, 2)).shape == (1, 2, 2)
+    assert all(side > 0 for side in read.shape)

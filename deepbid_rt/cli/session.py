@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from deepbid_rt.cli.output import live_line, number
+from deepbid_rt.cli.present_denoiser import PresentDenoiser
+from deepbid_rt.cli.session_log import SessionLog
 from deepbid_rt.cli.session_report import report
 from deepbid_rt.denoiser import Denoiser, GapPolicy, check_stabilizes
 from deepbid_rt.errors import DeepbidError
@@ -21,7 +22,6 @@ from deepbid_rt.outlet import Outlet
 from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
-from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.scan import Merge
 from deepbid_rt.status import Limits, Status
 from deepbid_rt.tally import MotionTally
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from deepbid_rt.web import Server
     from deepbid_rt.web.report import Snapshot
 
-NOTE_EVERY_S = 1.0
-"""How often the state of the session goes into the sidecar."""
 RECORDERS = ("the denoised recorder", "the raw recorder")
 
 
@@ -82,35 +80,29 @@ def run_session(plan: Plan) -> Outcome:
     """
     if plan.stabilize:
         check_stabilizes(plan.engine)
-    sidecar = Sidecar(plan.record) if plan.record else None
+    log = SessionLog(plan.record)
     recorders: list[Recorder] = []
     raw: list[Outlet] = []
     denoised = [Outlet("publisher", plan.publish)] if plan.publish else []
-    if plan.record and sidecar:
-        recorders.append(Recorder(plan.record, "denoised", sidecar, roll_frames=plan.roll_frames))
+    if plan.record and log.sidecar:
+        recorders.append(Recorder(plan.record, "denoised", log.sidecar, roll_frames=plan.roll_frames))
         denoised.append(Outlet(RECORDERS[0], recorders[0], Overflow.FAIL, plan.recorder_frames))
         if plan.record_raw:
-            recorders.append(Recorder(plan.record, "raw", sidecar, roll_frames=plan.roll_frames))
+            recorders.append(Recorder(plan.record, "raw", log.sidecar, roll_frames=plan.roll_frames))
             raw.append(Outlet(RECORDERS[1], recorders[1], Overflow.FAIL, plan.recorder_frames))
         recorders[0].check()
     if plan.page:
         raw.append(Outlet("the page, raw", plan.page.board.raw))
         denoised.append(Outlet("the page", plan.page.board.denoised))
-    denoisers: list[Denoiser] = []  # of the present series alone: each may hold much of a GPU's memory
-    normalization: list[Any] = []
-    recorded: list[StreamInfo] = []
+    present = PresentDenoiser(
+        plan.engine, lambda info: Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
+    )
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
-        normalization.extend(d.normalizers for d in denoisers)
-        denoisers.clear()
-        denoiser = Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
-        denoisers.append(denoiser)
-        recorded[:] = [denoiser.info, info] if plan.record_raw else [denoiser.info]
-        if sidecar:
-            series = sidecar.begin(info)
-            facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": denoiser.runtime}
-            ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize}
-            sidecar.note("engine", series=series, **facts, **ways, delay_frames=denoiser.delay)
+        denoiser = present.begin(info)
+        facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": denoiser.runtime}
+        ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize}
+        log.begin(info, **facts, **ways, delay_frames=denoiser.delay)
         return denoiser
 
     pipeline = Pipeline(
@@ -120,31 +112,36 @@ def run_session(plan: Plan) -> Outcome:
 
         def tell() -> dict[str, Any]:
             status = pipeline.status()
-            published = status.sink_lost.get("publisher", 0)
-            lost = {**_lost(plan, status), "publisher": published}
-            return report(status, lost, plan.engine, denoisers, recorded, plan.record, plan.source.endpoint).to_map()
+            lost = {**_lost(plan, status), "publisher": status.sink_lost.get("publisher", 0)}
+            return report(
+                status,
+                lost,
+                present.streams if plan.record_raw else present.streams[1:],
+                plan.record,
+                engine=plan.engine.card.name,
+                runtime=present.runtime,
+                delay_frames=present.delay_frames,
+                raw_endpoint=plan.source.endpoint,
+            ).to_map()
 
         plan.publish.tell(tell)
     error: DeepbidError | None = None
     with ExitStack() as stack:
         stack.enter_context(_stop_on_signal(pipeline.stop))
         stack.enter_context(live_line(lambda: status_line(pipeline.status())))
-        stack.enter_context(_notes(pipeline, sidecar))
+        stack.enter_context(log.watching(pipeline.status, pipeline.fail))
         if plan.page:
-            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders, denoisers)))
+            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders, present)))
         try:
             pipeline.run()
         except DeepbidError as failure:
             error = failure
     status = pipeline.status()
     summary = _summary(plan, status, recorders)
-    if sidecar:
-        measured = [*normalization, *(d.normalizers for d in denoisers)]
-        facts = {"normalization": measured, "error": str(error) if error else None}
-        try:
-            sidecar.close(**summary, **facts)
-        except DeepbidError as failure:
-            error = error or failure
+    try:
+        log.close(**summary, normalization=present.normalizers, error=str(error) if error else None)
+    except DeepbidError as failure:
+        error = error or failure
     if error:
         summary["error"] = str(error)
     return Outcome(status, summary, error)
@@ -169,13 +166,11 @@ def _motion_text(motion: MotionTally) -> str:
     return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
-def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], denoisers: list[Denoiser]) -> Snapshot:
+def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], present: PresentDenoiser) -> Snapshot:
     from deepbid_rt.web.report import Snapshot
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
-    lost = _lost(plan, status)
-    runtime = next((d.runtime for d in denoisers[-1:]), plan.engine.description)
-    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, runtime, paths)
+    return Snapshot(status, plan.source.status(), _lost(plan, status), plan.engine.card.name, present.runtime, paths)
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
@@ -214,30 +209,3 @@ def _stop_on_signal(stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         restore()
-
-
-@contextmanager
-def _notes(pipeline: Pipeline, sidecar: Sidecar | None) -> Iterator[None]:
-    """Write latencies and counters into the sidecar about once a second while the context lasts."""
-    done = threading.Event()
-
-    def tick() -> None:
-        while not done.wait(NOTE_EVERY_S):
-            if sidecar and sidecar.paths:
-                status = pipeline.status()
-                stages = {stage: h.summary() for stage, h in status.latency.items()}
-                sidecar.note("latency", frames_in=status.frames_in, frames_out=status.frames_out, ms=stages)
-
-    def guarded() -> None:
-        try:
-            tick()
-        except DeepbidError as error:
-            pipeline.fail("the session log", error)
-
-    thread = threading.Thread(target=guarded, name="session log")
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

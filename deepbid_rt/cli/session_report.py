@@ -6,9 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.ports import Engine
 from deepbid_rt.session_report import SessionReport
 from deepbid_rt.status import Status
 
@@ -16,10 +14,12 @@ from deepbid_rt.status import Status
 def report(
     status: Status,
     lost: Mapping[str, int],
-    engine: Engine,
-    denoisers: Sequence[Denoiser],
     recorded: Sequence[StreamInfo],
     folder: Path | None,
+    *,
+    engine: str,
+    runtime: str,
+    delay_frames: int | None,
     raw_endpoint: str,
 ) -> SessionReport:
     """Describe a session at this moment.
@@ -30,18 +30,13 @@ def report(
         Of the pipeline.
     lost : mapping
         Lost frames by cause.
-    engine : Engine
-        What denoises.
-    denoisers : sequence of Denoiser
-        The last is that of the present series; none before the first.
     recorded : sequence of StreamInfo
         The streams that are written now.
     folder : Path or None
         Where to; None when nothing is recorded.
-    raw_endpoint : str
-        Where the raw frames come from.
+    engine, runtime, delay_frames, raw_endpoint
+        As of `SessionReport`.
     """
-    last = next(iter(denoisers[-1:]), None)  # a thread of its own may empty the list
     total = status.latency["total"]
     quantiles = {"p50": total.quantile_ms(0.5), "p95": total.quantile_ms(0.95)}
     return SessionReport(
@@ -51,9 +46,9 @@ def report(
         waiting=status.waiting,
         lost=lost,
         latency_ms={name: value for name, value in quantiles.items() if value is not None},
-        engine=engine.card.name,
-        runtime=last.runtime if last else engine.description,
-        delay_frames=last.delay if last else None,
+        engine=engine,
+        runtime=runtime,
+        delay_frames=delay_frames,
         recording=folder is not None,
         disk_free_bytes=free_bytes(folder) if folder else None,
         record_bytes_per_s=sum(info.frame_bytes * info.rate_hz for info in recorded) if folder else None,

@@ -63,6 +63,8 @@ def _no_gpu() -> None:
     ("wrong", "says"),
     [
         ("no driver", "an NVIDIA driver but no GPU"),
+        ("an old driver", "TensorRT cannot use this GPU with this driver"),
+        ("a GPU that fails", "was run for the first time (CUDA error"),
         ("another GPU", "was built for simulated GPU"),
         ("another TensorRT", "which is installed here"),
         ("no memory", "the simulated GPU has no room"),
@@ -93,6 +95,8 @@ def test_what_cannot_run_is_refused_in_one_sentence_before_a_stream_is_waited_fo
         plan.write_bytes(data[:-1])
     if wrong == "no sidecar":
         sidecar_path(plan).unlink()
+    trt.no_gpu = "CUDA initialization failure with error: 35" if wrong == "an old driver" else None
+    trt.fail_after = 0 if wrong == "a GPU that fails" else None
     trt.no_context = wrong == "no context"
     trt.gain = np.float32(1.5 if wrong == "other answers" else 1)
     trt.__version__ = "11.4.0.106" if wrong == "another TensorRT" else trt.__version__

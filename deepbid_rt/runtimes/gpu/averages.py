@@ -13,6 +13,9 @@ from deepbid_rt.memory import MARGIN
 _TALL = 512
 """Lines from which on no place is shown more than twice: a strip's shift changes by half a pixel a line at most."""
 
+_CUBIC = ((0.0, -0.5, 1.0, -0.5), (1.0, 0.0, -2.5, 1.5), (0.0, 0.5, 2.0, -1.5), (0.0, 0.0, -0.5, 0.5))
+"""Weight of each neighbour by powers of how far a place lies beyond the second (Catmull and Rom 1974)."""
+
 
 class GpuMemory:
     """Exponential averages of all channels, in coordinates of the tissue.
@@ -41,6 +44,9 @@ class GpuMemory:
         self._lines = torch.arange(size[0], device=device)
         self._places = [torch.arange(n, device=device) for n in self._room]
         self._neighbours = torch.arange(-1, size[1] + 2, device=device)
+        self._first = torch.stack([self._lines, torch.zeros_like(self._lines)])
+        self._four = torch.arange(-1, 3, device=device)[:, None]
+        self._cubic = torch.tensor(_CUBIC, dtype=torch.float64, device=device)
         self._size = size
         self._turns = 2 if size[0] >= _TALL else 4
         self._means = torch.zeros((channels, len(gains), *self._room), device=device)
@@ -94,42 +100,33 @@ class GpuMemory:
         """Return (C, N + 1, Y, X) as `deepbid_rt.memory.Memory.recall` does: N = `depth` slowest averages, else all."""
         place = MARGIN - shifts
         whole = torch.floor(place)
-        down, right = (place - whole).to(torch.float32)[:, None, :, None].unbind()
-        top, left = (whole.to(torch.int64) + torch.stack([self._lines, torch.zeros_like(self._lines)])).unbind()
         means = self._means if depth is None else self._means[:, -depth:]
+        down, right = self._weigh(place - whole, means.shape[0] * means.shape[1]).unbind(dim=1)
+        top, left = (whole.to(torch.int64) + self._first).unbind()
         high, wide = self._room
+        rows = (top + self._four).clamp(0, high - 1)
         columns = left[:, None] + self._neighbours
         reads = columns.clamp(0, wide - 1)
-        state = torch.cat([means.flatten(0, 1), (self._weights[-1] > 0).to(torch.float32)[None]])
-        rows = [state.index_select(1, (top + k).clamp(0, high - 1)) for k in range(-1, 3)]
-        lines = _blend(rows, down).gather(2, reads.expand(len(state), -1, -1))
-        pixels = self._size[1]
-        found = _blend([lines[..., k : k + pixels] for k in range(4)], right)
-        weight = self._weights[-1].index_select(0, top.clamp(0, high - 1)).gather(1, reads[:, 1 : 1 + pixels])
-        inside = ((top >= 1) & (top < high - 2))[:, None]
-        middle = columns[:, 1 : 1 + pixels]
-        known = (found[-1] > 0) & inside & (middle >= 1) & (middle < wide - 2)
+        state = torch.cat([means.flatten(0, 1), (self._weights[-1] <= 0)[None]])
+        around = state.index_select(1, rows.flatten()).view(len(state), *rows.shape, wide)
+        lines = (around * down[..., None]).sum(dim=1)
+        shown = lines.gather(2, reads.expand(len(state), -1, -1)).unfold(2, len(self._four), 1)
+        found = (shown * right.mT[:, :, None]).sum(dim=3)
+        middle = slice(1, 1 + self._size[1])
+        weight = self._weights[-1].index_select(0, rows[1]).gather(1, reads[:, middle])
+        outside = (top != top.clamp(1, high - 3))[:, None] | (columns != columns.clamp(1, wide - 3))[:, middle]
         averages = found[:-1].view(*means.shape[:2], *self._size)
         weight = weight.expand(len(means), 1, *self._size)
-        return torch.cat([averages, weight], dim=1).masked_fill_(~known, 0.0)
+        return torch.cat([averages, weight], dim=1).masked_fill_(outside | (found[-1] > 0), 0.0)
 
+    def _weigh(self, part: Tensor, averages: int) -> Tensor:
+        """Say how much four neighbours count for places `part` (2, Y) between the middle two, along both axes.
 
-def _blend(neighbours: list[Tensor], part: Tensor) -> Tensor:
-    """Interpolate four arrays (N, Y, X) at `part` (1, Y, 1); the last of the N is the product of those that count."""
-    weights = _cubic(part)
-    total, known = neighbours[1][:-1] * weights[1], neighbours[1][-1:]
-    for k in (0, 2, 3):
-        total = total + neighbours[k][:-1] * weights[k]
-        known = known * torch.where(part == 0, 1.0, neighbours[k][-1:])
-    return torch.cat([total, known])
-
-
-def _cubic(part: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the weights of four neighbours for a place between the middle two (Catmull-Rom)."""
-    square, cube = part * part, part * part * part
-    return (
-        square - 0.5 * (part + cube),
-        1 - 2.5 * square + 1.5 * cube,
-        0.5 * part + 2 * square - 1.5 * cube,
-        0.5 * (cube - square),
-    )
+        Returns
+        -------
+        Tensor
+            (averages + 1, 2, 4, Y): weights for each average and, for what is not known, a 1 for what counts.
+        """
+        cubic = (self._cubic @ part[:, None] ** (self._four + 1)).to(torch.float32)
+        counts = (part[:, None] != 0) | (self._four == 0)
+        return torch.cat([cubic.expand(averages, -1, -1, -1), counts[None]])

@@ -1,25 +1,25 @@
 """`deepbid_rt.line_shifts.LineShifts` on the device: no decision and no equation goes to the host.
 
-The 32 equations are solved by elimination in plain operations, because the libraries behind ``torch.linalg`` cannot be
-captured in a CUDA graph (https://github.com/pytorch/pytorch/issues/96632). The numpy class is the truth;
+Few and large operations, as each costs a GPU more than what it computes. The numpy class is the truth;
 `tests/test_gpu_line_shifts.py` compares.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import avg_pool2d, grid_sample, pad
 
 from deepbid_rt import line_shifts as truth
+from deepbid_rt.runtimes.gpu.equations import Equations
 
 STRIPS = truth._STRIPS  # noqa: SLF001  # one truth
-_UNKNOWNS = 2 * STRIPS
-_GROUPS = 4
-"""Groups of strips that only their last ones join: without these, each group is solved by itself."""
-_INNER = _UNKNOWNS - 2 * _GROUPS
+_PAIRS = ([0, 0, 1, 2, 2], [0, 1, 1, 0, 1])
+"""Of the slopes along y and x and the change: what is multiplied for yy, yx, xx and the pulls at dy and dx."""
+_XX = 2
+"""Place of xx."""
 
 
 class GpuLineShifts:
@@ -27,43 +27,31 @@ class GpuLineShifts:
 
     Parameters
     ----------
-    size : tuple of int
-        (Y, X) of the images.
-    device : torch.device
-        Where the images are.
+    size, device
+        As of `deepbid_rt.runtimes.gpu.stabilizer.GpuStabilizer`.
     """
 
     def __init__(self, size: tuple[int, int], device: torch.device) -> None:
         plain = truth.LineShifts(size)
         self.rigid = plain.rigid
-        self._levels = plain._levels  # noqa: SLF001
-        # Unknowns are ordered: all but the last strip of each group, then these; dy before dx for each strip.
-        group = STRIPS // _GROUPS
-        strips = sorted(range(STRIPS), key=lambda strip: (strip % group == group - 1, strip))
-        order = np.array([2 * strip + axis for strip in strips for axis in range(2)])
-        walk = np.kron(plain._walk, np.eye(2))[np.ix_(order, order)]  # noqa: SLF001
-        strip, axis = order // 2, order % 2
-        put: dict[str, Any] = {"dtype": torch.float64, "device": device}
-        self._walk = torch.tensor(walk, **put)
-        self._tether = truth._TETHER * torch.eye(_UNKNOWNS, **put)  # noqa: SLF001
-        self._same = torch.tensor(strip[:, None] == strip, **put)
-        self._sums = torch.tensor((axis[:, None] + axis) * STRIPS + strip[:, None], device=device)  # of yy, yx, xx
-        self._order = torch.tensor(order, device=device)
-        self._back = torch.tensor(np.argsort(order), device=device)
-        self._eye = torch.eye(max(_INNER // _GROUPS, 2 * _GROUPS), **put)
-        self._hats = {lines: _hats(lines, device) for lines in {size[0] >> level for level in (0, *self._levels)}}
-        self._lines = {lines: torch.arange(lines, **put) for lines in self._hats}
-        self._columns = {side: torch.arange(side + 1, device=device) for side in {size[1] >> n for n in self._levels}}
-        self._variance = torch.zeros((), **put)
+        self._levels = () if self.rigid else plain._levels  # noqa: SLF001
+        self._equations = Equations(plain._walk, truth._TETHER, device)  # noqa: SLF001
+        order = self._equations.order
+        self._back = torch.from_numpy(np.argsort(order)).to(device)
+        self._pairs = [torch.tensor(places, device=device) for places in _PAIRS]
+        self._spread = torch.from_numpy(truth._hats(STRIPS, size[0])).to(device)  # noqa: SLF001
+        self._scales = {level: _Scale(size, level, order, device) for level in self._levels}
+        # An array of one: what torch 2.13 compiles for a CPU writes to numbers without an axis is lost.
+        self._variance = torch.zeros(1, dtype=torch.float64, device=device)
         self.restart()
 
     def restart(self) -> None:
         """Forget how much the tissue moves."""
         self._variance.fill_(truth._FIRST_VARIANCE)  # noqa: SLF001
 
-    def spread(self, strips: Tensor, lines: int) -> Tensor:
+    def spread(self, strips: Tensor) -> Tensor:
         """Return the shift of each line (2, Y) from those of the strips (2, K)."""
-        return strips @ self._hats[lines]
+        return strips @ self._spread
 
     def estimate(self, image: Tensor, remembered: Tensor, start: Tensor, when: Tensor) -> Tensor:
         """Say where the lines of a frame lie; arguments and answer as of the numpy class.
@@ -75,96 +63,71 @@ class GpuLineShifts:
         """
         noise = (image - remembered).var(correction=0).to(torch.float64)
         strips = begin = start.T.expand(STRIPS, 2)
-        covariance = self._tether
+        prior = self._equations.prior(self._variance)
+        covariance = prior
+        images = self._images(torch.stack([image, remembered]))
         for level in self._levels:
-            seen, expected = (_smooth(_halve(a, level)) for a in (image, remembered))
             for _ in range(truth._ITERATIONS):  # noqa: SLF001
-                strips, covariance = self._improve(strips, seen, expected, noise / 4**level, 2**level)
+                strips, covariance = self._improve(strips, level, images[level], noise, prior)
         moves = noise != 0
         self._learn(strips, covariance, when & moves)
-        return torch.where(moves, strips, begin).T
+        return torch.where(moves, strips.index_select(0, self._back), begin).T
 
-    def _improve(
-        self, strips: Tensor, image: Tensor, remembered: Tensor, noise: Tensor, pitch: int
-    ) -> tuple[Tensor, Tensor]:
-        hats = self._hats[len(image)]
-        expected = self._move(remembered, strips.T @ hats / pitch)
-        pad = torch.nn.functional.pad
-        slope_y = pad(expected[:-2] - expected[2:], (0, 0, 1, 1)) * (0.5 / pitch)
-        slope_x = pad(expected[:, :-2] - expected[:, 2:], (1, 1)) * (0.5 / pitch)
-        change = image - expected
-        energy = slope_x.square().sum(dtype=torch.float64)
-        smoother = _smooth(slope_x).square().sum(dtype=torch.float64)
-        share = torch.where(energy > 0, smoother / energy, 1.0).clamp(min=1e-3)
-        slopes = torch.stack([slope_y, slope_y, slope_x, change, change])
-        slopes *= torch.stack([slope_y, slope_x, slope_x, slope_y, slope_x])
-        sums = slopes.sum(dim=2, dtype=torch.float64) @ hats.T / (noise * share)
-        prior = self._walk / self._variance + self._tether
-        shape = sums[:3].flatten().index_select(0, self._sums.flatten()).view(_UNKNOWNS, _UNKNOWNS)
-        covariance = self._invert(prior + shape * self._same)
-        pull = sums[3:].T.flatten().index_select(0, self._order)
-        pull = pull - prior @ strips.flatten().index_select(0, self._order)
-        step = (covariance @ pull).index_select(0, self._back).view(STRIPS, 2)
+    def _images(self, pair: Tensor) -> dict[int, Tensor]:
+        """Return both images, smooth, at each level."""
+        images = {}
+        for level in range(max(self._levels) + 1):
+            pair = avg_pool2d(pair, 2) if level else pair
+            if level in self._levels:
+                images[level] = _smooth(pair)
+        return images
+
+    def _improve(self, strips: Tensor, level: int, pair: Tensor, noise: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        scale = self._scales[level]
+        image, remembered = pair
+        shifts = scale.hats.T @ (strips @ scale.pitch)
+        grid = scale.grid - shifts.to(torch.float32)[:, None]
+        expected = grid_sample(remembered[None, None], grid[None], padding_mode="border", align_corners=True)[0, 0]
+        slope_y = pad(expected[:-2] - expected[2:], (0, 0, 1, 1))
+        slope_x = pad(expected[:, :-2] - expected[:, 2:], (1, 1))
+        seen = torch.stack([slope_y, slope_x, image - expected])
+        first, second = (seen.index_select(0, places) for places in self._pairs)
+        lines = (first * second).sum(dim=2, dtype=torch.float64)
+        smoother = _smooth(slope_x[None]).square().sum(dtype=torch.float64)
+        share = (smoother / lines[_XX].sum()).nan_to_num(1.0).clamp(min=1e-3)  # no slope at all: 0 / 0
+        sums = lines @ scale.hats.T * (scale.units / (noise * share))
+        covariance = self._equations.invert(prior, sums[:3])
+        step = covariance @ self._equations.pull(prior, sums[3:], strips)
         reach, limit = truth._STEP_PX, truth._LIMIT_PX  # noqa: SLF001
-        return (strips + step.clamp(-reach, reach)).clamp(-limit, limit), covariance
+        return (strips + step.view(STRIPS, 2).clamp(-reach, reach)).clamp(-limit, limit), covariance
 
     def _learn(self, strips: Tensor, covariance: Tensor, when: Tensor) -> None:
-        ordered = covariance.index_select(0, self._back).index_select(1, self._back)
-        variances = ordered.diagonal()
-        unknown = variances[:-2] + variances[2:] - 2 * ordered.diagonal(2)
-        found = strips.diff(dim=0).square().mean() + unknown.mean()
-        learned = self._variance + truth._VARIANCE_GAIN * (found - self._variance)  # noqa: SLF001
+        found = self._equations.roughness(strips, covariance)
+        learned = torch.lerp(self._variance, found, truth._VARIANCE_GAIN)  # noqa: SLF001
         learned = learned.clamp(min=truth._LEAST_VARIANCE)  # noqa: SLF001
         self._variance.copy_(torch.where(when, learned, self._variance))
 
-    def _move(self, image: Tensor, shifts: Tensor) -> Tensor:
-        """Move each line's content by its own (dy, dx), bilinear; outermost pixels count as repeated."""
-        lines, pixels = image.shape
-        y, x = self._lines[lines] - shifts[0], -shifts[1]
-        whole_y, whole_x = y.floor(), x.floor()
-        down, right = ((a - b).to(torch.float32)[:, None] for a, b in ((y, whole_y), (x, whole_x)))
-        columns = (whole_x.to(torch.int64)[:, None] + self._columns[pixels]).clamp(0, pixels - 1)
-        top = whole_y.to(torch.int64)
-        upper, lower = (image.index_select(0, (top + k).clamp(0, lines - 1)).gather(1, columns) for k in range(2))
-        moved = upper + down * (lower - upper)
-        return moved[:, :-1] + right * (moved[:, 1:] - moved[:, :-1])
 
-    def _invert(self, matrix: Tensor) -> Tensor:
-        """Invert a symmetric positive definite matrix (32, 32) whose groups only their last strips join."""
-        scale = matrix.diagonal().rsqrt()  # the elimination is exact to the last digits for pivots of at most 1
-        scale = scale[:, None] * scale
-        matrix = matrix * scale
-        groups = matrix[:_INNER, :_INNER].view(_GROUPS, _INNER // _GROUPS, _GROUPS, -1)
-        blocks = self._sweep(groups.diagonal(dim1=0, dim2=2).permute(2, 0, 1))
-        inner = torch.block_diag(*blocks.unbind())  # type: ignore[no-untyped-call]  # torch does not annotate it
-        ways = inner @ matrix[:_INNER, _INNER:]
-        joints = self._sweep((matrix[_INNER:, _INNER:] - matrix[_INNER:, :_INNER] @ ways)[None])[0]
-        across = -(ways @ joints)
-        upper = torch.cat([inner - across @ ways.T, across], dim=1)
-        return torch.cat([upper, torch.cat([across.T, joints], dim=1)]) * scale
+class _Scale:
+    """What is known beforehand of images at one resolution, strips in the order of the equations."""
 
-    def _sweep(self, matrices: Tensor) -> Tensor:
-        """Invert symmetric positive definite matrices (N, K, K): Gauss-Jordan without a choice of pivots."""
-        side = matrices.shape[1]
-        for k in range(side):
-            one = self._eye[k, :side]
-            row = (matrices[:, k] + one) / matrices[:, k, k, None]
-            matrices = torch.addcmul(matrices, (matrices[:, :, k] - one)[:, :, None], row[:, None], value=-1)
-        return matrices
+    def __init__(self, size: tuple[int, int], level: int, order: NDArray[np.intp], device: torch.device) -> None:
+        rows, columns = (side >> level for side in size)
+        pitch = 2**level
+        self.hats = torch.from_numpy(truth._hats(STRIPS, rows)[order]).to(device)  # noqa: SLF001
+        x, y = np.meshgrid(np.linspace(-1, 1, columns), np.linspace(-1, 1, rows))
+        self.grid = torch.from_numpy(np.stack([x, y], -1).astype(np.float32)).to(device)
+        """(Y, X, 2): where each pixel lies, x before y, from -1 to 1, as of `grid_sample`."""
+        steps = np.array([[0, 2 / (rows - 1)], [2 / (columns - 1), 0]]) / pitch
+        self.pitch = torch.from_numpy(steps).to(device)
+        """(2, 2): from (dy, dx) in px of the full image to (x, y) of `grid`."""
+        slope, noise = 0.5 / pitch, 1 / pitch**2
+        units = np.array([slope**2 / noise] * 3 + [slope / noise] * 2)[:, None]
+        self.units = torch.from_numpy(units).to(device)
+        """(5, 1): from differences of pixels two apart to slopes per px of the full image, over the noise here."""
 
 
-def _hats(lines: int, device: torch.device) -> Tensor:
-    return torch.from_numpy(truth._hats(STRIPS, lines)).to(device)  # noqa: SLF001
-
-
-def _halve(image: Tensor, times: int) -> Tensor:
-    for _ in range(times):
-        image = torch.nn.functional.avg_pool2d(image[None], 2)[0]
-    return image
-
-
-def _smooth(image: Tensor) -> Tensor:
-    for _ in range(2):
-        wide = torch.cat([image[:1], image, image[-1:]])
-        image = ((wide[:-2] + wide[2:]) * 0.25 + image * 0.5).T
-    return image
+def _smooth(images: Tensor) -> Tensor:
+    """Average images (N, Y, X) with the weights 1, 2, 1 along both axes: pairs of neighbours, twice."""
+    wide = pad(images, (1, 1, 1, 1), mode="replicate")
+    return avg_pool2d(avg_pool2d(wide, 2, stride=1), 2, stride=1)

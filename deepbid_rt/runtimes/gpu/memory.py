@@ -137,10 +137,23 @@ def no_room(what: str) -> EngineError:
     )
 
 
-def cuda_failed(error: Exception) -> StageError:
+def cuda_failed(error: BaseException) -> StageError:
     """Return the named failure of a session whose GPU stopped working; the recording up to here is whole."""
     return StageError(
-        f"the GPU failed in the middle of the session ({str(error).strip().splitlines()[0][:300]})",
+        f"the GPU failed in the middle of the session ({_first_line(error)})",
         expected="a GPU that goes on answering",
         todo="check nvidia-smi and the system log, then start again; what was recorded is whole",
     )
+
+
+def cuda_refused(what: str, error: BaseException) -> EngineError:
+    """Return the refusal of an engine that the GPU did not run even once, before any stream."""
+    return EngineError(
+        f"the GPU failed when {what} was run for the first time ({_first_line(error)})",
+        expected="an answer before the stream starts",
+        todo="check nvidia-smi and the system log, then start again",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:300]

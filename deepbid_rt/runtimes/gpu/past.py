@@ -77,7 +77,7 @@ class GpuPast:
         self._drift *= going
         self._origin *= going
         bend = self._bent(together, place[:, None], verdict == TRACKED)
-        shifts = place[:, None] + self._line_shifts.spread(bend, self._lines)
+        shifts = place[:, None] + self._line_shifts.spread(bend)
         remembered = self._memory.recall(shifts).masked_fill_(foreign, 0.0)
         self._memory.update(torch.nan_to_num(frame, 0.0, 0.0, 0.0), shifts, ~foreign)
         absolute = torch.cat([place + self._origin, motion[2:]])

@@ -60,7 +60,7 @@ class GpuPipeline:
         What becomes of the two views of a collinear frame.
     fuse : callable
         What is done to the functions before and after the network, such as ``torch.compile``: as they are, they queue
-        more than a thousand small operations a frame.
+        hundreds of small operations a frame.
     """
 
     def __init__(

@@ -21,10 +21,11 @@ from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.runtimes.tensorrt.builder import Built, Effort, build_plan, count_layers
 from deepbid_rt.runtimes.tensorrt.check import compare, inputs_from
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
+from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor, golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host
 from deepbid_rt.runtimes.tensorrt.master import PlanPrecision, read_master, specialize
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
-from deepbid_rt.runtimes.tensorrt.sidecar import Golden, PlanFacts, Tensor, golden_input, golden_values, write_plan
+from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 from deepbid_rt.runtimes.tensorrt.trtexec import trtexec_commands
 
 __all__ = ["BuildProgress", "Effort", "Order", "build", "network_of", "read_master", "trtexec_commands"]

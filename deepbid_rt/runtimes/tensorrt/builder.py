@@ -13,7 +13,7 @@ from typing import Any
 
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.runtimes.tensorrt.api import Config, TensorRt
-from deepbid_rt.runtimes.tensorrt.log import Messages, make_logger
+from deepbid_rt.runtimes.tensorrt.log import Messages, begin, make_logger
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress, make_monitor
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def build_plan(
     """
     messages = Messages()
     logger = make_logger(trt, messages)
-    builder = trt.Builder(logger)
+    builder = begin(trt.Builder, logger, messages)
     typed = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(typed, logger)
     if not parser.parse(network):

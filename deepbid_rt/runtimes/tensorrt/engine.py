@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.calibration import padded_size
-from deepbid_rt.errors import EngineError
+from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
-from deepbid_rt.runtimes.gpu.memory import Buffer, cuda_failed
+from deepbid_rt.runtimes.gpu.memory import Buffer, cuda_failed, cuda_refused
 from deepbid_rt.runtimes.gpu.runner import Queue, Runner
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.tensorrt.api import ExecutionContext
+from deepbid_rt.runtimes.tensorrt.facts import golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
-from deepbid_rt.runtimes.tensorrt.sidecar import golden_input, golden_values
 from deepbid_rt.scan import Merge
 from deepbid_rt.views import Views
 
@@ -47,7 +47,8 @@ class PlanNetwork:
 
         def run(place: int) -> None:
             if not context.set_tensor_address(name, places[place].address):
-                raise cuda_failed(RuntimeError(plan.messages.explain()))
+                reason = RuntimeError(plan.messages.explain())
+                raise cuda_failed(reason) from reason
             queue()
 
         return run
@@ -75,7 +76,8 @@ class PlanNetwork:
             with plan.memory.current():
                 queued = context.execute_async_v3(plan.memory.stream)
             if not queued:
-                raise cuda_failed(RuntimeError(plan.messages.explain()))
+                reason = RuntimeError(plan.messages.explain())
+                raise cuda_failed(reason) from reason
 
         return queue, context
 
@@ -97,8 +99,8 @@ class TensorRtEngine:
     Raises
     ------
     EngineError
-        When any check of `load_plan` fails, the GPU has too little memory, or the plan does not answer what it
-        answered when it was built.
+        When any check of `load_plan` fails, the GPU has too little memory or fails, or the plan does not answer what
+        it answered when it was built.
     """
 
     def __init__(self, path: Path, *, trust: bool = False, host: Host | None = None, golden: bool = True) -> None:
@@ -111,6 +113,9 @@ class TensorRtEngine:
             self._runner = self._prepare(self._plan)
             if golden:
                 self._check_golden(path, self._plan)
+        except StageError as error:
+            self.close()
+            raise cuda_refused(f"{path}", error.__cause__ or error) from error
         except BaseException:
             self.close()
             raise

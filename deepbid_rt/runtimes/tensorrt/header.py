@@ -15,7 +15,7 @@ HEADER_BYTES = 28
 TAG = b"ftrt"
 _OTHERS = {b"vtrt": "a plan of TensorRT-RTX", b"PK\x03\x04": "an archive", b"\x7fELF": "a program"}
 _COURTESY_BYTES = 1 << 20
-"""Longest JSON that another tool may have put before the plan."""
+"""Longest JSON that another tool may have put before the plan; the tag of a plan, read as a length, is far above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PlanHeader:
 
 def strip_prefix(data: bytes) -> bytes:
     """Take away the length and the JSON that some tools write before a plan; other data come back unchanged."""
-    if len(data) < 5 or data[:4] == TAG:
+    if len(data) < 5:
         return data
     (length,) = struct.unpack_from("<I", data)
     if not 0 < length <= min(_COURTESY_BYTES, len(data) - 4) or data[4:5] != b"{":

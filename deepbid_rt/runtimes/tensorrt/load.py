@@ -16,9 +16,10 @@ from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.memory import DeviceMemory, open_memory
 from deepbid_rt.runtimes.gpu.probe import Gpu, find_gpu
 from deepbid_rt.runtimes.tensorrt.api import CudaEngine, TensorRt, import_tensorrt
+from deepbid_rt.runtimes.tensorrt.facts import PlanFacts, Tensor
 from deepbid_rt.runtimes.tensorrt.header import read_header, strip_prefix
-from deepbid_rt.runtimes.tensorrt.log import Messages, make_logger
-from deepbid_rt.runtimes.tensorrt.sidecar import PlanFacts, Tensor, read_facts, read_plan, rebuild_command
+from deepbid_rt.runtimes.tensorrt.log import Messages, begin, make_logger
+from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, read_plan, rebuild_command
 
 FOLDER_VARIABLE = "DEEPBID_RT_ENGINES"
 """Environment variable that names the folder whose plans are trusted."""
@@ -93,13 +94,23 @@ def load_plan(path: Path, *, trust: bool = False, host: Host | None = None) -> L
             todo=f"build it again on this computer: {rebuild}",
         )
     memory = host.memory()
+    try:
+        return _deserialize(path, data, facts, trt, gpu, memory)
+    except BaseException:
+        memory.close()
+        raise
+
+
+def _deserialize(
+    path: Path, data: bytes, facts: PlanFacts, trt: TensorRt, gpu: Gpu, memory: DeviceMemory
+) -> LoadedPlan:
+    rebuild = rebuild_command(path, facts)
     messages = Messages()
     logger = make_logger(trt, messages)
     with memory.current():
-        runtime = trt.Runtime(logger)
+        runtime = begin(trt.Runtime, logger, messages)
         engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
-        memory.close()
         raise messages.refuse(
             f"TensorRT {trt.__version__} does not take {path}",
             expected="a plan built by this TensorRT on this GPU",

@@ -6,7 +6,8 @@ import logging
 import re
 import threading
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.tensorrt.api import TensorRt
@@ -14,6 +15,7 @@ from deepbid_rt.runtimes.tensorrt.api import TensorRt
 log = logging.getLogger(__name__)
 
 KEPT = 20
+Made = TypeVar("Made")
 _CAUSES = (
     (r"magicTag", "it is not a plan of TensorRT, or something stands before it"),
     (r"stdVersionRead|Serialization assertion|Serialized Engine Version", "another version of TensorRT wrote it"),
@@ -77,3 +79,21 @@ def make_logger(trt: TensorRt, messages: Messages) -> Any:
             messages.take(levels.get(severity, logging.INFO), msg)
 
     return Log()
+
+
+def begin(make: Callable[[Any], Made], logger: Any, messages: Messages) -> Made:
+    """Return what `make`, a class of TensorRT's, makes of the logger: its first object, with which it meets the GPU.
+
+    Raises
+    ------
+    EngineError
+        When TensorRT cannot use the GPU. Its bindings raise TypeError then; the reason stands in the messages alone.
+    """
+    try:
+        return make(logger)
+    except TypeError as error:
+        raise messages.refuse(
+            "TensorRT cannot use this GPU with this driver",
+            expected="a driver at least as new as the CUDA that TensorRT was built for",
+            todo="check nvidia-smi, and update the driver or install an older TensorRT",
+        ) from error

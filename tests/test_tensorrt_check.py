@@ -1,0 +1,64 @@
+"""What a plan is compared on, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, MOST_INPUTS, compare, inputs_from
+from tests.fakes import FIXED, STREAM_CARD, SpyEngine
+
+SIZE = (24, 32)
+
+
+def engine(answer=lambda given: given[:1]):
+    return SpyEngine(replace(STREAM_CARD, normalization=FIXED), answer)
+
+
+def movie(dtype=np.uint16):
+    rng = np.random.default_rng(0)
+    return [rng.poisson(40, SIZE).astype(dtype) for _ in range(20)]
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint16, 65535), (np.int16, 32767), (np.float32, 65535)])
+def test_the_last_three_inputs_are_dark_blown_up_and_saturated(dtype, top):
+    inputs = inputs_from(engine(), movie(dtype), SIZE)
+    assert len(inputs) == MOST_INPUTS + 3
+    assert {given.shape for given in inputs} == {(STREAM_CARD.depth, *SIZE)}
+    *picked, dark, bright, saturated = inputs
+    assert (np.unique(dark), np.unique(bright)) == (0, 200)
+    assert set(np.unique(np.abs(saturated))) <= {0, top}
+    assert np.abs(saturated).max() == top
+    assert all(0 < given[0].std() < 200 for given in picked)
+    assert not np.array_equal(picked[0], picked[-1])
+
+
+@pytest.mark.parametrize("bad", range(1, 4))
+def test_one_answer_that_is_not_finite_is_enough(bad):
+    inputs = inputs_from(engine(), movie(), SIZE)
+    extreme = inputs[-bad]
+    plan = engine(lambda given: given[:1] * (np.nan if np.array_equal(given, extreme) else 1))
+    with pytest.raises(EngineError, match=rf"answers input {len(inputs) + 1 - bad} of {len(inputs)} with values that"):
+        compare(plan, engine(), inputs)
+
+
+@pytest.mark.parametrize(("noise", "accepted"), [(0.005, True), (0.1, False)])
+def test_the_correlation_is_that_of_the_movie_alone(noise, accepted):
+    """The extremes, thousands of times larger, would hide any error."""
+    inputs = inputs_from(engine(), movie(), SIZE)
+    scale = float(np.std([given[0] for given in inputs[:-3]]))
+    rng = np.random.default_rng(0)
+    plan = engine(lambda given: given[:1] + scale * noise * rng.normal(size=given[:1].shape))
+    if accepted:
+        assert LEAST_CORRELATION <= compare(plan, engine(), inputs)["correlation"] < 1
+    else:
+        with pytest.raises(EngineError, match=r"correlate with those of the ONNX file by 0\.99"):
+            compare(plan, engine(), inputs)
+
+
+def test_answers_of_one_value_have_no_correlation_and_are_refused():
+    inputs = inputs_from(engine(), movie(), SIZE)
+    flat = engine(lambda given: np.zeros_like(given[:1]))
+    with np.errstate(invalid="ignore", divide="ignore"), pytest.raises(EngineError, match=r"correlate with .* by nan"):
+        compare(flat, engine(), inputs)
