@@ -39,7 +39,7 @@ class SessionReport:
     raw_endpoint: str | None = None
     """Where the session takes its raw frames from."""
     line_phase_px: float | None = None
-    """Offset between forward and backward lines, pixels."""
+    """Pixels by which backward lines lie further right than forward lines."""
 
     @property
     def minutes_left(self) -> float | None:

@@ -12,12 +12,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from deepbid_rt.cli.output import live_line, number
-from deepbid_rt.cli.session_report import report
+from deepbid_rt.cli.session_report import phase_watch, report
 from deepbid_rt.denoiser import Denoiser, GapPolicy, check_stabilizes
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.outlet import Outlet
+from deepbid_rt.phase_watch import PhaseWatch
 from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
@@ -96,6 +97,8 @@ def run_session(plan: Plan) -> Outcome:
     if plan.page:
         raw.append(Outlet("the page, raw", plan.page.board.raw))
         denoised.append(Outlet("the page", plan.page.board.denoised))
+    watch = phase_watch(sidecar)
+    raw.append(Outlet("the line phase", watch))
     denoisers: list[Denoiser] = []  # of the present series alone: each may hold much of a GPU's memory
     normalization: list[Any] = []
     recorded: list[StreamInfo] = []
@@ -122,7 +125,8 @@ def run_session(plan: Plan) -> Outcome:
             status = pipeline.status()
             published = status.sink_lost.get("publisher", 0)
             lost = {**_lost(plan, status), "publisher": published}
-            return report(status, lost, plan.engine, denoisers, recorded, plan.record, plan.source.endpoint).to_map()
+            outside = plan.record, plan.source.endpoint
+            return report(status, lost, plan.engine, denoisers, recorded, *outside, watch.px).to_map()
 
         plan.publish.tell(tell)
     error: DeepbidError | None = None
@@ -131,13 +135,13 @@ def run_session(plan: Plan) -> Outcome:
         stack.enter_context(live_line(lambda: status_line(pipeline.status())))
         stack.enter_context(_notes(pipeline, sidecar))
         if plan.page:
-            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders, denoisers)))
+            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline, recorders, denoisers, watch)))
         try:
             pipeline.run()
         except DeepbidError as failure:
             error = failure
     status = pipeline.status()
-    summary = _summary(plan, status, recorders)
+    summary = _summary(plan, status, recorders) | {"line_phase_px": watch.px}
     if sidecar:
         measured = [*normalization, *(d.normalizers for d in denoisers)]
         facts = {"normalization": measured, "error": str(error) if error else None}
@@ -169,13 +173,16 @@ def _motion_text(motion: MotionTally) -> str:
     return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
-def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], denoisers: list[Denoiser]) -> Snapshot:
+def _snapshot(
+    plan: Plan, pipeline: Pipeline, recorders: list[Recorder], denoisers: list[Denoiser], watch: PhaseWatch
+) -> Snapshot:
     from deepbid_rt.web.report import Snapshot
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
+    status = pipeline.status()
     lost = _lost(plan, status)
     runtime = next((d.runtime for d in denoisers[-1:]), plan.engine.description)
-    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, runtime, paths)
+    return Snapshot(status, plan.source.status(), lost, plan.engine.card.name, runtime, watch.px, paths)
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a running session tells its subscribers: its plan, counters and disk, put together as a `SessionReport`."""
+"""What a running session tells: its plan, counters and disk as a `SessionReport`, its line phase in its log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import StreamInfo
+from deepbid_rt.phase_watch import PhaseWatch
 from deepbid_rt.ports import Engine
+from deepbid_rt.recording.sidecar import Sidecar
 from deepbid_rt.session_report import SessionReport
 from deepbid_rt.status import Status
 
@@ -21,6 +23,7 @@ def report(
     recorded: Sequence[StreamInfo],
     folder: Path | None,
     raw_endpoint: str,
+    line_phase_px: float | None,
 ) -> SessionReport:
     """Describe a session at this moment.
 
@@ -40,6 +43,8 @@ def report(
         Where to; None when nothing is recorded.
     raw_endpoint : str
         Where the raw frames come from.
+    line_phase_px : float or None
+        Of the present series; None when it is not known.
     """
     last = next(iter(denoisers[-1:]), None)  # a thread of its own may empty the list
     total = status.latency["total"]
@@ -58,7 +63,18 @@ def report(
         disk_free_bytes=free_bytes(folder) if folder else None,
         record_bytes_per_s=sum(info.frame_bytes * info.rate_hz for info in recorded) if folder else None,
         raw_endpoint=raw_endpoint,
+        line_phase_px=line_phase_px,
     )
+
+
+def phase_watch(sidecar: Sidecar | None) -> PhaseWatch:
+    """Make a watch on the line phase that notes in the session log, where there is one, what it finds."""
+
+    def note(info: StreamInfo, px: float) -> None:
+        if sidecar:
+            sidecar.note("line_phase", series=sidecar.begin(info), px=px)
+
+    return PhaseWatch(note)
 
 
 def free_bytes(folder: Path) -> float | None:
