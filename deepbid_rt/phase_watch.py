@@ -10,13 +10,12 @@ from collections.abc import Callable
 
 from deepbid_rt.frame import Frame, FrameFlag, Gap, StreamEnd, StreamInfo
 from deepbid_rt.line_phase import LinePhase
+from deepbid_rt.session_report import LARGE_PHASE_PX
 
 log = logging.getLogger(__name__)
 
 CHANGED_PX = 0.1
 """A smaller change is not worth a note."""
-LARGE_PX = 0.5
-"""A larger offset is worth a warning."""
 _NOT_SEEN = FrameFlag.FLYBACK | FrameFlag.INCOMPLETE
 
 
@@ -59,14 +58,15 @@ class PhaseWatch:
             return
         self._told_px = px
         self._changed(info, px)
-        if abs(px) <= LARGE_PX:
+        if abs(px) <= LARGE_PHASE_PX:
             self._warned = False
         elif not self._warned:
             self._warned = True
             log.warning(
-                "backward lines lie %+.2f px to the right of forward lines, which blurs or frays every edge and is not "
+                "backward lines lie %.2f px to the %s of forward lines, which blurs or frays every edge and is not "
                 "corrected here: adjust the line phase (bidirectional offset) at the microscope until it is 0",
-                px,
+                abs(px),
+                "right" if px > 0 else "left",
             )
 
     def skip(self, gap: Gap) -> None:

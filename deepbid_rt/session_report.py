@@ -13,6 +13,8 @@ from typing import Any
 
 CAUSES = ("source", "transport", "ring", "engine", "publisher", "recorder")
 """Where frames can be lost, in the order of their way."""
+LARGE_PHASE_PX = 0.5
+"""A line phase that is further from 0 is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
