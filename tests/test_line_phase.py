@@ -222,9 +222,9 @@ def test_no_frame_is_refused(data: st.DataObject) -> None:
     layout = data.draw(st.sampled_from(["collinear", "ordinary"]))
     scan = ScanGeometry(layout, True, data.draw(st.sampled_from(["forward", "backward"])), data.draw(st.booleans()))
     phase = LinePhase(StreamInfo(shape, dtype, data.draw(st.sampled_from([0.1, 1.0, 1000.0])), scan))
+    frame = data.draw(hnp.arrays(dtype, shape))
+    frame.flags.writeable = False
     for _ in range(3):
-        frame = data.draw(hnp.arrays(dtype, shape))
-        frame.flags.writeable = False
         phase.add(frame)
     assert phase.px is None or abs(phase.px) < 20
     if shape[2] < LEAST_PIXELS or shape[1] < 2:
