@@ -43,7 +43,7 @@ _MOST_LIGHT = 4.0
 """A frame counts for so many usual ones at most, however bright."""
 _LIGHT_GAIN = 0.05
 _UPSAMPLING = 8
-_ITERATIONS = 4
+_ITERATIONS = 3
 
 Lines = NDArray[np.float32]
 Spectrum = NDArray[np.complex128]
@@ -179,7 +179,7 @@ class LinePhase:
         px = float(lags[best]) / _UPSAMPLING
         if best in (0, lags.size - 1):
             return _Offset(px, math.inf)  # the peak is farther away
-        for _ in range(_ITERATIONS + 1):
+        for _ in range(_ITERATIONS):
             turned = weighted * np.exp(1j * self._omega * px)
             bend = float(self._omega**2 @ turned.real)
             if bend <= 0:

@@ -86,14 +86,22 @@ def test_a_bright_field_without_structure_says_nothing() -> None:
     """Light that falls off towards the corners is the same in both directions, wherever the lines lie."""
     info = info_of((128, 128), ORDINARY, dtype="<i2")
     y, x = np.linspace(-1, 1, 128)[:, None], np.linspace(-1, 1, 128)
-    light = 40 * np.exp(-0.5 * (x * x + y * y)) * (1 + 0.2 * x)
+    light = 400 * np.exp(-0.5 * (x * x + y * y)) * (1 + 0.2 * x)
     rng = np.random.default_rng(4)
     assert after(info, [rng.poisson(light)[None] for _ in range(40)]).px is None
 
 
-def test_what_lies_out_of_reach_is_not_called_small() -> None:
+@pytest.mark.parametrize("px", [16.5, 17.0, -18.0, 20.0, 40.0])
+def test_what_lies_out_of_reach_is_not_called_small(px: float) -> None:
     info = info_of((128, 128))
-    assert after(info, frames(info, 40.0, 5, photons=100)).px is None
+    assert after(info, frames(info, px, 5)).px is None
+
+
+@pytest.mark.parametrize("pixels", [48, 64])
+def test_short_lines_are_not_drawn_to_0(pixels: int) -> None:
+    """Their taper is short too, and the same in both directions wherever the tissue lies."""
+    info = info_of((400, pixels))
+    assert after(info, frames(info, 4.0, 2)).px == pytest.approx(4, abs=0.1)
 
 
 def nothing(info: StreamInfo) -> dict[str, np.ndarray]:
@@ -109,6 +117,7 @@ def nothing(info: StreamInfo) -> dict[str, np.ndarray]:
         "infinite": empty + np.float32(np.inf),
         "holes": holes,
         "huge": frames(info, 0.0, 1)[0] * np.float32(1e35),
+        "squares overflow": frames(info, 0.0, 1)[0] * np.float32(1e25),
     }
 
 
@@ -128,6 +137,15 @@ def test_the_answer_stays_while_it_is_dark() -> None:
     for _ in range(60):
         phase.add(rng.normal(0, 1, info.shape).astype(np.float32))
     assert phase.px == pytest.approx(measured, abs=0.15)
+
+
+def test_what_was_seen_before_the_shutter_closed_still_counts() -> None:
+    info = info_of()
+    dim = frames(info, 1.2, 6, photons=1.5)
+    closed = [np.zeros(info.shape, np.float32)] * 100
+    assert after(info, dim[:3]).px is None
+    assert after(info, dim[3:]).px is None
+    assert after(info, dim[:3], closed, dim[3:]).px == pytest.approx(1.2, abs=0.3)
 
 
 def test_a_dead_pixel_of_a_float_stream_costs_its_line_and_no_more() -> None:
@@ -166,7 +184,7 @@ def test_a_turn_of_the_knob_is_seen_at_once() -> None:
 
 def test_a_dark_noisy_channel_beside_a_bright_one() -> None:
     info = info_of(channels=2)
-    noise = np.random.default_rng(6).normal(0, 100, (5, 1, *info.shape[1:])).astype(np.float32)
+    noise = np.random.default_rng(6).normal(0, 5000, (5, 1, *info.shape[1:])).astype(np.float32)
     seen = [np.concatenate(pair) for pair in zip(noise, frames(info, 1.2, 5), strict=True)]
     assert after(info, seen).px == pytest.approx(1.2, abs=0.1)
 
