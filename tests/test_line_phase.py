@@ -91,9 +91,10 @@ def test_a_bright_field_without_structure_says_nothing() -> None:
     assert after(info, [rng.poisson(light)[None] for _ in range(40)]).px is None
 
 
-@pytest.mark.parametrize("px", [16.5, 17.0, -18.0, 20.0, 40.0])
-def test_what_lies_out_of_reach_is_not_called_small(px: float) -> None:
-    info = info_of((128, 128))
+@pytest.mark.parametrize("pixels", [128, 1024])
+@pytest.mark.parametrize("px", [16.8, -17.2, 20.0, 40.0])
+def test_what_lies_out_of_reach_is_not_called_small(px: float, pixels: int) -> None:
+    info = info_of((96, pixels))
     assert after(info, frames(info, px, 5)).px is None
 
 
