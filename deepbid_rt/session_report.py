@@ -13,6 +13,8 @@ from typing import Any
 
 CAUSES = ("source", "transport", "ring", "engine", "publisher", "recorder")
 """Where frames can be lost, in the order of their way."""
+LARGE_PHASE_PX = 0.5
+"""A line phase that is further from 0 is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class SessionReport:
     raw_endpoint: str | None = None
     """Where the session takes its raw frames from."""
     line_phase_px: float | None = None
-    """Offset between forward and backward lines, pixels."""
+    """Pixels by which backward lines lie further right than forward lines."""
 
     @property
     def minutes_left(self) -> float | None:

@@ -36,6 +36,11 @@ def test_counters_carry_their_causes():
     assert (read["state", "running"], read["state", "failed"]) == (1, 0)
 
 
+def test_the_line_phase_is_there_once_it_is_known():
+    assert ("line_phase_pixels",) not in samples(Metrics(snapshot))
+    assert samples(Metrics(lambda: snapshot(line_phase_px=-0.25)))["line_phase_pixels",] == -0.25
+
+
 def test_the_session_is_read_at_every_scrape_and_not_before():
     asked = []
     metrics = Metrics(lambda: asked.append(1) or snapshot())

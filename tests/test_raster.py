@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.simulator.raster import Raster
 
@@ -35,6 +36,29 @@ def test_a_ramp_is_read_where_the_tissue_is(scan: ScanGeometry, warped: bool) ->
     for a, b in ((1, 0), (0, 1), (0.3, -2)):
         light = raster.sample([ramp(a, b)], MARGIN, shift, warp)
         np.testing.assert_allclose(light, a * places[0] + b * places[1], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("first", ["forward", "backward"])
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+@pytest.mark.parametrize("fill", [0.0, 0.9])
+def test_a_line_phase_moves_backward_lines_to_the_right(layout: str, first: str, fill: float) -> None:
+    scan = ScanGeometry(layout, first=first)
+    backward = slice(1 if first == "forward" else 0, None, 2)
+    straight, late = (Raster((20, 24), scan, None, fill, px) for px in (0.0, 1.5))
+    still = np.zeros((2, straight.row.size))
+    expected = straight.sample([ramp(0, 1)], MARGIN, still)
+    expected[backward] -= 1.5  # the same brightness of a ramp lies 1.5 px further right
+    np.testing.assert_allclose(late.sample([ramp(0, 1)], MARGIN, still), expected, atol=1e-4)
+
+
+def test_one_direction_has_no_line_phase_and_none_is_longer_than_a_quarter_line() -> None:
+    scan = ScanGeometry("ordinary", bidirectional=False)
+    plain, late = (Raster((20, 24), scan, None, 0.0, px) for px in (0.0, 3.0))
+    still = np.zeros((2, 20))
+    np.testing.assert_array_equal(plain.sample([ramp(0, 1)], MARGIN, still), late.sample([ramp(0, 1)], MARGIN, still))
+    for px in (6.5, -6.5, math.nan):
+        with pytest.raises(StreamError, match="a quarter of a line at most"):
+            Raster((20, 24), COLLINEAR, None, 0.0, px)
 
 
 def test_no_warp_is_the_same_as_one_of_zero() -> None:

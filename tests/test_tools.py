@@ -20,6 +20,7 @@ TINY = {
     "bench_engine.py": ("--size", "16", "--frames", "16", "--runs", "1", "--engines", "default,window,average"),
     "bench_gpu.py": ("--tiny", "--out", "{tmp}/figures"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
+    "bench_line_phase.py": ("--size", "32", "--seeds", "1", "--recordings", "{tmp}/movie.tif"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
     "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1", "--views", "each"),
     "bench_real.py": ("--data", "{tmp}", "--engines", "average"),

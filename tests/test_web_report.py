@@ -21,6 +21,8 @@ def test_everything_the_page_shows_is_there():
     assert (told["stream"]["shape"], told["stream"]["delay_frames"]) == ([1, 4, 6], 0)
     assert told["points"] == [[1e9, None, 1.5, -0.5, "tracked"]]
     assert told["recordings"] == ["a.tif"]
+    assert told["line_phase_px"] is None
+    assert report(snapshot(line_phase_px=-0.25), board_of(1))["line_phase_px"] == -0.25
 
 
 def test_before_the_first_series_there_is_no_stream():

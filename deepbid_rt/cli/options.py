@@ -106,6 +106,9 @@ InsecureOption = Annotated[
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for a first subscriber before the first frame.")]
 DropOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Rehearsal: share of frames lost on the wire.")]
 JitterOption = Annotated[float, typer.Option("--jitter", min=0.0, help="Rehearsal: frames late by up to this, ms.")]
+LinePhaseOption = Annotated[
+    float, typer.Option("--line-phase", help="Rehearsal: backward lines lie so many pixels further right.")
+]
 RestartOption = Annotated[
     int | None, typer.Option("--restart", min=1, help="Rehearsal: begin a new series after this many frames.")
 ]

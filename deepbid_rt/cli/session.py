@@ -19,6 +19,7 @@ from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.outlet import Outlet
+from deepbid_rt.phase_watch import PhaseWatch
 from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
@@ -97,6 +98,8 @@ def run_session(plan: Plan) -> Outcome:
     present = PresentDenoiser(
         plan.engine, lambda info: Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
     )
+    watch = PhaseWatch(lambda info, px: log.note("line_phase", info, px=px))
+    raw.append(Outlet("the line phase", watch))
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         denoiser = present.begin(info)
@@ -122,6 +125,7 @@ def run_session(plan: Plan) -> Outcome:
                 runtime=present.runtime,
                 delay_frames=present.delay_frames,
                 raw_endpoint=plan.source.endpoint,
+                line_phase_px=watch.px,
             ).to_map()
 
         plan.publish.tell(tell)
@@ -131,13 +135,14 @@ def run_session(plan: Plan) -> Outcome:
         stack.enter_context(live_line(lambda: status_line(pipeline.status())))
         stack.enter_context(log.watching(pipeline.status, pipeline.fail))
         if plan.page:
-            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), recorders, present)))
+            shown = recorders, present, watch
+            stack.enter_context(plan.page.showing(lambda: _snapshot(plan, pipeline.status(), *shown)))
         try:
             pipeline.run()
         except DeepbidError as failure:
             error = failure
     status = pipeline.status()
-    summary = _summary(plan, status, recorders)
+    summary = _summary(plan, status, recorders) | {"line_phase_px": watch.px}
     try:
         log.close(**summary, normalization=present.normalizers, error=str(error) if error else None)
     except DeepbidError as failure:
@@ -166,11 +171,14 @@ def _motion_text(motion: MotionTally) -> str:
     return f"  shift {motion.last.dy:+.1f} {motion.last.dx:+.1f} px{''.join(others)}"
 
 
-def _snapshot(plan: Plan, status: Status, recorders: list[Recorder], present: PresentDenoiser) -> Snapshot:
+def _snapshot(
+    plan: Plan, status: Status, recorders: list[Recorder], present: PresentDenoiser, watch: PhaseWatch
+) -> Snapshot:
     from deepbid_rt.web.report import Snapshot
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
-    return Snapshot(status, plan.source.status(), _lost(plan, status), plan.engine.card.name, present.runtime, paths)
+    of_engine = plan.engine.card.name, present.runtime
+    return Snapshot(status, plan.source.status(), _lost(plan, status), *of_engine, watch.px, paths)
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:

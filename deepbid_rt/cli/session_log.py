@@ -34,8 +34,12 @@ class SessionLog:
 
     def begin(self, info: StreamInfo, **facts: object) -> None:
         """Open the log of a series and say by what it is denoised. Raises `FileError` when that is impossible."""
+        self.note("engine", info, **facts)
+
+    def note(self, what: str, info: StreamInfo, **facts: object) -> None:
+        """Write down a fact of a series. Raises `FileError` when that is impossible."""
         if self.sidecar:
-            self.sidecar.note("engine", series=self.sidecar.begin(info), **facts)
+            self.sidecar.note(what, series=self.sidecar.begin(info), **facts)
 
     @contextmanager
     def watching(self, look: Callable[[], Status], fail: Callable[[str, BaseException], None]) -> Iterator[None]:

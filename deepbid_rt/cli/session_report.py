@@ -1,4 +1,4 @@
-"""What a running session tells its subscribers: its plan, counters and disk, put together as a `SessionReport`."""
+"""What a running session tells: its plan, counters and disk as a `SessionReport`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def report(
     runtime: str,
     delay_frames: int | None,
     raw_endpoint: str,
+    line_phase_px: float | None,
 ) -> SessionReport:
     """Describe a session at this moment.
 
@@ -34,7 +35,7 @@ def report(
         The streams that are written now.
     folder : Path or None
         Where to; None when nothing is recorded.
-    engine, runtime, delay_frames, raw_endpoint
+    engine, runtime, delay_frames, raw_endpoint, line_phase_px
         As of `SessionReport`.
     """
     total = status.latency["total"]
@@ -53,6 +54,7 @@ def report(
         disk_free_bytes=free_bytes(folder) if folder else None,
         record_bytes_per_s=sum(info.frame_bytes * info.rate_hz for info in recorded) if folder else None,
         raw_endpoint=raw_endpoint,
+        line_phase_px=line_phase_px,
     )
 
 

@@ -36,6 +36,7 @@ def run(
     unidirectional: o.UnidirectionalOption = False,
     photons: Annotated[float, typer.Option(min=0.0, help="Mean photons per pixel of one line.")] = 0.4,
     motion_px: Annotated[float, typer.Option("--motion", min=0.0, help="Motion of the tissue, pixels rms.")] = 1.0,
+    line_phase_px: o.LinePhaseOption = 0.0,
     seed: o.SeedOption = 1,
     stamped: Annotated[bool, typer.Option("--stamped", help="Write each frame's number into its pixels.")] = False,
     truth: Annotated[Path | None, typer.Option(help="Write the clean movie to this new TIFF.")] = None,
@@ -53,6 +54,7 @@ def run(
         size=(size, size),
         rate_hz=rate_hz,
         scan=o.geometry(scan, first, unmirrored, unidirectional),
+        line_phase_px=line_phase_px,
         photons=photons,
         seed=seed,
     )

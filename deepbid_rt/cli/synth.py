@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -66,6 +66,7 @@ def run(
     fill: Annotated[
         float, typer.Option("--sinusoidal", min=0.0, max=0.99, help="Resonant mirror: share of its swing that samples.")
     ] = 0.0,
+    line_phase_px: o.LinePhaseOption = 0.0,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a simulated movie, its clean truth, and the true trace and place of every cell."""
@@ -79,6 +80,7 @@ def run(
         motion_px=motion_px,
         fill=fill,
     )
+    microscope = replace(microscope, line_phase_px=line_phase_px)
     source = SyntheticSource(scene, microscope, frames)
     _claim(out)
     columns = Raster(microscope.size, microscope.scan, None, fill).places()

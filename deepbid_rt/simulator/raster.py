@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.simulator.brush import Image
 from deepbid_rt.simulator.tissue import Clock
@@ -30,10 +31,30 @@ class Raster:
         Duration of a line as a fraction of the frame period; None: the lines fill it.
     fill : float
         Share of its swing in which a resonant mirror samples: pixels are even in time, not in space. 0: even in space.
+    line_phase_px : float
+        Pixels by which backward lines lie further right than forward lines, in image order.
+
+    Raises
+    ------
+    StreamError
+        When the line phase is more than a quarter of a line.
     """
 
-    def __init__(self, size: tuple[int, int], scan: ScanGeometry, line_share: float | None, fill: float) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        scan: ScanGeometry,
+        line_share: float | None,
+        fill: float,
+        line_phase_px: float = 0.0,
+    ) -> None:
         rows, self._columns = size
+        if not abs(line_phase_px) <= self._columns / 4:
+            raise StreamError(
+                f"a line phase of {line_phase_px} px in lines of {self._columns} pixels",
+                expected="a quarter of a line at most",
+                todo="choose a smaller one",
+            )
         self._scan, self._fill = scan, fill
         self.views = 2 if scan.layout == "collinear" else 1
         """Lines for each row of the field of view."""
@@ -43,6 +64,7 @@ class Raster:
         self._share = 1 / number.size if line_share is None else line_share
         self.phase = np.asarray(number / number.size if line_share is None else number * line_share, np.float64)
         """(lines,) when each line begins, as a fraction of the frame period."""
+        self._late_px = line_phase_px * self._backward(number)
 
     def clock(self, margin: int, view: int) -> Clock:
         """Return when each place of a canvas with this margin is scanned, for one of the `views` of a row."""
@@ -50,10 +72,13 @@ class Raster:
         def when(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
             line = (rows - margin) * self.views + view
             along = (columns - margin) / self._columns
-            backward = self._scan.bidirectional & (line % 2 == (self._scan.first == "forward"))
-            return np.asarray((line + np.where(backward, 1 - along, along)) * self._share)
+            return np.asarray((line + np.where(self._backward(line), 1 - along, along)) * self._share)
 
         return when
+
+    def _backward(self, line: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which of these lines are scanned backward."""
+        return np.asarray(self._scan.bidirectional & (line % 2 == (self._scan.first == "forward")))
 
     def sample(
         self,
@@ -69,7 +94,7 @@ class Raster:
         canvases : sequence of ndarray, (H, W), float32
             What there is to see: one, or one for each of the `views`.
         margin : int
-            Rows and columns of the canvas around the field of view; more than any displacement.
+            Rows and columns of the canvas around the field of view; more than any displacement and the line phase.
         shift : ndarray, (2, lines), float64
             Displacement (dy, dx) of the tissue while each line is scanned, pixels.
         warp : ndarray, (2, lines, X), float32, optional
@@ -80,7 +105,7 @@ class Raster:
         ndarray, (lines, X), float32
         """
         dy, dx = shift
-        y, x = dy + margin + self.row, dx + margin
+        y, x = dy + margin + self.row, dx + margin - self._late_px
         light = np.empty((self.row.size, self._columns), np.float32)
         for number, canvas in enumerate(canvases):
             lines = slice(number, None, len(canvases))

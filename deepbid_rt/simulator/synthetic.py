@@ -36,6 +36,8 @@ class ScanSettings:
     """Duration of a line, microseconds; the beam rests for what is left of the frame period. None: nothing is left."""
     fill: float = 0.0
     """Share of its swing in which a resonant mirror samples, pixels being even in time; 0: they are even in space."""
+    line_phase_px: float = 0.0
+    """Pixels by which backward lines lie further right than forward lines, in image order; the truth has it too."""
     photons: float = 0.4
     """Mean photons per pixel of one line, over space and time."""
     gain: float = 100.0
@@ -137,7 +139,7 @@ class SyntheticSource:
         )
         self._scene, self._scan, self._n_frames = scene, scan, n_frames
         share = None if scan.line_us is None else scan.line_us * 1e-6 * scan.rate_hz
-        self._raster = Raster(scan.size, scan.scan, share, scan.fill)
+        self._raster = Raster(scan.size, scan.scan, share, scan.fill, scan.line_phase_px)
         self._upright = dataclasses.replace(scan.scan, mirrored=True)
         self._stamped, self._on_truth = stamped, on_truth
         self._next: int | None = None
@@ -145,7 +147,7 @@ class SyntheticSource:
     @functools.cached_property
     def tissue(self) -> Tissue:
         """The tissue under the objective; drawn when first needed."""
-        return Tissue(self._scene, self._scan.size, self._scan.rate_hz)
+        return Tissue(self._scene, self._scan.size, self._scan.rate_hz, abs(self._scan.line_phase_px))
 
     def open(self) -> None:
         """Draw the tissue and go to the first frame."""

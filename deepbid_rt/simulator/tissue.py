@@ -98,11 +98,13 @@ class Tissue:
         Lines and pixels of the field of view.
     rate_hz : float
         Frames per second.
+    reach_px : float
+        How far a scan looks beyond the field of view where nothing moves.
     """
 
-    def __init__(self, settings: SceneSettings, shape: tuple[int, int], rate_hz: float) -> None:
+    def __init__(self, settings: SceneSettings, shape: tuple[int, int], rate_hz: float, reach_px: float = 0.0) -> None:
         self.motion = Motion(settings.motion_px, rate_hz, settings.seed)
-        self.margin = math.ceil(self.motion.limit_px + settings.beat_px) + 1
+        self.margin = math.ceil(self.motion.limit_px + settings.beat_px + reach_px) + 1
         """Lines and pixels of canvas beyond each edge of the field of view."""
         canvas = (shape[0] + 2 * self.margin, shape[1] + 2 * self.margin)
         optics = None if settings.depth_um is None else Optics(settings.depth_um, settings.pixel_um)

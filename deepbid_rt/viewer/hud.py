@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deepbid_rt.session_report import CAUSES, SessionReport
+from deepbid_rt.session_report import CAUSES, LARGE_PHASE_PX, SessionReport
 from deepbid_rt.viewer.playback import ViewState
 from deepbid_rt.wire.source_status import SourceState
 
@@ -136,14 +136,17 @@ def figure_lines(facts: Facts) -> list[Line]:
     else:
         latency = Line("latency", f"p50 {p50:.0f}  p95 {p95:.0f} ms", tone_if(p95 > 1000))
     delay = "" if report.delay_frames is None else f", delay {report.delay_frames} frames"
-    phase = "not measured" if report.line_phase_px is None else f"{report.line_phase_px:+.2f} px"
+    px = report.line_phase_px
+    phase = Line("line phase", "not measured", "faint")
+    if px is not None:
+        phase = Line("line phase", f"{px:+.2f} px", tone_if(abs(px) > LARGE_PHASE_PX))
     raw = "not connected" if facts.raw_state is None else facts.raw_state
     return [
         Line("input", f"{facts.input_hz:.1f} frames/s", tone_if(facts.state == "stalled")),
         Line("display", f"{facts.display_hz:.1f} frames/s"),
         latency,
         Line("engine", f"{report.engine}{delay}") if report.engine else Line("engine", "not known", "faint"),
-        Line("line phase", phase, "faint" if report.line_phase_px is None else "plain"),
+        phase,
         Line("raw stream", raw, "plain" if raw == "live" else "warn"),
     ]
 

@@ -24,6 +24,8 @@ class Snapshot:
     engine: str
     runtime: str
     """Runtime, device and precision of the engine."""
+    line_phase_px: float | None = None
+    """Pixels by which backward lines lie further right than forward lines; None when it is not known."""
     recordings: Sequence[str] = ()
     """Files written so far."""
 
@@ -52,6 +54,7 @@ def report(snapshot: Snapshot, board: Board, after: int = 0) -> dict[str, Any]:
         "bad_messages": sum(snapshot.source.bad.values()),
         "latency_ms": {stage: histogram.summary() for stage, histogram in status.latency.items()},
         "motion": status.motion.summary(),
+        "line_phase_px": snapshot.line_phase_px,
         "recordings": list(snapshot.recordings),
         "points": [_point(point) for point in points],
         "serial": points[-1].serial if points else after,

@@ -102,7 +102,8 @@ def test_figures_that_are_missing_or_make_no_sense() -> None:
     assert figures()["engine"] == ("not known", "faint")
     assert figures()["raw stream"] == ("not connected", "warn")
     assert figures(age_ms=(900.0, 1200.0))["latency"][1] == "warn"
-    assert figures(report=SessionReport(line_phase_px=-0.25))["line phase"][0] == "-0.25 px"
+    assert figures(report=SessionReport(line_phase_px=-0.25))["line phase"] == ("-0.25 px", "plain")
+    assert figures(report=SessionReport(line_phase_px=-0.75))["line phase"] == ("-0.75 px", "warn")
 
 
 def test_the_frame() -> None:

@@ -1,0 +1,68 @@
+"""A microscope with a wrong line phase, over loopback: the session says so wherever it says anything."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepbid_rt.frame import StreamEnd
+from deepbid_rt.recording.sidecar import read_sidecar
+from deepbid_rt.session_report import SessionReport
+from deepbid_rt.zmq_io import ZmqSource
+from tests.e2e.commands import Running, started
+
+LOOKS = 600
+"""So often, at most, the status is looked at, each time with a wait for the next event."""
+
+
+def told(command: Running, start: str) -> str:
+    """The rest of the line on stderr that starts so."""
+    for line in command.process.stderr:
+        if line.startswith(start):
+            return line.removeprefix(start).strip()
+    raise AssertionError(start)
+
+
+def found(source: ZmqSource, page: str | None = None) -> tuple[float | None, dict[str, Any]]:
+    """The line phase in the status of a denoised stream, and then what its page says."""
+    for _ in range(LOOKS):
+        if isinstance(source.read(0.1), StreamEnd):
+            break
+        px = SessionReport.from_map(source.status().sender).line_phase_px
+        if px is not None:
+            with urllib.request.urlopen(f"{page}status.json", timeout=20) as answer:
+                return px, json.load(answer)
+    return None, {}
+
+
+@pytest.mark.parametrize("scan", ["collinear", "ordinary"])
+def test_a_wrong_line_phase_is_told_by_status_page_log_and_summary(tmp_path: Path, scan: str) -> None:
+    pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
+    simulate = ("simulate", "--frames", "210", "--size", "128", "--photons", "2", "--scan", scan, "--line-phase", "1.5")
+    with started(*simulate, "--bind", "tcp://127.0.0.1:*", "--wait") as sender:
+        ways = ("--publish", "tcp://127.0.0.1:*", "--http", "127.0.0.1:0", "--record", tmp_path, "--frames", "210")
+        with started("serve", "--source", sender.line(), "--engine", "average", *ways, "--json") as served:
+            denoised = ZmqSource(told(served, "publishing on "), topic=b"den/")
+            page = told(served, "page on ")
+            denoised.open()
+            try:
+                px, shown = found(denoised, page)
+            finally:
+                denoised.close()
+            finished = served.finish()
+    assert finished.code == 0, finished.stderr
+    assert px == pytest.approx(1.5, abs=0.1)
+    assert shown["line_phase_px"] == pytest.approx(1.5, abs=0.1)
+    assert finished.result["line_phase_px"] == pytest.approx(1.5, abs=0.1)
+    (log,) = tmp_path.glob("*.jsonl")
+    lines = read_sidecar(log)
+    notes = [line["px"] for line in lines if line["kind"] == "line_phase"]
+    assert notes[-1] == pytest.approx(1.5, abs=0.2)
+    assert lines[-1]["line_phase_px"] == finished.result["line_phase_px"]
+    words = " ".join(finished.stderr.split())
+    assert words.count("adjust the line phase (bidirectional offset) at the microscope") == 1
+    assert not any(finished.result["lost"].values())
