@@ -89,6 +89,7 @@ def test_the_log_says_how_each_series_is_denoised_and_what_all_came_to(tmp_path)
         "lost": {"source": 1, "transport": 2, "ring": 3, "engine": 0, "recorder": 0},
         "latency_ms": None,
         "motion": None,
+        "line_phase_px": None,
         "recordings": [str(tmp_path / f"{name}_denoised.tif") for name in "ab"],
         "engine": "small",
         "sha256": "00ff",
