@@ -1,7 +1,7 @@
 """Judge engines on simulated movies that none of them was trained on, beside the raw view and a filter that cheats.
 
     python tools/bench_quality.py [--engines default,average,window] [--seeds 1 2 3 4 5 6] [--motion 1]
-        [--layout collinear] [--views each] [--preset heart-beating]
+        [--layout collinear] [--views each] [--preset heart-beating] [--settled 60]
 
 Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
 movie. The last line on stdout is one JSON object: for each method the mean over the movies, the range of the
@@ -42,13 +42,12 @@ class OtherViews:
         self.infer, self.close = engine.infer, engine.close
 
 
-def judge(movie: Movie | NDArray[Any], truth: NDArray[Any], raw_mean: float) -> dict[str, float]:
+def judge(movie: NDArray[Any], truth: NDArray[Any], raw_mean: float) -> dict[str, float]:
     """Return the figures of one movie."""
-    whole = movie if isinstance(movie, np.ndarray) else movie.read(0, movie.shape[0])
     return {
         **{key: agreement(movie, truth)[key] for key in ("correlation_xyt", "snr_db")},
         "correlation_dynamic": dynamics(movie, truth)["correlation_dynamic"],
-        "mean_ratio": float(whole.mean() / raw_mean),
+        "mean_ratio": float(movie.mean() / raw_mean),
     }
 
 
@@ -59,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5, 6])
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=160)
+    parser.add_argument("--settled", type=int, default=0, help="frames at the start that are not judged")
     parser.add_argument("--motion", type=float, default=1.0, help="pixels rms")
     parser.add_argument("--photons", type=float, default=0.4, help="per pixel of one line")
     parser.add_argument("--layout", choices=["collinear", "ordinary"], default="collinear")
@@ -88,7 +88,9 @@ def main() -> None:
             out = [done for t, frame in enumerate(frames) for done in denoiser.push(Frame(t, frame))]
             movies[name] = np.stack([done.pixels for done in out + denoiser.flush()])
         for name, movie in movies.items():
-            rows.setdefault(name, []).append(judge(movie, truth, float(raw.mean())))
+            judged = np.s_[options.settled :]
+            whole = movie if isinstance(movie, np.ndarray) else movie.read(0, movie.shape[0])
+            rows.setdefault(name, []).append(judge(whole[judged], truth[judged], float(raw[judged].mean())))
             print(f"seed {seed} {name}: {rows[name][-1]}", file=sys.stderr)
     result: dict[str, Any] = {}
     for name, figures in rows.items():
@@ -106,6 +108,7 @@ def main() -> None:
                 "seeds": options.seeds,
                 "size": options.size,
                 "layout": options.layout,
+                "settled": options.settled,
                 **({"preset": options.preset} if options.preset else {"motion_px": options.motion}),
                 "methods": result,
             }
