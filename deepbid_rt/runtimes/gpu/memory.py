@@ -156,4 +156,4 @@ def cuda_refused(what: str, error: BaseException) -> EngineError:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:300]
+    return str(error).strip().partition("\n")[0][:300] or type(error).__name__
