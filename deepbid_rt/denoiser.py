@@ -19,6 +19,7 @@ from deepbid_rt.card import STREAMING
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, Motion, StreamInfo
 from deepbid_rt.normalize import Normalizer
+from deepbid_rt.phase_lock import LinePhasePolicy, PhaseLock
 from deepbid_rt.plane import Plane, Ready
 from deepbid_rt.planes import Planes
 from deepbid_rt.ports import Engine
@@ -56,16 +57,19 @@ class Denoiser:
         What missing frames do to the temporal state.
     stabilize : bool
         Register the denoised frames to where the tissue lay in the first one, see `Registration`.
+    line_phase : float, "auto" or "off"
+        What is done about backward lines that lie beside their forward lines, see `PhaseLock`.
 
     Raises
     ------
     StreamError
-        When the engine was not trained for this layout.
+        When the engine was not trained for this layout, or lines cannot be moved so.
     EngineError
         When the engine cannot take frames of this size, or is to stabilize and does not estimate motion.
     """
 
     _lanes: Sequence[Plane]
+    _lock: PhaseLock
     _expected: int | None
     _order: deque[Frame]
     _ready: dict[int, tuple[NDArray[Any], Motion | None]]
@@ -80,6 +84,7 @@ class Denoiser:
         merge: Merge = "mean",
         gap: GapPolicy = "auto",
         stabilize: bool = False,
+        line_phase: LinePhasePolicy = "auto",
     ) -> None:
         if info.scan.layout not in engine.card.scan:
             raise StreamError(
@@ -107,6 +112,7 @@ class Denoiser:
             parent=info.series,
             user={**info.user, **facts},
         )
+        self._line_phase: LinePhasePolicy = line_phase
         self._planes = Planes(engine, info, merge, stabilize=stabilize)
         self.runtime = self._planes.runtime
         """Runtime, device and precision of the engine, and who prepares frames for it; for reports."""
@@ -148,7 +154,11 @@ class Denoiser:
         if self._expected is not None and frame.index > self._expected:
             done = self.skip(frame.index - self._expected)
         self._expected = frame.index + 1
-        self._order.append(dataclasses.replace(frame, pixels=np.empty(0)))  # the pixels stay the source's
+        self._lock.see(frame)
+        self._planes.views.alignment = self._lock.alignment
+        nothing = np.empty(0)  # the pixels stay the source's
+        lines = self._lock.measured_px, self._lock.aligned_px
+        self._order.append(dataclasses.replace(frame, pixels=nothing, line_phase_px=lines[0], aligned_px=lines[1]))
         if frame.flags & FrameFlag.FLYBACK:
             views = self._planes.views
             self._ready[frame.index] = views.join(views.split(frame.pixels).astype(np.float32)), None
@@ -181,6 +191,7 @@ class Denoiser:
         return given_up
 
     def _begin(self) -> None:
+        self._lock = PhaseLock(self._info, self._line_phase)
         self._lanes = self._planes.make()
         self._expected = None
         self._order = deque()

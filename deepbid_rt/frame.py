@@ -161,6 +161,11 @@ class Frame:
     flags: FrameFlag = FrameFlag.NONE
     motion: Motion | None = None
     """Where a denoised frame lay before it was denoised; None for raw frames and engines that do not estimate it."""
+    line_phase_px: float | None = None
+    """Pixels by which backward lines of the raw stream lay further right than forward lines, as measured up to this
+    frame; None where it is not known, for raw frames, and for frames from the wire."""
+    aligned_px: float = 0.0
+    """Pixels by which they were moved to the left before this frame was denoised."""
 
 
 @dataclass(frozen=True, slots=True)

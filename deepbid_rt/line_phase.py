@@ -90,7 +90,7 @@ class LinePhase:
         look_pixels = LOOK_PIXELS_HZ * self._every / info.rate_hz
         self._turns = max(1, min(self._pairs, math.ceil(2 * channels * self._pairs * pixels / look_pixels)))
         self._block_frames = max(1, round(BLOCK_S * info.rate_hz))
-        self._reach = min(_REACH_PX, pixels // 8)
+        self._reach = reach_px(pixels)
         edge = min(_EDGE_PX, pixels // 16)
         self._taper = _taper(pixels, edge)
         # Curvature of the taper's own correlation, which draws peaks towards 0; this is that of a Hann window.
@@ -188,6 +188,11 @@ class LinePhase:
         stretch = 1 / max(1 - self._pull * float(turned.real.sum()) / bend, 0.5)
         error = _SHARED * float(np.linalg.norm(self._omega * turned.imag)) / bend
         return _Offset(px * stretch, error * stretch)
+
+
+def reach_px(pixels: int) -> int:
+    """Return the farthest offset that is looked for in lines of so many pixels."""
+    return min(_REACH_PX, pixels // 8)
 
 
 def _taper(pixels: int, edge: int) -> Lines:

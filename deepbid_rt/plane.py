@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.calibration import Calibration, Waiting
+from deepbid_rt.calibration import Calibration
 from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import Motion
+from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import FramePipeline
 from deepbid_rt.stream_lane import StreamLane
@@ -21,6 +22,9 @@ from deepbid_rt.window_lane import WindowLane
 
 Ready = tuple[int, NDArray[Any], Motion | None]
 """A tick, its denoised frame (C, Y', X) in the type of the stream, and where it lay, if that was estimated."""
+
+Taken = tuple[int, NDArray[Any], LineAlignment | None]
+"""A tick, its raw frame (C, Y, X), and what backward lines went through when it came."""
 
 
 class Plane(Protocol):
@@ -92,7 +96,9 @@ class DevicePlane:
         self._pipeline = pipeline
         self._views = views
         self._calibration = Calibration(card, channels)
-        self._first: Waiting = []  # raw frames that wait for the calibration
+        self._first: list[Taken] = []  # wait for the calibration
+        self._alignment: LineAlignment | None = None
+        pipeline.align(None)
         if self.normalizers:
             pipeline.scale(self.normalizers)
         self._restart()
@@ -105,8 +111,8 @@ class DevicePlane:
     def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
         """Take a frame."""
         if self.normalizers:
-            return [self._step(tick, pixels)[0]]
-        self._first.append((tick, pixels.copy()))
+            return [self._step((tick, pixels, self._views.alignment))[0]]
+        self._first.append((tick, pixels.copy(), self._views.alignment))
         return self._begin() if self._calibration.take(tick, self._views.split(pixels)) else []
 
     def flush(self) -> list[Ready]:
@@ -128,17 +134,21 @@ class DevicePlane:
         first = self._first
         normalizers = self.normalizers or ()
         self._pipeline.scale(normalizers)
-        steps = [self._step(tick, pixels) for tick, pixels in first]
+        steps = [self._step(taken) for taken in first]
         excess: NDArray[np.float64] = np.mean([excess for _, excess in steps], axis=0)
         bias = self._calibration.correct(excess)
         if bias.any():
             self._restart()
             self._pipeline.scale(normalizers, bias)
-            steps = [self._step(tick, pixels) for tick, pixels in first]
+            steps = [self._step(taken) for taken in first]
         self._first = []
         return [ready for ready, _ in steps]
 
-    def _step(self, tick: int, pixels: NDArray[Any]) -> tuple[Ready, NDArray[np.float64]]:
+    def _step(self, taken: Taken) -> tuple[Ready, NDArray[np.float64]]:
+        tick, pixels, alignment = taken
+        if alignment is not self._alignment:
+            self._pipeline.align(alignment)
+            self._alignment = alignment
         if self._tick is not None and tick > self._tick + 1:
             self._pipeline.skip(tick - self._tick - 1)
         self._tick = tick

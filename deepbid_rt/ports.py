@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import Event, Frame, Gap, Motion, StreamEnd, StreamInfo
+from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.scan import Merge
 
@@ -90,8 +91,12 @@ class FramePipeline(Protocol):
         """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
         ...
 
+    def align(self, alignment: LineAlignment | None) -> None:
+        """Tell what the backward lines of the next frames go through; None: nothing, as in the beginning."""
+        ...
+
     def reset(self) -> None:
-        """Forget all frames, but not the scale."""
+        """Forget all frames, but not the scale nor the alignment."""
         ...
 
     def skip(self, count: int) -> None:

@@ -68,10 +68,15 @@ def to_image_order(frame: NDArray[Any], scan: ScanGeometry) -> NDArray[Any]:
     """Return `frame` (..., Y, X) with backward lines in image order; the same array when they are already."""
     if scan.mirrored or not scan.bidirectional:
         return frame
-    start = 1 if scan.first == "forward" else 0
+    backward = np.s_[..., backward_start(scan) :: 2, :]
     image = frame.copy()
-    image[..., start::2, :] = frame[..., start::2, ::-1]
+    image[backward] = frame[backward][..., ::-1]
     return image
+
+
+def backward_start(scan: ScanGeometry) -> int:
+    """Return the number of the first backward line; every second one from there is backward."""
+    return 1 if scan.first == "forward" else 0
 
 
 def merged_geometry(scan: ScanGeometry, merge: Merge) -> ScanGeometry:

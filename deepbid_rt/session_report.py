@@ -13,6 +13,7 @@ from typing import Any
 
 CAUSES = ("source", "transport", "ring", "engine", "publisher", "recorder")
 """Where frames can be lost, in the order of their way."""
+_NUMBERS = ("disk_free_bytes", "record_bytes_per_s", "line_phase_px", "aligned_px")
 LARGE_PHASE_PX = 0.5
 """A line phase that is further from 0 is worth a warning."""
 
@@ -41,7 +42,9 @@ class SessionReport:
     raw_endpoint: str | None = None
     """Where the session takes its raw frames from."""
     line_phase_px: float | None = None
-    """Pixels by which backward lines lie further right than forward lines."""
+    """Pixels by which backward lines of the raw stream lie further right than forward lines."""
+    aligned_px: float | None = None
+    """Pixels by which they are moved to the left before they are denoised."""
 
     @property
     def minutes_left(self) -> float | None:
@@ -60,7 +63,7 @@ class SessionReport:
         read: dict[str, Any] = {
             **{key: _kept(values.get(key), str) for key in ("state", "engine", "runtime", "raw_endpoint")},
             **{key: _count(values.get(key)) for key in ("frames_in", "frames_out", "waiting", "delay_frames")},
-            **{key: _number(values.get(key)) for key in ("disk_free_bytes", "record_bytes_per_s", "line_phase_px")},
+            **{key: _number(values.get(key)) for key in _NUMBERS},
             "recording": _kept(values.get("recording"), bool),
             "lost": _entries(values.get("lost"), _count),
             "latency_ms": _entries(values.get("latency_ms"), _number),

@@ -12,6 +12,7 @@ from deepbid_rt.errors import RefusedError, StreamError
 from deepbid_rt.frame import DTYPES, Frame, FrameFlag, ScanGeometry
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.scan import MERGES, merge_views, split_scan, to_image_order
+from tests import jagged
 from tests.fakes import FIXED, WINDOW_CARD, SpyEngine, echo_card, flat_frame, mixing_answer, stamped_frames, stream
 from tests.lane_model import LaneModel
 
@@ -335,6 +336,51 @@ def test_answers_depend_on_the_look_ahead():
     changed = run(Denoiser(SpyEngine(card), info), other)
     assert indices(plain) == [0, 1, 2, 3]
     assert all((a.pixels != b.pixels).all() for a, b in zip(plain, changed, strict=True))
+
+
+# Line phase: backward lines in their place.
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_backward_lines_are_moved_back_once_their_offset_is_known(layout, mirrored):
+    info = jagged.info_of(scan=ScanGeometry(layout, mirrored=mirrored))
+    straight = jagged.scanned(jagged.tissue((96, 96)), 0.0, ScanGeometry(layout))
+    bent = jagged.scanned(jagged.tissue((96, 96)), 1.3, info.scan).astype(np.float32)[None]
+    denoiser = Denoiser(EchoEngine(echo_card()), info, merge="interleave")
+    [first], [second] = denoiser.push(Frame(0, bent)), denoiser.push(Frame(1, bent))
+    assert first.line_phase_px == pytest.approx(1.3, abs=0.03)
+    assert first.aligned_px == pytest.approx(1.3, abs=0.03)  # a frame is a block of the measurement here
+    assert second.pixels[0, :, 8:-8] == pytest.approx(straight[:, 8:-8], abs=0.05)
+    left = Denoiser(EchoEngine(echo_card()), info, merge="interleave", line_phase="off")
+    [as_scanned] = left.push(Frame(0, bent))
+    assert np.abs(as_scanned.pixels[0, :, 8:-8] - straight[:, 8:-8]).max() > 0.5
+    assert (as_scanned.line_phase_px, as_scanned.aligned_px) == (first.line_phase_px, 0.0)
+    given = Denoiser(EchoEngine(echo_card()), info, merge="interleave", line_phase=1.3)
+    [at_once] = given.push(Frame(0, np.zeros_like(bent)))
+    assert (at_once.line_phase_px, at_once.aligned_px) == (None, 1.3)
+
+
+def test_frames_that_wait_keep_what_was_done_to_their_own_lines():
+    info = jagged.info_of()
+    frames = [Frame(n, p) for n, px in enumerate([0.0, 2.0, 2.0, 2.0]) for p in jagged.frames(info, px, 1)]
+    denoiser = Denoiser(EchoEngine(echo_card(3, 1, 2)), info)
+    outs = run(denoiser, frames) + denoiser.flush()
+    assert [out.aligned_px for out in outs] == pytest.approx([0.0, 2.0, 2.0, 2.0], abs=0.05)
+
+
+def test_a_denoiser_that_is_reset_measures_the_lines_anew():
+    info = jagged.info_of()
+    frames = [Frame(n, pixels) for n, pixels in enumerate(jagged.frames(info, 2.0, 2))]
+    denoiser = Denoiser(EchoEngine(echo_card()), info)
+    assert denoiser.push(frames[0])[0].aligned_px
+    denoiser.reset()
+    assert denoiser.push(dataclasses.replace(frames[1], pixels=frames[1].pixels * 0))[0].aligned_px == 0.0
+
+
+def test_lines_that_cannot_be_moved_so_are_refused():
+    with pytest.raises(StreamError, match="a line phase of 99"):
+        Denoiser(EchoEngine(echo_card()), jagged.info_of(), line_phase=99.0)
 
 
 def test_two_denoisers_in_turn_equal_two_denoisers_in_a_row():

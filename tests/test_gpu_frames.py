@@ -6,6 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.calibration import pad, padded_size  # noqa: E402  # after the check for torch
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
+from deepbid_rt.line_alignment import LineAlignment  # noqa: E402
 from deepbid_rt.normalize import Normalizer, to_dtype  # noqa: E402
 from deepbid_rt.past import inputs_of  # noqa: E402
 from deepbid_rt.runtimes.gpu import frames as ops  # noqa: E402
@@ -43,19 +44,26 @@ def test_every_pixel_type_becomes_float(dtype):
     assert np.array_equal(ops.to_float(carried(frame), np.dtype(dtype)).numpy(), frame.astype(np.float32))
 
 
+@pytest.mark.parametrize("px", [0.0, -1.0, 1.3])
 @pytest.mark.parametrize("lines", [1, 2, 7, 8])
-@pytest.mark.parametrize("scan", SCANS)
-def test_views_and_merged_images_are_those_of_the_denoiser(scan, lines):
+@pytest.mark.parametrize("scan", [*SCANS, ScanGeometry("ordinary", bidirectional=False)])
+def test_views_and_merged_images_are_those_of_the_denoiser(scan, lines, px):
     info = stream((2, lines, 6), np.float32, scan)
     frame = pixels("<f4", info.shape)
-    views = ops.split(torch.from_numpy(frame), scan)
+    frame[0, -1, 3] = np.nan
+    alignment = LineAlignment(scan, 6, px)
+    told = torch.from_numpy(alignment.columns.astype(np.int32)), torch.from_numpy(alignment.weights)
+    views = ops.split(torch.from_numpy(frame), scan, *told)
     merges = ["mean", "interleave"] if scan.layout == "ordinary" else ["mean", "forward", "backward", "interleave"]
     for merge in merges:
         if not merged_lines(lines, scan, merge):
             continue
         plain = Views(info, merge)
+        if px and scan.bidirectional:
+            plain.alignment = alignment
         expected = plain.split(frame)
-        assert np.array_equal(views.numpy(), expected)
+        assert np.allclose(views.numpy(), expected, rtol=1e-6, atol=1e-2, equal_nan=True)
+        assert px % 1 or np.array_equal(views.numpy(), expected, equal_nan=True)
         answers = pixels("<f4", expected.shape, seed=1)
         merged = ops.merge(torch.from_numpy(answers), lines, scan, merge)
         assert np.array_equal(merged.numpy(), plain.join(answers.copy())), merge

@@ -18,6 +18,7 @@ from deepbid_rt.runtimes.gpu.device import HostDevice  # noqa: E402
 from deepbid_rt.runtimes.gpu.pipeline import SLOTS, GpuPipeline  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
+from tests import jagged  # noqa: E402
 from tests.fakes import STREAM_CARD, stream  # noqa: E402
 from tests.test_gpu_past import tissue  # noqa: E402
 
@@ -111,6 +112,19 @@ def test_frames_come_out_as_from_the_host(engines, shape, dtype, scan, merge, vi
     pairs = follow(*engines, info, frames, merge)
     if scan.mirrored:  # else the movie, which is, has every other line the wrong way round
         assert any(expected.motion.bend_dy for _, expected in pairs) == (min(pairs[0][1].pixels.shape[1:]) >= 64)
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+def test_lines_are_moved_as_on_the_host(engines, layout):
+    # A block of the measurement is one frame here: the offset is known, and changes, while the first frames wait.
+    info = jagged.info_of((72, 80), ScanGeometry(layout))
+    offsets = [0.0, 1.3, 1.3, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, -2.5, -2.5, -2.5, 0.0, 0.0, 0.0]
+    frames = [Frame(n, pixels) for n, px in enumerate(offsets) for pixels in jagged.frames(info, px, 1, seed=1)]
+    pairs = follow(*engines, info, frames)
+    moved = [expected.aligned_px for _, expected in pairs]
+    assert [got.aligned_px for got, _ in pairs] == moved
+    assert moved == pytest.approx(offsets, abs=0.1)
+    assert len(set(moved)) >= 4
 
 
 def test_planes_gaps_flyback_and_dark_frames_are_as_on_the_host(engines):

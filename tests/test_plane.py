@@ -6,6 +6,7 @@ import pytest
 from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Motion
+from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer, calibrate
 from deepbid_rt.plane import DevicePlane
 from deepbid_rt.ports import Note
@@ -15,6 +16,8 @@ from tests.fakes import FIXED, pixels_of, stream
 INFO = stream((2, 4, 6))
 CARD = ModelCard(name="small", kind="stream", memories=(0.5,), normalization=Normalization(rule="calibrate", frames=3))
 
+BEGUN = ("align", 0.0), "reset"
+
 
 class Listener:
     """A `FramePipeline` that answers each frame with itself, one array for all answers."""
@@ -23,11 +26,17 @@ class Listener:
 
     def __init__(self, excess=0.0):
         self.calls = []
+        self.px = 3.0  # of the series before
         self.excess = excess
         self._image = np.zeros(INFO.shape, INFO.dtype)
 
     def scale(self, normalizers, bias=None):
         self.calls.append(("scale", tuple(normalizers), None if bias is None else bias.tolist()))
+
+    def align(self, alignment):
+        if alignment or self.px:
+            self.calls.append(("align", alignment.px if alignment else 0.0))
+        self.px = alignment.px if alignment else 0.0
 
     def reset(self):
         self.calls.append("reset")
@@ -59,7 +68,7 @@ def test_first_frames_wait_for_the_calibration_and_come_out_together():
         assert np.array_equal(image, pixels_of(INFO, tick))  # each a copy
     frames = np.stack([pixels_of(INFO, n) for n in range(3)])
     assert plane.normalizers == tuple(calibrate(frames[:, c]) for c in range(2))
-    assert pipeline.calls == ["reset", ("scale", plane.normalizers, None), *(("step", number(n)) for n in range(3))]
+    assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, None), *(("step", number(n)) for n in range(3))]
     assert [tick for tick, _, _ in plane.push(3, pixels_of(INFO, 3))] == [3]
 
 
@@ -70,7 +79,7 @@ def test_a_mean_that_is_off_is_measured_once_and_the_first_frames_are_answered_a
         plane.push(n, pixels_of(INFO, n))
     first = [("step", number(n)) for n in range(3)]
     scales = ("scale", plane.normalizers, None), ("scale", plane.normalizers, [0.5, 0.5])
-    assert pipeline.calls == ["reset", scales[0], *first, "reset", scales[1], *first]
+    assert pipeline.calls == [*BEGUN, scales[0], *first, "reset", scales[1], *first]
 
 
 def test_missing_ticks_make_what_is_remembered_older():
@@ -83,11 +92,23 @@ def test_missing_ticks_make_what_is_remembered_older():
     assert [pipeline.calls[n + 1] for n, _ in skips] == [("step", number(4)), ("step", number(9))]
 
 
+def test_each_frame_is_aligned_as_it_was_when_it_came():
+    pipeline, views = Listener(), Views(INFO, "mean")
+    plane = DevicePlane(pipeline, CARD, views, INFO.shape[0])
+    for n, px in enumerate((None, 1.0, 1.0, 1.0, 2.0, None)):
+        if px != (views.alignment and views.alignment.px):
+            views.alignment = px and LineAlignment(INFO.scan, INFO.shape[2], px)
+        plane.push(n, pixels_of(INFO, n))
+    told = [call for call in pipeline.calls[len(BEGUN) :] if call[0] in ("align", "step")]
+    steps = [("step", number(n)) for n in range(6)]
+    assert told == [steps[0], ("align", 1.0), *steps[1:4], ("align", 2.0), steps[4], ("align", 0.0), steps[5]]
+
+
 def test_a_known_scale_is_told_at_once_and_nothing_waits():
     pipeline = Listener()
     card = ModelCard(name="small", kind="stream", memories=(0.5,), normalization=FIXED)
     plane = plane_of(pipeline, card)
-    assert pipeline.calls == [("scale", (Normalizer(0.0, 1.0),) * 2, None), "reset"]
+    assert pipeline.calls == [BEGUN[0], ("scale", (Normalizer(0.0, 1.0),) * 2, None), BEGUN[1]]
     assert len(plane.push(7, pixels_of(INFO, 7))) == 1
 
 

@@ -90,6 +90,7 @@ def test_the_log_says_how_each_series_is_denoised_and_what_all_came_to(tmp_path)
         "latency_ms": None,
         "motion": None,
         "line_phase_px": None,
+        "aligned_px": 0.0,
         "recordings": [str(tmp_path / f"{name}_denoised.tif") for name in "ab"],
         "engine": "small",
         "sha256": "00ff",
@@ -104,6 +105,7 @@ def test_the_log_says_how_each_series_is_denoised_and_what_all_came_to(tmp_path)
             "merge": "forward",
             "gap": "hold",
             "stabilized": False,
+            "line_phase": "auto",
             "delay_frames": 0,
         }
         [summary] = lines_of(tmp_path / f"{name}.jsonl", "summary")
@@ -195,6 +197,9 @@ class WholeFrames:
     description = "whole frames on spy, 2 CUDA graphs"
 
     def scale(self, normalizers, bias=None):
+        pass
+
+    def align(self, alignment):
         pass
 
     def reset(self):

@@ -55,6 +55,18 @@ def test_the_stream_describes_its_frames() -> None:
         assert scope.render(0)[1].dtype == np.float32
 
 
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY], ids=lambda scan: scan.scan.layout)
+def test_the_truth_has_no_line_phase(scan: ScanSettings) -> None:
+    scope = scope_of(scan=change(scan, line_phase_px=2.0, photons=1e3, gain=1.0))
+    pixels, truth = scope.render(2)
+    forward, backward = split_scan(pixels[0].astype(np.float64), scan.scan)
+    own = (truth[0], truth[0]) if scan.scan.layout == "collinear" else split_scan(truth[0], scan.scan)
+    inner = np.s_[:, 4:-4]
+    assert np.corrcoef(forward[inner].ravel(), own[0][inner].ravel())[0, 1] > 0.99
+    assert np.corrcoef(backward[:, 6:-2].ravel(), own[1][inner].ravel())[0, 1] > 0.99
+    assert np.corrcoef(backward[inner].ravel(), own[1][inner].ravel())[0, 1] < 0.98
+
+
 def test_truth_is_handed_out_with_each_frame() -> None:
     truths = {}
     scope = scope_of(n_frames=2, on_truth=truths.__setitem__)

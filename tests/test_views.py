@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.views import Views
 from tests.fakes import pixels_of, stream
 
@@ -24,3 +25,18 @@ def test_an_ordinary_frame_is_one_view():
     views, pixels = Views(info, "mean"), pixels_of(info, 1)
     assert (views.count, views.size) == (1, (5, 3))
     assert np.array_equal(views.split(pixels)[:, 0], pixels)
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+def test_moved_lines_are_not_rounded_and_forward_lines_stay(layout):
+    info = stream((1, 6, 5), "<i2", ScanGeometry(layout))
+    views, pixels = Views(info, "interleave"), pixels_of(info, 1)
+    pixels[:, 1::2, 2] = 5
+    views.alignment = LineAlignment(info.scan, 5, 0.5)
+    split = views.split(pixels)
+    assert split.dtype == np.float32
+    lines = split[:, :, 0::2] if layout == "ordinary" else split[:, :1]
+    assert np.array_equal(lines.ravel(), pixels[:, 0::2].ravel())
+    backward = split[:, 0, 1::2] if layout == "ordinary" else split[:, 1]
+    assert np.array_equal(backward, views.alignment.apply(pixels[:, 1::2]))
+    assert (backward % 1 != 0).any()

@@ -2,6 +2,7 @@
 
 import json
 
+from deepbid_rt.phase_watch import PhaseReading
 from deepbid_rt.web.board import Board
 from deepbid_rt.web.report import report
 from tests.pages import board_of, denoised, snapshot
@@ -22,7 +23,8 @@ def test_everything_the_page_shows_is_there():
     assert told["points"] == [[1e9, None, 1.5, -0.5, "tracked"]]
     assert told["recordings"] == ["a.tif"]
     assert told["line_phase_px"] is None
-    assert report(snapshot(line_phase_px=-0.25), board_of(1))["line_phase_px"] == -0.25
+    told = report(snapshot(line_phase=PhaseReading(-0.25, -0.2)), board_of(1))
+    assert (told["line_phase_px"], told["aligned_px"]) == (-0.25, -0.2)
 
 
 def test_before_the_first_series_there_is_no_stream():

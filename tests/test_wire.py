@@ -319,6 +319,17 @@ def test_the_motion_of_a_denoised_frame_travels_in_its_header(verdict: Any) -> N
     assert message.frame.motion == motion
 
 
+def test_how_far_lines_were_moved_travels_in_the_header() -> None:
+    info = a_stream()
+    parts = an_encoder(info, "den").frame(a_frame(info, aligned_px=-1.25))
+    assert wire.decode(parts).frame.aligned_px == -1.25
+    plain = an_encoder(info, "den").frame(a_frame(info))
+    assert "aligned_px" not in msgpack.unpackb(plain[1])
+    assert wire.decode(changed(plain, aligned_px=None)).frame.aligned_px == 0.0
+    for wrong in ("1", float("nan"), [1.0], True):
+        assert refused(changed(plain, aligned_px=wrong)).kind == "key"
+
+
 def test_a_frame_without_motion_has_no_such_key() -> None:
     info = a_stream()
     parts = an_encoder(info, "den").frame(a_frame(info))

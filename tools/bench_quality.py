@@ -2,6 +2,7 @@
 
     python tools/bench_quality.py [--engines default,average,window] [--seeds 1 2 3 4 5 6] [--motion 1]
         [--layout collinear] [--views each] [--preset heart-beating] [--settled 60]
+        [--line-phase 1.3] [--align auto off]
 
 Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
 movie. The last line on stdout is one JSON object: for each method the mean over the movies, the range of the
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import Views
+from deepbid_rt.cli.options import line_phase
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.evaluation.baselines import gaussian, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics
@@ -62,6 +64,8 @@ def main() -> None:
     parser.add_argument("--motion", type=float, default=1.0, help="pixels rms")
     parser.add_argument("--photons", type=float, default=0.4, help="per pixel of one line")
     parser.add_argument("--layout", choices=["collinear", "ordinary"], default="collinear")
+    parser.add_argument("--line-phase", type=float, default=0.0, help="backward lines lie so many pixels further right")
+    parser.add_argument("--align", nargs="+", default=["auto"], help="auto, off or pixels: each for every engine")
     parser.add_argument("--views", choices=get_args(Views), help="what one inference sees, instead of the card's")
     parser.add_argument("--preset", choices=NAMES, help="a named movie; motion and photons are then its own")
     options = parser.parse_args()
@@ -73,6 +77,7 @@ def main() -> None:
         else:
             scene = SceneSettings(seed=seed, motion_px=options.motion)
             scan = ScanSettings(size=size, photons=options.photons, seed=seed, scan=layout)
+        scan = dataclasses.replace(scan, line_phase_px=options.line_phase)
         source = SyntheticSource(scene, scan, options.frames)
         frames, truths = zip(*(source.render(t) for t in range(options.frames)), strict=True)
         truth, noisy = np.stack(truths), np.stack(frames).astype(np.float32)
@@ -84,9 +89,12 @@ def main() -> None:
         }
         for name in options.engines.split(","):
             engine = load_engine(name)
-            denoiser = Denoiser(OtherViews(engine, options.views) if options.views else engine, source.info)
-            out = [done for t, frame in enumerate(frames) for done in denoiser.push(Frame(t, frame))]
-            movies[name] = np.stack([done.pixels for done in out + denoiser.flush()])
+            shown = OtherViews(engine, options.views) if options.views else engine
+            for align in options.align:
+                denoiser = Denoiser(shown, source.info, line_phase=line_phase(align))
+                out = [done for t, frame in enumerate(frames) for done in denoiser.push(Frame(t, frame))]
+                row = name if len(options.align) == 1 else f"{name}, align {align}"
+                movies[row] = np.stack([done.pixels for done in out + denoiser.flush()])
         for name, movie in movies.items():
             judged = np.s_[options.settled :]
             whole = movie if isinstance(movie, np.ndarray) else movie.read(0, movie.shape[0])
@@ -109,6 +117,7 @@ def main() -> None:
                 "size": options.size,
                 "layout": options.layout,
                 "settled": options.settled,
+                "line_phase_px": options.line_phase,
                 **({"preset": options.preset} if options.preset else {"motion_px": options.motion}),
                 "methods": result,
             }

@@ -13,7 +13,9 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, progress_bar, say
 from deepbid_rt.denoiser import Denoiser, check_stabilizes
 from deepbid_rt.errors import FileError
+from deepbid_rt.frame import StreamInfo
 from deepbid_rt.offline import denoise
+from deepbid_rt.phase_watch import NOTHING_READ, PhaseReading
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
@@ -33,6 +35,7 @@ def run(
     rate_hz: o.RateOption = 30.0,
     merge: o.MergeOption = o.Merge.MEAN,
     stabilize: o.StabilizeOption = False,
+    line_phase: o.LinePhaseOption = "auto",
     precision: o.PrecisionOption = o.Precision.AUTO,
     threads: o.ThreadsOption = 0,
     runtime: o.RuntimeOption = o.Runtime.AUTO,
@@ -40,6 +43,7 @@ def run(
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a recording. OUT has the type and frame count of IN (collinear scans: half its lines)."""
+    policy = o.line_phase(line_phase)
     engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
     source = TiffSource(
         source_path,
@@ -61,10 +65,14 @@ def run(
             check_stabilizes(engine)
         source.open()
         stack.callback(source.close)
-        info, results = denoise(source, lambda info: Denoiser(engine, info, merge=merge.value, stabilize=stabilize))
+
+        def make(info: StreamInfo) -> Denoiser:
+            return Denoiser(engine, info, merge=merge.value, stabilize=stabilize, line_phase=policy)
+
+        info, results = denoise(source, make)
         registered = " and registered to its first frame" if stabilize else ""
         facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"}
-        motion = MotionTally()
+        motion, found = MotionTally(), NOTHING_READ
         writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))
         bar = stack.enter_context(progress_bar())
         task = bar.add_task("denoising", total=info.n_expected, note=engine.description)
@@ -74,6 +82,7 @@ def run(
                 writer.append(frame.pixels, frame.index, frame.index / rate_hz)
                 if frame.motion is not None:
                     motion.add(frame.motion)
+                found = PhaseReading(frame.line_phase_px, frame.aligned_px)
                 bar.update(task, completed=writer.frames)
         except BaseException:
             say(f"stopped: the first {writer.frames} denoised frames are in {part}")
@@ -90,6 +99,8 @@ def run(
                 "shape": list(info.shape),
                 "dtype": info.dtype.str,
                 "motion": motion.summary(),
+                "line_phase_px": found.px,
+                "aligned_px": found.aligned_px,
                 "engine": engine.card.name,
                 "runtime": engine.description,
                 "sha256": engine_digest(engine_name),

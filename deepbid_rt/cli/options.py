@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.phase_lock import LinePhasePolicy
 from deepbid_rt.runtimes import DEFAULT_ENGINE
 
 
@@ -106,12 +108,31 @@ InsecureOption = Annotated[
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for a first subscriber before the first frame.")]
 DropOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Rehearsal: share of frames lost on the wire.")]
 JitterOption = Annotated[float, typer.Option("--jitter", min=0.0, help="Rehearsal: frames late by up to this, ms.")]
-LinePhaseOption = Annotated[
+ScannedPhaseOption = Annotated[
     float, typer.Option("--line-phase", help="Rehearsal: backward lines lie so many pixels further right.")
+]
+LinePhaseOption = Annotated[
+    str,
+    typer.Option(
+        "--line-phase",
+        metavar="auto|off|PX",
+        help="Backward lines lie this many pixels too far right and are moved back; auto: as measured.",
+    ),
 ]
 RestartOption = Annotated[
     int | None, typer.Option("--restart", min=1, help="Rehearsal: begin a new series after this many frames.")
 ]
+
+
+def line_phase(text: str) -> LinePhasePolicy:
+    """Read what is to be done about the line phase. Raises `StreamError` when it says nothing known."""
+    words: dict[str, LinePhasePolicy] = {"auto": "auto", "off": "off"}
+    try:
+        return words[text] if text in words else float(text)
+    except ValueError as error:
+        raise StreamError(
+            f"line phase {text!r}", expected="auto, off, or a number of pixels", todo="write it as auto, off or 0.7"
+        ) from error
 
 
 def geometry(scan: Layout, first: Direction, unmirrored: bool, unidirectional: bool) -> ScanGeometry:

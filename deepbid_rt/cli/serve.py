@@ -30,6 +30,7 @@ def run(
     merge: o.MergeOption = o.Merge.MEAN,
     gap: o.GapOption = o.Gap.AUTO,
     stabilize: o.StabilizeOption = False,
+    line_phase: o.LinePhaseOption = "auto",
     frames: Annotated[int | None, typer.Option(min=1, help="End after this many frames.")] = None,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", min=0.001, help="End after so many seconds without a frame.")
@@ -45,6 +46,7 @@ def run(
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a live stream. Ctrl-C ends the session: what was received is flushed and summed up."""
+    policy = o.line_phase(line_phase)
     with ExitStack() as stack:
         engine = load_engine(
             engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust
@@ -72,6 +74,7 @@ def run(
                 merge=merge.value,
                 gap=gap.value,
                 stabilize=stabilize,
+                line_phase=policy,
                 limits=Limits(frames, idle_timeout_s),
                 lag_frames=lag_frames,
             )
@@ -81,6 +84,8 @@ def run(
     rows += [(f"lost: {cause}", str(count)) for cause, count in summary["lost"].items()]
     rows += [(f"latency, {k}", f"{number(v, 0)} ms") for k, v in summary["latency_ms"].items()]
     rows += [(f"motion, {verdict}", str(count)) for verdict, count in (summary["motion"] or {}).items()]
+    if (px := summary["line_phase_px"]) is not None:
+        rows += [("line phase", f"{number(px, 2)} px, moved by {number(-summary['aligned_px'], 2)}")]
     rows += [("bad messages", str(sum(raw.status().bad.values())))]
     rows += [("recording", path) for path in summary["recordings"]]
     print_table("session", rows, ("", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.mailbox import Overflow
 from deepbid_rt.outlet import Outlet
+from deepbid_rt.phase_lock import LinePhasePolicy
 from deepbid_rt.phase_watch import PhaseWatch
 from deepbid_rt.pipeline import Pipeline
 from deepbid_rt.ports import Engine
@@ -52,6 +53,7 @@ class Plan:
     merge: Merge = "mean"
     gap: GapPolicy = "auto"
     stabilize: bool = False
+    line_phase: LinePhasePolicy = "auto"
     limits: Limits = field(default_factory=Limits)
     lag_frames: int = 256
     recorder_frames: int = 300
@@ -96,15 +98,23 @@ def run_session(plan: Plan) -> Outcome:
         raw.append(Outlet("the page, raw", plan.page.board.raw))
         denoised.append(Outlet("the page", plan.page.board.denoised))
     present = PresentDenoiser(
-        plan.engine, lambda info: Denoiser(plan.engine, info, merge=plan.merge, gap=plan.gap, stabilize=plan.stabilize)
+        plan.engine,
+        lambda info: Denoiser(
+            plan.engine,
+            info,
+            merge=plan.merge,
+            gap=plan.gap,
+            stabilize=plan.stabilize,
+            line_phase=plan.line_phase,
+        ),
     )
-    watch = PhaseWatch(lambda info, px: log.note("line_phase", info, px=px))
-    raw.append(Outlet("the line phase", watch))
+    watch = PhaseWatch(lambda info, found, frame: log.note("line_phase", info, **asdict(found), frame=frame))
+    denoised.append(Outlet("the line phase", watch))
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         denoiser = present.begin(info)
         facts = {"name": plan.engine.card.name, "sha256": plan.sha256, "runtime": denoiser.runtime}
-        ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize}
+        ways = {"merge": plan.merge, "gap": denoiser.gap, "stabilized": plan.stabilize, "line_phase": plan.line_phase}
         log.begin(info, **facts, **ways, delay_frames=denoiser.delay)
         return denoiser
 
@@ -125,7 +135,8 @@ def run_session(plan: Plan) -> Outcome:
                 runtime=present.runtime,
                 delay_frames=present.delay_frames,
                 raw_endpoint=plan.source.endpoint,
-                line_phase_px=watch.px,
+                line_phase_px=watch.reading.px,
+                aligned_px=watch.reading.aligned_px,
             ).to_map()
 
         plan.publish.tell(tell)
@@ -142,7 +153,7 @@ def run_session(plan: Plan) -> Outcome:
         except DeepbidError as failure:
             error = failure
     status = pipeline.status()
-    summary = _summary(plan, status, recorders) | {"line_phase_px": watch.px}
+    summary = _summary(plan, status, recorders) | _phase(watch)
     try:
         log.close(**summary, normalization=present.normalizers, error=str(error) if error else None)
     except DeepbidError as failure:
@@ -178,7 +189,7 @@ def _snapshot(
 
     paths = [str(path) for recorder in recorders for path in recorder.paths]
     of_engine = plan.engine.card.name, present.runtime
-    return Snapshot(status, plan.source.status(), _lost(plan, status), *of_engine, watch.px, paths)
+    return Snapshot(status, plan.source.status(), _lost(plan, status), *of_engine, watch.reading, paths)
 
 
 def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
@@ -192,6 +203,10 @@ def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str,
         "engine": plan.engine.card.name,
         "sha256": plan.sha256,
     }
+
+
+def _phase(watch: PhaseWatch) -> dict[str, Any]:
+    return {"line_phase_px": watch.reading.px, "aligned_px": watch.reading.aligned_px}
 
 
 def _lost(plan: Plan, status: Status) -> dict[str, int]:

@@ -22,6 +22,7 @@ def report(
     delay_frames: int | None,
     raw_endpoint: str,
     line_phase_px: float | None,
+    aligned_px: float,
 ) -> SessionReport:
     """Describe a session at this moment.
 
@@ -35,7 +36,7 @@ def report(
         The streams that are written now.
     folder : Path or None
         Where to; None when nothing is recorded.
-    engine, runtime, delay_frames, raw_endpoint, line_phase_px
+    engine, runtime, delay_frames, raw_endpoint, line_phase_px, aligned_px
         As of `SessionReport`.
     """
     total = status.latency["total"]
@@ -55,6 +56,7 @@ def report(
         record_bytes_per_s=sum(info.frame_bytes * info.rate_hz for info in recorded) if folder else None,
         raw_endpoint=raw_endpoint,
         line_phase_px=line_phase_px,
+        aligned_px=aligned_px,
     )
 
 

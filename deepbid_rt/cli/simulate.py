@@ -36,7 +36,7 @@ def run(
     unidirectional: o.UnidirectionalOption = False,
     photons: Annotated[float, typer.Option(min=0.0, help="Mean photons per pixel of one line.")] = 0.4,
     motion_px: Annotated[float, typer.Option("--motion", min=0.0, help="Motion of the tissue, pixels rms.")] = 1.0,
-    line_phase_px: o.LinePhaseOption = 0.0,
+    line_phase_px: o.ScannedPhaseOption = 0.0,
     seed: o.SeedOption = 1,
     stamped: Annotated[bool, typer.Option("--stamped", help="Write each frame's number into its pixels.")] = False,
     truth: Annotated[Path | None, typer.Option(help="Write the clean movie to this new TIFF.")] = None,

@@ -66,7 +66,7 @@ def run(
     fill: Annotated[
         float, typer.Option("--sinusoidal", min=0.0, max=0.99, help="Resonant mirror: share of its swing that samples.")
     ] = 0.0,
-    line_phase_px: o.LinePhaseOption = 0.0,
+    line_phase_px: o.ScannedPhaseOption = 0.0,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a simulated movie, its clean truth, and the true trace and place of every cell."""

@@ -140,6 +140,7 @@ class SyntheticSource:
         self._scene, self._scan, self._n_frames = scene, scan, n_frames
         share = None if scan.line_us is None else scan.line_us * 1e-6 * scan.rate_hz
         self._raster = Raster(scan.size, scan.scan, share, scan.fill, scan.line_phase_px)
+        self._true_raster = Raster(scan.size, scan.scan, share, scan.fill) if scan.line_phase_px else self._raster
         self._upright = dataclasses.replace(scan.scan, mirrored=True)
         self._stamped, self._on_truth = stamped, on_truth
         self._next: int | None = None
@@ -187,12 +188,12 @@ class SyntheticSource:
             Raw counts, lines in the order and direction of the scan.
         truth : ndarray, (1, N, X), float32
             Noise-free counts, gain, dark counts and offset included, in image order and moved as the frame was;
-            for collinear frames the mean of both lines.
+            for collinear frames the mean of both lines. Without the line phase: backward lines in their place.
         """
         rng = np.random.Generator(np.random.SFC64([self._scan.seed, self._scene.seed, 37, index]))
-        light = self._sample(index)
+        light, true = self._sample(index)
         pixels = self._detect(light, rng)
-        clean = np.mean(split_scan(light, self._upright), axis=0) if self._collinear else light
+        clean = np.mean(split_scan(true, self._upright), axis=0) if self._collinear else true
         truth = (clean + np.float32(self._scan.dark)) * np.float32(self._scan.gain) + np.float32(self._scan.offset)
         if self._upright != self._scan.scan:
             pixels = merge_scan(*split_scan(pixels, self._upright), self._scan.scan)
@@ -200,17 +201,17 @@ class SyntheticSource:
             stamp(pixels[None], index)
         return pixels[None], truth[None]
 
-    def _sample(self, index: int) -> Image:
-        """Photons expected in each pixel (Y, X): every line is taken from where the tissue is at its time."""
+    def _sample(self, index: int) -> tuple[Image, Image]:
+        """Photons expected in each pixel (Y, X), as scanned and without the line phase: where tissue is at its time."""
         tissue, raster = self.tissue, self._raster
         clocks = [raster.clock(tissue.margin, view) for view in range(raster.views)]
         # Both lines of a place see the same canvas, but for blood that is gone by the second one.
         canvases = [tissue.render(index, clock) for clock in (clocks if self._scene.flow_mm_s else [None])]
         shift = tissue.motion.displacement(index, raster.phase)
         warp = tissue.beat.displacement(index, raster.phase, raster.row) if tissue.beat else None
-        light = raster.sample(canvases, tissue.margin, shift, warp)
-        light *= self._illumination
-        return light
+        rasters = [raster] if raster is self._true_raster else [raster, self._true_raster]
+        lights = [each.sample(canvases, tissue.margin, shift, warp) * self._illumination for each in rasters]
+        return lights[0], lights[-1]
 
     @functools.cached_property
     def _illumination(self) -> Image:

@@ -139,7 +139,9 @@ def figure_lines(facts: Facts) -> list[Line]:
     px = report.line_phase_px
     phase = Line("line phase", "not measured", "faint")
     if px is not None:
-        phase = Line("line phase", f"{px:+.2f} px", tone_if(abs(px) > LARGE_PHASE_PX))
+        aligned = report.aligned_px or 0.0
+        done = f", moved by {-aligned:+.2f}" if aligned else ""
+        phase = Line("line phase", f"{px:+.2f} px{done}", tone_if(abs(px - aligned) > LARGE_PHASE_PX))
     raw = "not connected" if facts.raw_state is None else facts.raw_state
     return [
         Line("input", f"{facts.input_hz:.1f} frames/s", tone_if(facts.state == "stalled")),

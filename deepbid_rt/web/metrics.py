@@ -64,8 +64,9 @@ class Metrics(Collector):
                 if (value := histogram.quantile_ms(q)) is not None:
                     latency.add_metric([stage, str(q)], value / 1e3)
         yield latency
-        if (px := snapshot.line_phase_px) is not None:
+        if (px := snapshot.line_phase.px) is not None:
             yield _gauge("line_phase_pixels", "How far backward lines lie to the right of forward lines.", px)
+            yield _gauge("aligned_pixels", "How far they are moved to the left.", snapshot.line_phase.aligned_px)
         if (motion := status.motion.last) is not None:
             shift = GaugeMetricFamily(f"{PREFIX}shift_pixels", "Where the last frame lay.", labels=["axis"])
             shift.add_metric(["y"], motion.dy)

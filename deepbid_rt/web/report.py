@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbid_rt.frame import StreamInfo
+from deepbid_rt.phase_watch import NOTHING_READ, PhaseReading
 from deepbid_rt.status import Status
 from deepbid_rt.web.board import MOST_PLANES, Board
 from deepbid_rt.web.trace import Point
@@ -24,8 +25,8 @@ class Snapshot:
     engine: str
     runtime: str
     """Runtime, device and precision of the engine."""
-    line_phase_px: float | None = None
-    """Pixels by which backward lines lie further right than forward lines; None when it is not known."""
+    line_phase: PhaseReading = NOTHING_READ
+    """How far backward lines lie further right than forward lines, and what is done about it."""
     recordings: Sequence[str] = ()
     """Files written so far."""
 
@@ -54,7 +55,8 @@ def report(snapshot: Snapshot, board: Board, after: int = 0) -> dict[str, Any]:
         "bad_messages": sum(snapshot.source.bad.values()),
         "latency_ms": {stage: histogram.summary() for stage, histogram in status.latency.items()},
         "motion": status.motion.summary(),
-        "line_phase_px": snapshot.line_phase_px,
+        "line_phase_px": snapshot.line_phase.px,
+        "aligned_px": snapshot.line_phase.aligned_px,
         "recordings": list(snapshot.recordings),
         "points": [_point(point) for point in points],
         "serial": points[-1].serial if points else after,

@@ -108,6 +108,7 @@ def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int)
         plane=header.integer("plane", high=4095, default=0),
         flags=FrameFlag(header.integer("flags", high=2**32 - 1, default=0)),
         motion=None if header.values.get("motion") is None else _read_motion(header.section("motion")),
+        aligned_px=0.0 if header.values.get("aligned_px") is None else header.number("aligned_px"),
     )
 
 
@@ -186,6 +187,8 @@ class Encoder:
             fields["t_src"] = frame.t_ns
         if frame.motion is not None:
             fields["motion"] = asdict(frame.motion)
+        if frame.aligned_px:
+            fields["aligned_px"] = frame.aligned_px
         self._pass(frame)
         return self._count("frame", fields, np.ascontiguousarray(pixels).data.cast("B"))
 

@@ -40,11 +40,13 @@ def found(source: ZmqSource, page: str | None = None) -> tuple[float | None, dic
 
 
 @pytest.mark.parametrize("scan", ["collinear", "ordinary"])
-def test_a_wrong_line_phase_is_told_by_status_page_log_and_summary(tmp_path: Path, scan: str) -> None:
+@pytest.mark.parametrize("policy", ["auto", "off"])
+def test_a_wrong_line_phase_is_told_by_status_page_log_and_summary(tmp_path: Path, scan: str, policy: str) -> None:
     pytest.importorskip("aiohttp", reason="the extra 'http' is not installed")
     simulate = ("simulate", "--frames", "210", "--size", "128", "--photons", "2", "--scan", scan, "--line-phase", "1.5")
     with started(*simulate, "--bind", "tcp://127.0.0.1:*", "--wait") as sender:
         ways = ("--publish", "tcp://127.0.0.1:*", "--http", "127.0.0.1:0", "--record", tmp_path, "--frames", "210")
+        ways += ("--line-phase", policy)
         with started("serve", "--source", sender.line(), "--engine", "average", *ways, "--json") as served:
             denoised = ZmqSource(told(served, "publishing on "), topic=b"den/")
             page = told(served, "page on ")
@@ -60,9 +62,13 @@ def test_a_wrong_line_phase_is_told_by_status_page_log_and_summary(tmp_path: Pat
     assert finished.result["line_phase_px"] == pytest.approx(1.5, abs=0.1)
     (log,) = tmp_path.glob("*.jsonl")
     lines = read_sidecar(log)
-    notes = [line["px"] for line in lines if line["kind"] == "line_phase"]
-    assert notes[-1] == pytest.approx(1.5, abs=0.2)
+    notes = [line for line in lines if line["kind"] == "line_phase"]
+    assert notes[-1]["px"] == pytest.approx(1.5, abs=0.2)
+    moved = 1.5 if policy == "auto" else 0.0
+    for aligned in (notes[-1]["aligned_px"], shown["aligned_px"], finished.result["aligned_px"]):
+        assert aligned == pytest.approx(moved, abs=0.2)
+    assert 0 < notes[-1]["frame"] < 210
     assert lines[-1]["line_phase_px"] == finished.result["line_phase_px"]
     words = " ".join(finished.stderr.split())
-    assert words.count("adjust the line phase (bidirectional offset) at the microscope") == 1
+    assert words.count("adjust the line phase (bidirectional offset) at the microscope") == (policy == "off")
     assert not any(finished.result["lost"].values())

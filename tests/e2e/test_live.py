@@ -23,7 +23,8 @@ from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.e2e.commands import Finished, page_count, run, started
 
 SERVE_KEYS = {
-    *("frames_in", "frames_out", "lost", "latency_ms", "motion", "line_phase_px", "recordings", "engine", "sha256"),
+    *("frames_in", "frames_out", "lost", "latency_ms", "motion", "recordings", "engine", "sha256"),
+    *("line_phase_px", "aligned_px"),
 }
 LOST_KEYS = {"source", "transport", "ring", "engine", "recorder"}
 

@@ -104,6 +104,9 @@ def test_figures_that_are_missing_or_make_no_sense() -> None:
     assert figures(age_ms=(900.0, 1200.0))["latency"][1] == "warn"
     assert figures(report=SessionReport(line_phase_px=-0.25))["line phase"] == ("-0.25 px", "plain")
     assert figures(report=SessionReport(line_phase_px=-0.75))["line phase"] == ("-0.75 px", "warn")
+    moved = figures(report=SessionReport(line_phase_px=-0.75, aligned_px=-0.7))["line phase"]
+    assert moved == ("-0.75 px, moved by +0.70", "plain")
+    assert figures(report=SessionReport(line_phase_px=0.75, aligned_px=-0.7))["line phase"][1] == "warn"
 
 
 def test_the_frame() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.scan import Merge, lines_of_views, merged_geometry
+from deepbid_rt.scan import Merge, backward_start, lines_of_views, merged_geometry
 
 CARRIERS = {"|u1": torch.uint8, "<u2": torch.int16, "<i2": torch.int16, "<f4": torch.float32}
 """Type that pixels travel in: torch computes little with uint16, so its bits travel as int16."""
@@ -26,20 +26,22 @@ def to_float(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return raw.to(torch.float32)
 
 
-def split(frame: Tensor, scan: ScanGeometry) -> Tensor:
-    """Return the views (C, V, Y', X) of a frame (C, Y, X) in image order, both of equal height."""
+def split(frame: Tensor, scan: ScanGeometry, columns: Tensor, weights: Tensor) -> Tensor:
+    """Return the views (C, V, Y', X) of a frame (C, Y, X) in image order, both of equal height.
+
+    Backward lines are moved as `LineAlignment` says with its columns and weights, (4, X).
+    """
     first, second = frame[:, 0::2], frame[:, 1::2]
     turned = scan.bidirectional and not scan.mirrored
     if scan.layout == "ordinary":
-        if not turned:
+        if not scan.bidirectional:
             return frame[:, None]
         image = frame.clone()
-        start = 1 if scan.first == "forward" else 0
-        image[:, start::2] = frame[:, start::2].flip(-1)
+        late = np.s_[:, backward_start(scan) :: 2]
+        image[late] = align(frame[late].flip(-1) if turned else frame[late], columns, weights)
         return image[:, None]
     forward, backward = (first, second) if scan.first == "forward" else (second, first)
-    if turned:
-        backward = backward.flip(-1)
+    backward = align(backward.flip(-1) if turned else backward, columns, weights)
     rows = max(forward.shape[1], backward.shape[1])
     views = []
     for view, other in ((forward, backward), (backward, forward)):
@@ -47,6 +49,12 @@ def split(frame: Tensor, scan: ScanGeometry) -> Tensor:
             view = torch.cat([view, view[:, -1:] if view.shape[1] else other[:, -1:]], dim=1)
         views.append(view)
     return torch.stack(views, dim=1)
+
+
+def align(lines: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
+    """Return lines (C, L, X) made of the pixels `columns` with their `weights`, (4, X); what weighs 0 is left out."""
+    samples = lines.index_select(-1, columns.flatten()).reshape(*lines.shape[:-1], *columns.shape)
+    return torch.where(weights == 0, 0.0, samples * weights).sum(dim=-2)
 
 
 def to_units(views: Tensor, offset: Tensor, inverse_scale: Tensor) -> Tensor:

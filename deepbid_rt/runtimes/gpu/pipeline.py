@@ -20,6 +20,7 @@ from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import Motion, StreamInfo
+from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Note
 from deepbid_rt.runtimes.gpu import frames as ops
@@ -86,6 +87,10 @@ class GpuPipeline:
         self._past = GpuPast(card.memories, channels, size, place)
         self._scales = {name: torch.zeros((channels, 1, 1, 1), device=place) for name in ("offset", "scale", "bias")}
         self._scales["inverse"] = torch.ones_like(self._scales["offset"])
+        still = LineAlignment(info.scan, pixels, 0.0)
+        self._columns = torch.from_numpy(still.columns.astype(np.int32)).to(place)
+        self._weights = torch.from_numpy(still.weights).to(place)
+        self._still = still
         passes = channels if self._together else 2 * channels
         self._given = torch.zeros((passes, card.depth, *padded), device=place)
         self._answers = torch.zeros((passes, 1, *padded), device=place)
@@ -121,6 +126,16 @@ class GpuPipeline:
         def tell() -> None:
             for name, value in values.items():
                 self._scales[name].copy_(torch.from_numpy(np.array(value, np.float32))[:, None, None, None])
+
+        self._device.do(tell)
+
+    def align(self, alignment: LineAlignment | None) -> None:
+        """Tell what the backward lines of the next frames go through; None: nothing."""
+        told = alignment or self._still
+
+        def tell() -> None:
+            self._columns.copy_(torch.from_numpy(told.columns.astype(np.int32)))
+            self._weights.copy_(torch.from_numpy(told.weights))
 
         self._device.do(tell)
 
@@ -206,7 +221,8 @@ class GpuPipeline:
         return work
 
     def _make_inputs(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        views = ops.split(ops.to_float(raw, self._info.dtype), self._info.scan)
+        raw = ops.to_float(raw, self._info.dtype)
+        views = ops.split(raw, self._info.scan, self._columns, self._weights)
         units = ops.to_units(views, self._scales["offset"], self._scales["inverse"])
         seen = self._past.see(units)
         inputs = ops.inputs_of(units, seen.remembered, together=self._together).flatten(0, 1)

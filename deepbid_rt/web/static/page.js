@@ -116,7 +116,7 @@ function tell(session) {
   show("lost", grouped(lost));
   by("lost").className = lost ? "bad" : "good";
   show("waiting", grouped(session.frames.waiting));
-  show("line-phase", number(session.line_phase_px, 2));
+  show("line-phase", number(session.line_phase_px, 2) + (session.aligned_px ? ", moved" : ""));
   const recent = points.filter((point) => point[0] > now - 5).length;
   show("rate", number(recent / Math.min(5, Math.max(1, now - (points[0]?.[0] ?? now))), 1));
   const {total} = session.latency_ms;
