@@ -68,6 +68,7 @@ def run(
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
     planes: o.PlanesOption = 1,
+    line_phase: o.LinePhaseOption = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -88,6 +89,7 @@ def run(
     if minutes is not None:
         changes["minutes"] = minutes
     recipe = recipes.Recipe.from_dict(recipe.to_dict() | changes)
+    policy = o.line_phase(line_phase)
     geometry = o.geometry(scan, first, unmirrored, unidirectional)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
@@ -101,9 +103,8 @@ def run(
 
         opened = [movies.FileMovie(file) for file in files]
         scans = [geometry] * len(files)
-        summary = loop.train(
-            opened, scans, recipe, out, start, report, planes=planes, tensorboard=tensorboard, report=True
-        )
+        ways = {"planes": planes, "line_phase": policy, "tensorboard": tensorboard}
+        summary = loop.train(opened, scans, recipe, out, start, report, **ways, report=True)
     if not writes:
         return
     state = "interrupted; the same command goes on" if summary.interrupted else f"done ({_ENDS[summary.ended]})"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deepbid_rt.errors import FileError, StreamError
 from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.phase_lock import LinePhasePolicy
 from deepbid_rt.train.checkpoint import load_for_resume, replace_text, require_room
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.movie import BlockReader
@@ -32,6 +33,7 @@ def train(
     progress: Callable[[TrainProgress], None] | None = None,
     *,
     planes: int = 1,
+    line_phase: LinePhasePolicy = "auto",
     tensorboard: bool = False,
     report: bool = False,
 ) -> TrainSummary:
@@ -56,6 +58,9 @@ def train(
         Called after every step, by the process that writes.
     planes : int
         Planes that were scanned in turn, see `open_recordings`.
+    line_phase : float, "auto" or "off"
+        What is done about backward lines that lie beside their forward lines, see `PhaseLock`; measured once for each
+        recording.
     tensorboard : bool
         Log for TensorBoard too.
     report : bool
@@ -82,7 +87,8 @@ def train(
         raise StreamError("no recording to train on", expected="at least one", todo="name a recording")
     with joined() as world:
         world.share(recipe.batch)
-        opened = (open_recordings(movie, scan, recipe, planes) for movie, scan in zip(movies, scans, strict=True))
+        pairs = zip(movies, scans, strict=True)
+        opened = (open_recordings(movie, scan, recipe, planes, line_phase) for movie, scan in pairs)
         recordings = [recording for group in opened for recording in group]
         found = load_for_resume(run_dir, recipe, tuple(r.description for r in recordings))
         learner = Learner(recipe, world)

@@ -5,8 +5,9 @@ Knows nothing of random numbers, batches of other recordings or torch.
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.normalize import Normalizer
+from deepbid_rt.phase_lock import LinePhasePolicy
 from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.train.aligned_movie import AlignedMovie, alignment_of
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recipe_rules import Mode
 from deepbid_rt.train.survey import survey
+
+log = logging.getLogger(__name__)
 
 VOLUMES: tuple[Mode, ...] = ("tis", "sis")
 """Modes whose network sees the slices of a volume where others see the frames of a plane."""
@@ -39,6 +44,8 @@ class Recording:
     """Frames before this one are trained on, the others only judged on."""
     slices: int = 1
     """Slices of a volume, for the splits ``tis`` and ``sis``; frames are slice after slice, volume after volume."""
+    aligned_px: float = 0.0
+    """Pixels by which backward lines are moved to the left as `movie` is read."""
 
     @property
     def description(self) -> str:
@@ -46,7 +53,8 @@ class Recording:
         shape = "x".join(map(str, self.movie.shape))
         lines = "unidirectional" if not self.scan.bidirectional else "mirrored" if self.scan.mirrored else "as sampled"
         volumes = f" of {self.slices} slices" if self.slices > 1 else ""
-        return f"{shape} {self.movie.dtype.str} {self.scan.layout} {lines} {self.split}{volumes}"
+        moved = f", backward lines moved by {-self.aligned_px:+.2f} px" if self.aligned_px else ""
+        return f"{shape} {self.movie.dtype.str} {self.scan.layout} {lines} {self.split}{volumes}{moved}"
 
     def views(self, t0: int, t1: int) -> NDArray[np.float32]:
         """Read frames as (T, C, V, Y, X) in units of the network and image order, V the scan directions.
@@ -67,15 +75,34 @@ class Recording:
         return np.stack(split_scan(units[..., : lines // 2 * 2, :], self.scan), axis=2)
 
 
-def open_recordings(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, planes: int = 1) -> list[Recording]:
+def open_recordings(
+    movie: BlockReader,
+    scan: ScanGeometry,
+    recipe: Recipe,
+    planes: int = 1,
+    line_phase: LinePhasePolicy = "auto",
+) -> list[Recording]:
     """Return the recordings that one movie of interleaved planes is made of, see `open_recording`.
 
     Each plane is a recording of its own, with its own offset and noise, as it is in the live path; for modes ``tis``
-    and ``sis`` the planes are the slices of volumes, which stay together.
+    and ``sis`` the planes are the slices of volumes, which stay together. All have one line phase.
     """
     if recipe.mode in VOLUMES or planes == 1:
-        return [open_recording(movie, scan, recipe, planes)]
-    return [open_recording(PlaneMovie(movie, plane, planes), scan, recipe) for plane in range(planes)]
+        recordings = [open_recording(movie, scan, recipe, planes)]
+    else:
+        recordings = [open_recording(PlaneMovie(movie, plane, planes), scan, recipe) for plane in range(planes)]
+    alignment = alignment_of(movie, scan, line_phase)
+    if alignment is None:
+        return recordings
+    log.warning(
+        "backward lines of a recording of %d frames are moved by %+.2f px along x before anything is learned from "
+        "them; --line-phase off leaves them where they are",
+        movie.shape[0],
+        -alignment.px,
+    )
+    return [
+        replace(each, movie=AlignedMovie(each.movie, scan, alignment), aligned_px=alignment.px) for each in recordings
+    ]
 
 
 def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slices: int = 1) -> Recording:

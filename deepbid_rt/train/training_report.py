@@ -103,7 +103,7 @@ def _pictures(recording: Recording, engine: TorchEngine) -> tuple[NDArray[Any], 
     counts = to_image_order(whole, scan)[..., x0:x1]
     counts = np.ascontiguousarray(counts if counts.dtype.str in DTYPES else counts.astype(np.float32))
     scan = dataclasses.replace(scan, mirrored=True)
-    denoiser = Denoiser(engine, StreamInfo((1, *counts.shape[1:]), counts.dtype, 1.0, scan))
+    denoiser = Denoiser(engine, StreamInfo((1, *counts.shape[1:]), counts.dtype, 1.0, scan), line_phase="off")
     answers = [out for n, frame in enumerate(counts) for out in denoiser.push(Frame(n, frame[None]))]
     answers += denoiser.flush()
     middle = len(counts) // 2
