@@ -20,7 +20,7 @@ LEAST_PIXELS = 32
 """Shorter lines show too little."""
 LOOKS_HZ = 30.0
 """Frames looked at in a second, about: of faster streams every second, third … frame is."""
-LOOK_PIXELS_HZ = 2.0**21
+LOOK_PIXELS_HZ = 3 * 2.0**19
 """Pixels looked at in a second, about, all channels together: of larger frames other lines are looked at in turn."""
 BLOCK_S = 1.0
 """So often an answer is looked for."""

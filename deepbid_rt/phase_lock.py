@@ -15,8 +15,10 @@ from deepbid_rt.line_phase import LinePhase, reach_px
 LinePhasePolicy = float | Literal["auto", "off"]
 """Pixels by which backward lines lie too far right; ``auto``: as measured; ``off``: lines stay where they are."""
 
+LEAST_PX = 0.25
+"""Smaller offsets are let be: they blur nothing that was measured, and in little light they are found to 0.1 px."""
 FOLLOW_PX = 0.1
-"""Smaller offsets, and smaller changes, are let be: they blur nothing, and moved lines lose some of their noise."""
+"""Smaller changes are let be: between two of them the geometry stands still."""
 _NOT_SEEN = FrameFlag.FLYBACK | FrameFlag.INCOMPLETE
 
 
@@ -37,8 +39,7 @@ class PhaseLock:
 
     Notes
     -----
-    The offset that a frame is moved by follows from that frame and those before it alone, so live and offline agree. It
-    changes in steps of more than `FOLLOW_PX`: between two of them the geometry stands still.
+    The offset that a frame is moved by follows from that frame and those before it alone, so live and offline agree.
     """
 
     def __init__(self, info: StreamInfo, policy: LinePhasePolicy) -> None:
@@ -76,8 +77,11 @@ class PhaseLock:
             return
         self._phase.add(frame.pixels)
         px = self._phase.px
-        if self._policy == "auto" and px is not None and abs(px - self.aligned_px) > FOLLOW_PX:
-            self.alignment = self._by(round(px, 2)) if abs(px) > FOLLOW_PX else None
+        if self._policy != "auto" or px is None:
+            return
+        wanted = round(px, 2) if abs(px) > LEAST_PX else 0.0
+        if abs(wanted - self.aligned_px) > FOLLOW_PX:
+            self.alignment = self._by(wanted) if wanted else None
 
     def _by(self, px: float) -> LineAlignment:
         return LineAlignment(self._info.scan, self._info.shape[2], px)

@@ -50,7 +50,7 @@ class Views:
             return self._aligned(to_image_order(pixels, self._info.scan))[:, None]
         forward, backward = split_scan(pixels, self._info.scan)
         if self.alignment:
-            forward, backward = forward.astype(np.float32), self.alignment.apply(backward)
+            backward = self.alignment.apply(backward)
         views = np.empty((pixels.shape[0], 2, *self.size), backward.dtype)
         for v, view in enumerate((forward, backward)):
             views[:, v, : view.shape[-2]] = view

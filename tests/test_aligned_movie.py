@@ -65,7 +65,7 @@ def test_the_offset_of_a_recording_is_found_however_long_it_is(scan: ScanGeometr
 
 def test_what_lies_well_or_is_let_be_is_not_moved() -> None:
     scan = SCANS[0]
-    assert alignment_of(ArrayMovie(movie_of(0.05, scan)), scan, "auto") is None
+    assert alignment_of(ArrayMovie(movie_of(0.2, scan)), scan, "auto") is None
     assert alignment_of(ArrayMovie(movie_of(1.3, scan)), scan, "off") is None
     one_way = ScanGeometry("ordinary", bidirectional=False)
     assert alignment_of(ArrayMovie(movie_of(0.0, SCANS[1])), one_way, "auto") is None

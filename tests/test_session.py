@@ -360,9 +360,12 @@ def status(*verdicts):
 
 
 def test_the_line_counts_every_loss():
-    assert status_line(status()) == "running  in 9  out 8  lost 6  waiting 0  latency p50 - ms  p99 - ms"
+    assert (
+        status_line(status(), {"source": 1, "recorder": 5})
+        == "running  in 9  out 8  lost 6  waiting 0  latency p50 - ms  p99 - ms"
+    )
 
 
 def test_the_line_tells_the_last_shift_and_what_was_not_tracked():
-    assert status_line(status("restarted", "tracked")).endswith("p99 - ms  shift +1.3 -0.4 px  restarted 1")
-    assert status_line(status("held", "held", "foreign")).endswith("px  held 2  foreign 1")
+    assert status_line(status("restarted", "tracked"), {}).endswith("p99 - ms  shift +1.3 -0.4 px  restarted 1")
+    assert status_line(status("held", "held", "foreign"), {}).endswith("px  held 2  foreign 1")

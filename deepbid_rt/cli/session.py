@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -125,10 +125,9 @@ def run_session(plan: Plan) -> Outcome:
 
         def tell() -> dict[str, Any]:
             status = pipeline.status()
-            lost = {**_lost(plan, status), "publisher": status.sink_lost.get("publisher", 0)}
             return report(
                 status,
-                lost,
+                _lost_anywhere(plan, status),
                 present.streams if plan.record_raw else present.streams[1:],
                 plan.record,
                 engine=plan.engine.card.name,
@@ -143,7 +142,7 @@ def run_session(plan: Plan) -> Outcome:
     error: DeepbidError | None = None
     with ExitStack() as stack:
         stack.enter_context(_stop_on_signal(pipeline.stop))
-        stack.enter_context(live_line(lambda: status_line(pipeline.status())))
+        stack.enter_context(live_line(lambda: status_line(now := pipeline.status(), _lost_anywhere(plan, now))))
         stack.enter_context(log.watching(pipeline.status, pipeline.fail))
         if plan.page:
             shown = recorders, present, watch
@@ -163,12 +162,11 @@ def run_session(plan: Plan) -> Outcome:
     return Outcome(status, summary, error)
 
 
-def status_line(status: Status) -> str:
-    """Return the state of a session in one line."""
+def status_line(status: Status, lost: Mapping[str, int]) -> str:
+    """Return the state of a session in one line; `lost` are its lost frames by cause."""
     total = status.latency["total"]
-    lost = status.engine_lost + status.gaps + sum(status.sink_lost.values())
     return (
-        f"{status.state.value:8} in {status.frames_in}  out {status.frames_out}  lost {lost}  "
+        f"{status.state.value:8} in {status.frames_in}  out {status.frames_out}  lost {sum(lost.values())}  "
         f"waiting {status.waiting}  latency p50 {number(total.quantile_ms(0.5), 0)} ms  "
         f"p99 {number(total.quantile_ms(0.99), 0)} ms{_motion_text(status.motion)}"
     )
@@ -213,6 +211,11 @@ def _lost(plan: Plan, status: Status) -> dict[str, int]:
     recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
     before = {str(cause): count for cause, count in plan.source.status().lost.items()}
     return {**before, "engine": status.engine_lost, "recorder": recorder_lost}
+
+
+def _lost_anywhere(plan: Plan, status: Status) -> dict[str, int]:
+    """Lost frames by all causes; what the page did not show is not lost."""
+    return {**_lost(plan, status), "publisher": status.sink_lost.get("publisher", 0)}
 
 
 @contextmanager

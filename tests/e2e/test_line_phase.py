@@ -7,13 +7,15 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tifffile
 
 from deepbid_rt.frame import StreamEnd
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.session_report import SessionReport
 from deepbid_rt.zmq_io import ZmqSource
-from tests.e2e.commands import Running, started
+from tests.e2e.commands import Running, run, started
 
 LOOKS = 600
 """So often, at most, the status is looked at, each time with a wait for the next event."""
@@ -46,7 +48,7 @@ def test_a_wrong_line_phase_is_told_by_status_page_log_and_summary(tmp_path: Pat
     simulate = ("simulate", "--frames", "210", "--size", "128", "--photons", "2", "--scan", scan, "--line-phase", "1.5")
     with started(*simulate, "--bind", "tcp://127.0.0.1:*", "--wait") as sender:
         ways = ("--publish", "tcp://127.0.0.1:*", "--http", "127.0.0.1:0", "--record", tmp_path, "--frames", "210")
-        ways += ("--line-phase", policy)
+        ways += ("--line-phase", policy, "--record-raw")
         with started("serve", "--source", sender.line(), "--engine", "average", *ways, "--json") as served:
             denoised = ZmqSource(told(served, "publishing on "), topic=b"den/")
             page = told(served, "page on ")
@@ -72,3 +74,10 @@ def test_a_wrong_line_phase_is_told_by_status_page_log_and_summary(tmp_path: Pat
     words = " ".join(finished.stderr.split())
     assert words.count("adjust the line phase (bidirectional offset) at the microscope") == (policy == "off")
     assert not any(finished.result["lost"].values())
+    (raw,), (live,) = tmp_path.glob("*_raw.tif"), tmp_path.glob("*_denoised.tif")
+    again = ("denoise", raw, tmp_path / "again.tif", "--engine", "average", "--scan", scan, "--line-phase", policy)
+    denoised = run(*again, "--json")
+    assert denoised.code == 0, denoised.stderr
+    assert denoised.result["aligned_px"] == finished.result["aligned_px"]
+    assert denoised.result["line_phase_px"] == finished.result["line_phase_px"]
+    assert np.array_equal(tifffile.imread(live), tifffile.imread(tmp_path / "again.tif"))
