@@ -60,7 +60,8 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
     Normalizer
         Offset: the mean (DeepBID subtracts the mean of the whole stack; a stream has no whole stack). Scale: the
         standard deviation of the noise, from differences of neighbouring frames, so that a network meets all rigs
-        at one noise level whatever their gain. 1 where nothing changes at all (one frame, a dark channel).
+        at one noise level whatever their gain; of a single frame, from its lines. 1 where nothing changes at all (a
+        dark channel).
     """
     data = frames.astype(np.float64)
     finite = np.isfinite(data)
@@ -68,5 +69,18 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
         return Normalizer(0.0, 1.0)
     offset = float(data[finite].mean())
     difference = np.diff(np.where(finite, data, offset), axis=0)[finite[1:] & finite[:-1]]  # a hole is not noise
-    noise = float(np.sqrt(np.mean(difference**2) / 2)) if difference.size else 0.0
+    noise = float(np.sqrt(np.mean(difference**2) / 2)) if difference.size else _noise_between_lines(data[0])
     return Normalizer(offset, noise if noise > _LEAST_NOISE else 1.0)
+
+
+def _noise_between_lines(frame: NDArray[np.float64]) -> float:
+    """Measure the noise of one frame (..., Y, X): what pixels differ by from the mean of those above and below.
+
+    Mean square along each line, and the median over lines, so that it is not decided by the lines with most structure.
+    """
+    if frame.ndim < 2 or frame.shape[-2] < 3:
+        return 0.0
+    bend = frame[..., 1:-1, :] - (frame[..., :-2, :] + frame[..., 2:, :]) / 2
+    seen = np.isfinite(bend)
+    lines = np.square(np.where(seen, bend, 0)).sum(-1)[seen.any(-1)] / seen.sum(-1)[seen.any(-1)]
+    return float(np.sqrt(np.median(lines) / 1.5)) if lines.size else 0.0

@@ -78,8 +78,20 @@ def test_a_still_scene_has_scale_one():
     assert calibrate(frames) == Normalizer(float(frames.mean()), 1.0)
 
 
-def test_one_frame_has_scale_one():
-    assert calibrate(np.full((1, 3, 3), 7, np.int16)) == Normalizer(7.0, 1.0)
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("noise", [3.0, 40.0])
+def test_the_noise_of_a_single_frame_is_found_between_its_lines(views, noise):
+    scene = 2000 + 800 * np.sin(np.arange(48)[:, None] / 30) * np.cos(np.arange(64) / 7)
+    scene[20:23] += 3000  # lines of another brightness
+    frame = scene + RNG.normal(0, noise, (1, views, 48, 64))
+    frame[0, 0, :2, :5] = np.nan
+    assert calibrate(frame).scale == pytest.approx(noise, rel=0.15)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 9), (1, 2, 9), (1, 3, 3)])
+def test_one_frame_of_one_brightness_or_too_few_lines_has_scale_one(shape):
+    assert calibrate(np.full(shape, 7, np.int16)) == Normalizer(7.0, 1.0)
+    assert shape == (1, 3, 3) or calibrate(RNG.normal(0, 5, shape)).scale == 1.0
 
 
 def test_frames_without_a_finite_value_change_nothing():

@@ -8,6 +8,8 @@ held lines: the lines of one direction are foretold from the other's and the pas
 interpolated lines and an exponential average, its share and its blur tuned on the very recording.
 target: peak signal-to-noise ratio of a static target after 8 frames, against the mean of the 4 others, whose own noise
 is taken off; 14.3 counts are full scale.
+stills: one noisy frame each, without any past, against an average of 400; peak signal-to-noise ratio of 8 bits after
+gain and offset are fitted, beside the Gaussian that is tuned with each truth.
 dark: a channel without light and a recording with 0.09 photons per pixel: spread in time, and in space of the mean
 over time, of the answer as a share of the raw one's. Above 1 something would be invented.
 The last line on stdout is one JSON object. A recording that is not there is named and left out.
@@ -150,6 +152,24 @@ def target(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:
     return found | {name: psnr([answers_of(e, o[:8])[7] for o in orders]) for name, e in engines.items()}
 
 
+def stills(pairs: list[tuple[Movie, Movie]], engines: dict[str, Engine]) -> dict[str, float]:
+    """Return the mean PSNR, dB, of single frames that have a truth."""
+
+    def psnr(answer: Movie, truth: Movie) -> float:
+        slope, offset = np.polyfit(answer.ravel().astype(np.float64), truth.ravel(), 1)
+        return float(10 * np.log10(255**2 / squared(slope * answer + offset, truth)))
+
+    def blurred(noisy: Movie, truth: Movie) -> float:
+        return max(psnr(gaussian_filter(noisy, sigma), truth) for sigma in np.arange(0.5, 4.1, 0.25))
+
+    found = {
+        "raw": [psnr(noisy, truth) for noisy, truth in pairs],
+        "best Gaussian": [blurred(noisy, truth) for noisy, truth in pairs],
+        **{name: [psnr(answers_of(e, noisy[None])[0], truth) for noisy, truth in pairs] for name, e in engines.items()},
+    }
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
 def dark(movie: Movie, engines: dict[str, Engine]) -> dict[str, dict[str, float]]:
     """Return the spread of what an engine makes of almost nothing, as a share of the raw spread."""
     settled = min(len(movie) // 2, _FIRST)
@@ -195,9 +215,12 @@ def main() -> None:
         pages = tifffile.imread(path).reshape(-1, 256, 256).astype(np.float32)
         result["target"] = target(pages[1::2], engines)
         result["dark_channel"] = dark(pages[0::2], engines)
+    if found := sorted((options.data / "clean_pairs_stills").glob("noisy_*.tif")):
+        both = [(path, path.with_name(path.name.replace("noisy", "clean"))) for path in found]
+        result["stills"] = stills([(read(noisy, 1)[0], read(clean, 1)[0]) for noisy, clean in both], engines)
     if (path := options.data / "allen_ultralow" / "792757260_test_data.h5").exists():
         result["ultralow"] = dark(ultralow(path), engines)
-    missing = {"fmi_gcamp", "fissa_v1_A01", "target", "ultralow"} - result.keys()
+    missing = {"fmi_gcamp", "fissa_v1_A01", "target", "stills", "ultralow"} - result.keys()
     print(json.dumps({"frames": options.frames, "missing": sorted(missing), **result}))
 
 
