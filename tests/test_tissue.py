@@ -1,7 +1,10 @@
 """Tissue: calcium that rises fast and decays, flowing blood, brightness of mean 1, any frame in any order."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.simulator.anatomy import KINDS, Kind
@@ -111,3 +114,30 @@ def test_deep_tissue_is_seen_less_sharply() -> None:
         rest = Tissue(SceneSettings(kind="dense", seed=4, soma_radius_px=5.0, depth_um=depth_um), SIZE, 30.0).render(0)
         edges.append(np.abs(np.diff(rest)).mean() / rest.std())
     assert edges[0] > edges[1] > edges[2]
+
+
+def test_a_picture_takes_the_place_of_drawn_tissue_and_stays_as_it_is() -> None:
+    picture = np.add.outer(np.arange(40.0), np.arange(30.0))
+    tissue = Tissue(SceneSettings(picture=picture, motion_px=0), (20, 16), 30.0)
+    margin = tissue.margin
+    seen = tissue.render(0)[margin:-margin, margin:-margin]
+    assert np.array_equal(tissue.render(0), tissue.render(99))
+    assert tissue.render(0).mean() == pytest.approx(1, abs=1e-5)
+    middle = picture[10:30, 7:23]
+    assert seen / seen[0, 0] == pytest.approx(middle / middle[0, 0], rel=1e-5)
+
+
+def test_a_small_picture_is_mirrored_at_its_edges() -> None:
+    picture = np.array([[1.0, 2.0], [3.0, 4.0]])
+    canvas = Tissue(SceneSettings(picture=picture, motion_px=0), (8, 9), 30.0).render(0)
+    assert np.unique(canvas).size == 4
+    assert (canvas[:, 1:] == canvas[:, :-1]).mean() == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((4, 4)), -np.ones((4, 4)), np.full((4, 4), np.nan), np.ones((2, 4, 4)), np.array([[1.0, -0.1]])],
+)
+def test_a_picture_without_light_or_of_a_wrong_shape_is_refused(picture: NDArray[Any]) -> None:
+    with pytest.raises(StreamError, match="a picture of shape"):
+        SceneSettings(picture=picture)

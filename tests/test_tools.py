@@ -22,7 +22,10 @@ TINY = {
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),
     "bench_line_phase.py": ("--size", "32", "--seeds", "1", "--recordings", "{tmp}/movie.tif"),
     "bench_live.py": ("--size", "16", "--seconds", "0.2", "--soak", "60"),
-    "bench_quality.py": ("--size", "16", "--frames", "32", "--seeds", "1", "--views", "each"),
+    "bench_quality.py": (
+        *("--size", "16", "--frames", "32", "--seeds", "1", "--views", "each"),
+        *("--pictures", "{tmp}/movie.tif", "--line-phase", "0.5", "--align", "auto", "off"),
+    ),
     "bench_real.py": ("--data", "{tmp}", "--engines", "average"),
     "bench_recordings.py": ("{tmp}/movie.tif", "--out", "{tmp}", "--rate", "60"),
     "bench_training.py": ("--width", "2", "--frames", "8", "--size", "16", "--steps", "2"),

@@ -3,6 +3,7 @@
     python tools/bench_quality.py [--engines default,average,window] [--seeds 1 2 3 4 5 6] [--motion 1]
         [--layout collinear] [--views each] [--preset heart-beating] [--settled 60]
         [--line-phase 1.3] [--align auto off]
+        [--pictures STACK.tif ...]
 
 Every engine gets the same movies frame by frame, as live. The best Gaussian is tuned with the truth of each
 movie. The last line on stdout is one JSON object: for each method the mean over the movies, the range of the
@@ -15,10 +16,12 @@ import argparse
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageSequence
 
 from deepbid_rt.card import Views
 from deepbid_rt.cli.options import line_phase
@@ -53,6 +56,14 @@ def judge(movie: NDArray[Any], truth: NDArray[Any], raw_mean: float) -> dict[str
     }
 
 
+def page(files: list[Path], seed: int) -> NDArray[np.float32]:
+    """Return the middle page of the file whose turn it is, without its darkest hundredth."""
+    with Image.open(files[seed % len(files)]) as file:
+        pages = [np.array(image, np.float32) for image in ImageSequence.Iterator(file)]
+    middle = pages[len(pages) // 2]
+    return np.asarray(np.maximum(middle - np.percentile(middle, 1), 0), np.float32)
+
+
 def main() -> None:
     """Run and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,12 +78,16 @@ def main() -> None:
     parser.add_argument("--line-phase", type=float, default=0.0, help="backward lines lie so many pixels further right")
     parser.add_argument("--align", nargs="+", default=["auto"], help="auto, off or pixels: each for every engine")
     parser.add_argument("--views", choices=get_args(Views), help="what one inference sees, instead of the card's")
+    parser.add_argument("--pictures", type=Path, nargs="+", help="clean pictures, scanned instead of drawn tissue")
     parser.add_argument("--preset", choices=NAMES, help="a named movie; motion and photons are then its own")
     options = parser.parse_args()
     rows: dict[str, list[dict[str, float]]] = {}
     for seed in options.seeds:
         size, layout = (options.size, options.size), ScanGeometry(options.layout)
-        if options.preset:
+        if options.pictures:
+            scene = SceneSettings(seed=seed, motion_px=options.motion, picture=page(options.pictures, seed))
+            scan = ScanSettings(size=size, photons=options.photons, seed=seed, scan=layout)
+        elif options.preset:
             scene, scan = preset(options.preset, size, seed, scan=layout)
         else:
             scene = SceneSettings(seed=seed, motion_px=options.motion)
@@ -118,6 +133,7 @@ def main() -> None:
                 "layout": options.layout,
                 "settled": options.settled,
                 "line_phase_px": options.line_phase,
+                **({"pictures": [path.name for path in options.pictures]} if options.pictures else {}),
                 **({"preset": options.preset} if options.preset else {"motion_px": options.motion}),
                 "methods": result,
             }

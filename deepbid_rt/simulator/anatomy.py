@@ -78,12 +78,13 @@ class Anatomy:
     """Brightness of blood plasma: small when it is unlabelled."""
 
 
+def still(picture: Image) -> Anatomy:
+    """Return a scene in which nothing lives."""
+    return Anatomy("chart", picture, (), 0, np.zeros((1, *picture.shape), np.float32), (), 0.0)
+
+
 def draw(
-    kind: Kind | None,
-    shape: tuple[int, int],
-    radius_px: float | None,
-    seed: int,
-    optics: Optics | None = None,
+    kind: Kind | None, shape: tuple[int, int], radius_px: float | None, seed: int, optics: Optics | None = None
 ) -> Anatomy:
     """Draw a scene.
 
@@ -103,7 +104,7 @@ def draw(
     """
     rng = np.random.default_rng([seed, 11])
     if kind == "chart":
-        return Anatomy(kind, chart(rng, shape), (), 0, np.zeros((1, *shape), np.float32), (), 0.0)
+        return still(chart(rng, shape))
     by_seed, radius_by_seed = KINDS[rng.integers(len(KINDS))], float(np.exp(rng.uniform(0.9, 2.4)))
     kind = kind or by_seed
     radius = radius_px or radius_by_seed

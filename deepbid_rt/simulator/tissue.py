@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.simulator import anatomy
-from deepbid_rt.simulator.anatomy import Anatomy, Kind
+from deepbid_rt.simulator import anatomy, brush
+from deepbid_rt.simulator.anatomy import Kind
 from deepbid_rt.simulator.beat import Beat
 from deepbid_rt.simulator.blood import Blood
 from deepbid_rt.simulator.brush import Image
@@ -58,8 +58,17 @@ class SceneSettings:
     """Speed of the blood in the fastest vessel, the others down to a fiftieth; None: a few hundred pixels a second."""
     beat_px: float = 0.0
     """Largest displacement by which a beating heart deforms the picture, pixels; 0 for none."""
+    picture: Image | None = field(default=None, compare=False, repr=False)
+    """(H, W) brightness, none negative: a still picture in place of drawn tissue, which moves and does nothing else;
+    mirrored at its edges where it is smaller than what is scanned. None: drawn tissue."""
 
     def __post_init__(self) -> None:
+        if self.picture is not None and not (self.picture.ndim == 2 and self.picture.min() >= 0 < self.picture.max()):
+            raise StreamError(
+                f"a picture of shape {self.picture.shape} from {self.picture.min()} to {self.picture.max()}",
+                expected="two axes, nothing negative or not a number, and some light",
+                todo="take one page of it, and its offset off",
+            )
         radius_px = 1.0 if self.soma_radius_px is None else self.soma_radius_px
         amounts = (self.depth_um or 0.0, self.flow_mm_s or 0.0, self.beat_px)
         if not (self.pixel_um > 0 and min(amounts) >= 0):
@@ -108,7 +117,10 @@ class Tissue:
         """Lines and pixels of canvas beyond each edge of the field of view."""
         canvas = (shape[0] + 2 * self.margin, shape[1] + 2 * self.margin)
         optics = None if settings.depth_um is None else Optics(settings.depth_um, settings.pixel_um)
-        self.anatomy: Anatomy = anatomy.draw(settings.kind, canvas, settings.soma_radius_px, settings.seed, optics)
+        if settings.picture is None:
+            self.anatomy = anatomy.draw(settings.kind, canvas, settings.soma_radius_px, settings.seed, optics)
+        else:
+            self.anatomy = anatomy.still(brush.fitted(settings.picture, canvas))
         self.beat = None
         """How a beating heart deforms the field of view, where one does."""
         if settings.beat_px:
