@@ -22,6 +22,8 @@ class Outlet:
     overflow: Overflow = Overflow.NEWEST
     capacity: int = 256
     """Most frames waiting for this sink."""
+    timed: bool = True
+    """Whether the time that frames spend here is one of the latencies of a session."""
 
 
 class Branch:

@@ -90,7 +90,7 @@ class Pipeline:
             self._gaps,
             self._inbox.frames,
             self._denoising.latency
-            | {branch.outlet.name: branch.taken for branch in self._denoised}
+            | {branch.outlet.name: branch.taken for branch in self._denoised if branch.outlet.timed}
             | {"total": self._total},
             self._denoising.motion,
         )

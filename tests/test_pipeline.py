@@ -62,11 +62,11 @@ def test_every_frame_goes_through_the_threads_unharmed(card, dtype):
 
 def test_latencies_are_counted_by_stage():
     info = stream()
-    sinks = [ListSink(), ListSink()]
+    sinks = [ListSink(), ListSink(), ListSink()]
     status = Pipeline(
         ListSource(series(info, 30)),
         maker(),
-        denoised=[outlet(sinks[0], "a"), outlet(sinks[1], "b")],
+        denoised=[outlet(sinks[0], "a"), outlet(sinks[1], "b"), Outlet("watch", sinks[2], timed=False)],
         limits=Limits(series=1),
     ).run()
     assert {name: histogram.count for name, histogram in status.latency.items()} == {
@@ -77,6 +77,7 @@ def test_latencies_are_counted_by_stage():
         "a": 30,
         "b": 30,
     }
+    assert "watch" in status.sink_lost
     assert status.latency["transport"].quantile_ms(0.5) == pytest.approx(1e-3, rel=0.03)
 
 

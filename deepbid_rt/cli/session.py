@@ -109,7 +109,7 @@ def run_session(plan: Plan) -> Outcome:
         ),
     )
     watch = PhaseWatch(lambda info, found, frame: log.note("line_phase", info, **asdict(found), frame=frame))
-    denoised.append(Outlet("the line phase", watch))
+    denoised.append(Outlet("the line phase", watch, timed=False))
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         denoiser = present.begin(info)
