@@ -312,9 +312,9 @@ def test_a_session_that_ends_by_itself_leaves_signals_as_they_were():
 def test_how_many_frames_may_wait_and_stand_in_a_file_is_handed_on(tmp_path, monkeypatch):
     made, lags = {}, []
 
-    def outlet(name, sink, *rest):
+    def outlet(name, sink, *rest, **more):
         made[name] = rest
-        return Outlet(name, sink, *rest)
+        return Outlet(name, sink, *rest, **more)
 
     def pipeline(*args, lag_frames, **rest):
         lags.append(lag_frames)
