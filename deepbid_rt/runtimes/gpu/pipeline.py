@@ -1,8 +1,8 @@
 """One plane of a stream engine on the device: one raw frame goes up, one denoised frame comes down, in two slots.
 
-Between them nothing waits for the host: split, normalise, stabilise, remember, infer, map back, merge, round and clip
-are captured as one CUDA graph per slot. `deepbid_rt.denoiser.Denoiser` is the truth; `tests/test_gpu_pipeline.py`
-compares. Calibration stays with the host: offset, scale and bias are told.
+Between them nothing waits for the host: split, align, normalise, stabilise, remember, infer, map back, merge, round and
+clip are captured as one CUDA graph per slot. `deepbid_rt.denoiser.Denoiser` is the truth; `tests/test_gpu_pipeline.py`
+compares. What is measured stays with the host: offset, scale, bias and how far lines lie off are told.
 """
 
 from __future__ import annotations
