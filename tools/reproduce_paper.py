@@ -48,7 +48,7 @@ from deepbid_rt.train.recipe import Recipe, load_recipe
 ROOT = Path(__file__).parents[1]
 UNSEEN = 900
 """Movies to judge by have the seeds from here on; movies to learn from have smaller ones."""
-WINDOW: dict[str, Any] = {"window": 64, "hop": 32, "look_ahead": 16, "ema_decay": 0.98, "learning_rate": 2e-3}
+WINDOW: dict[str, Any] = {"window": 64, "hop": 32, "look_ahead": 16, "ema_decay": 0.98, "learning_rate": 1e-3}
 DEEPCAD: dict[str, Any] = {"learning_rate": 5e-5, "decay": "none", "warm_up_steps": 0, "clip_norm": 0.0, "ema_decay": 0}
 TRIAL_STEPS = 4
 """Steps that tell how long one takes; the first is left out."""
