@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import count
+from threading import Event
 
 import numpy as np
 import pytest
@@ -10,12 +12,13 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from deepbid_rt.errors import StreamError
+from deepbid_rt.evaluation import evaluate as module
 from deepbid_rt.evaluation.edges import edge_width_ratio
 from deepbid_rt.evaluation.evaluate import evaluate
 from deepbid_rt.evaluation.figures import FIGURES
 from deepbid_rt.evaluation.judge import judge
 from deepbid_rt.evaluation.known import Known
-from deepbid_rt.evaluation.movie import as_movie
+from deepbid_rt.evaluation.movie import Movie, as_movie
 
 PAPER = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
 TRAP_FREE = {"snr_affine_db", "correlation_dynamic", "sharpness", "edge_width_ratio", "event_f1"}
@@ -64,7 +67,7 @@ def test_every_column_has_every_figure(movies: tuple[np.ndarray, np.ndarray]) ->
     assert set(result) == FIGURES.keys() | {"raw", "baselines", "unknown"}
     assert result["unknown"] == []
     assert list(result["baselines"]) == ["rolling mean 8", "exponential average 4", "best linear filter", "mine"]
-    assert names == ["denoised", "raw", *result["baselines"]]
+    assert sorted(names) == sorted(["denoised", "raw", *result["baselines"]])
     for column in (result, result["raw"], *result["baselines"].values()):
         assert [name for name in FIGURES if column[name] is None] == []
     assert result["baselines"]["mine"] == result["raw"]
@@ -78,11 +81,46 @@ def test_every_column_has_every_figure(movies: tuple[np.ndarray, np.ndarray]) ->
     assert all(best >= column["snr_affine_db"] for column in (result["raw"], *result["baselines"].values()))
 
 
+def test_figures_do_not_depend_on_how_many_movies_are_judged_at_a_time(
+    movies: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, raw = movies
+    results = []
+    for threads in (1, 4):
+        monkeypatch.setattr(module, "_THREADS", threads)
+        results.append(evaluate((truth + raw) / 2, truth, raw).result())
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_an_error_of_one_movie_calls_the_others_off(
+    movies: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    """Those that are judged at the time would go on for ever, and others wait for their turn."""
+    begun, going, number = [], Event(), count()
+
+    def judge(movie: Movie, *_: object) -> None:
+        begun.append(movie)
+        if next(number) == late:
+            assert going.wait(60)
+            raise StreamError("a bad movie", expected="a good one", todo="look")
+        while True:
+            movie.read(0, 1)
+            going.set()
+
+    monkeypatch.setattr(module, "_THREADS", 2)
+    monkeypatch.setattr(module, "judge", judge)
+    truth, raw = movies
+    with pytest.raises(StreamError, match="a bad movie"):
+        evaluate(truth, truth, raw, filters={"mine": as_movie(raw)})
+    assert len(begun) <= 3
+
+
 def test_a_truth_is_ideal(movies: tuple[np.ndarray, np.ndarray]) -> None:
     truth, raw = movies
     result = evaluate(truth, truth, raw).result()
     ideal = {name: float(figure.ideal) for name, figure in FIGURES.items() if figure.ideal not in ("high", "low")}
-    found_by_noise = {name for name in FIGURES if name.startswith(("residual", "split_half", "mean_image"))}
+    found_by_noise = {name for name in FIGURES if name.startswith(("residual", "split_half", "mean_image", "next_frc"))}
     for name in ideal.keys() - found_by_noise:
         assert result[name] == pytest.approx(ideal[name], abs=0.02), name
     assert max(abs(result[f"residual_{axis}"]) for axis in "tyx") < 0.05

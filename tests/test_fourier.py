@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation.fourier import rings, sharpness, split_half_cutoff
+from deepbid_rt.evaluation.baselines import exponential_average
+from deepbid_rt.evaluation.fourier import next_frame_cutoff, rings, sharpness, split_half_cutoff
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +70,63 @@ def test_split_half_needs_no_truth() -> None:
     assert split_half_cutoff(rng.normal(0, 1, (4, 1, 64, 64))) < 0.1
 
 
+@pytest.mark.parametrize("noise", [0.3, 0.8])
+def test_the_next_raw_frame_tells_what_the_truth_does_where_the_scene_is_still(noise: float) -> None:
+    rng = np.random.default_rng(6)
+    truth = np.repeat(gaussian_filter(rng.normal(0, 3.5, (96, 96)), 1.0)[None, None], 120, axis=0)
+    raw = truth + rng.normal(0, noise, truth.shape)
+    past, cutoffs = exponential_average(raw, 4.0), []
+    for movie in (raw, past, blurred(raw, 1.0), raw + rng.normal(0, 2 * noise, raw.shape)):
+        cutoffs.append(next_frame_cutoff(movie, raw))
+        assert cutoffs[-1] == pytest.approx(sharpness(movie, truth)["frc_cutoff"], abs=0.05)
+    plain, averaged, blur, spoilt = cutoffs
+    assert spoilt < plain < averaged
+    assert blur == pytest.approx(plain, abs=0.02)  # blind to it, as every ring correlation
+    assert next_frame_cutoff(truth - truth + rng.normal(0, 1, raw.shape), raw) < 0.05
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_the_next_raw_frame_flatters_who_has_seen_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = np.repeat(gaussian_filter(rng.normal(0, 3.5, (96, 96)), 1.0)[None, None], 120, axis=0)
+    raw = truth + rng.normal(0, 1.3, truth.shape)
+    centred = uniform_filter1d(raw, 5, axis=0)
+    past = np.concatenate([centred[:1]] * 3 + [centred[:-3]])  # the same mean, of frames that are over
+    assert next_frame_cutoff(centred, raw) > next_frame_cutoff(past, raw)
+
+
+def test_what_moves_between_two_frames_is_lost() -> None:
+    rng = np.random.default_rng(7)
+    scene = gaussian_filter(rng.normal(0, 3.5, (104, 104)), 1.0)
+    shifts = rng.integers(-1, 2, (120, 2)) + 4
+    truth = np.stack([scene[dy : dy + 96, dx : dx + 96] for dy, dx in shifts])[:, None]
+    raw = truth + rng.normal(0, 0.8, truth.shape)
+    assert next_frame_cutoff(raw, raw) < sharpness(raw, truth)["frc_cutoff"] - 0.03
+
+
+def test_a_long_movie_is_judged_by_some_of_its_frames() -> None:
+    frames = np.random.default_rng(8).normal(0, 1, (3, 1, 16, 16))
+
+    class Long:
+        shape = (5_000, 1, 16, 16)
+        read_from: ClassVar[set[int]] = set()
+
+        def read(self, t0: int, t1: int) -> np.ndarray:
+            self.read_from.add(t0)
+            return frames[[t % 3 for t in range(t0, t1)]]
+
+    next_frame_cutoff(Long(), Long())
+    assert len(Long.read_from) <= 200
+    assert {0, 4999} <= Long.read_from
+
+
 def test_refuses_frames_that_are_too_small() -> None:
     with pytest.raises(StreamError) as info:
         rings(np.zeros((2, 1, 7, 20)), np.zeros((2, 1, 7, 20)))
     assert str(info.value) == (
         "frames of 7 x 20 pixels; expected at least 8 x 8 for a ring correlation; evaluate larger frames."
     )
-    with pytest.raises(StreamError, match="a movie of 1 frame"):
-        split_half_cutoff(np.zeros((1, 1, 16, 16)))
+    one = np.zeros((1, 1, 16, 16))
+    for needs_two in (split_half_cutoff, lambda movie: next_frame_cutoff(movie, movie)):
+        with pytest.raises(StreamError, match="a movie of 1 frame"):
+            needs_two(one)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from deepbid_rt.train.collapse import ended_by_collapse
+
 ROOT = Path(__file__).parents[1]
 
 TINY = {
@@ -120,3 +122,26 @@ def test_reproducing_the_paper_goes_on_where_it_was(
         *("correlation_xyt-r0.44.png", "snr_affine_db-r0.44.png", "frame-r0.44.png", "yt-r0.44.png")
     }
     assert "mp-ssl" in json.loads(capsys.readouterr().out.splitlines()[-1])["levels"]["0.44"]
+
+
+def test_the_paper_s_table_names_a_training_that_collapsed_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    tool = importlib.import_module("reproduce_paper")
+    options = ("--out", str(tmp_path), "--seeds", "1", "--methods", "tp-ssl", "stream")
+    monkeypatch.setattr(sys, "argv", ["reproduce_paper.py", *options])
+    done = []
+
+    def one(_options: object, method: str, _correlation: float, _seed: int, folder: Path) -> None:
+        if method == "tp-ssl":
+            raise ended_by_collapse(0.0, 7, 0)
+        done.append(folder.name)
+
+    monkeypatch.setattr(tool, "one", one)
+    monkeypatch.setattr(tool, "reference", lambda *_: None)
+    tool.main()
+    told = capsys.readouterr()
+    assert done == ["stream-1"]
+    assert "tp-ssl-1: after 7 steps a network that collapsed: " in told.err
+    assert json.loads(told.out)["failed"] == [str(tmp_path / "r0.44" / "tp-ssl-1")]

@@ -15,7 +15,7 @@ from PIL import Image
 from deepbid_rt.errors import FileError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.train import training_report as module
-from deepbid_rt.train.checkpoint import BEST, Checkpoint, save_checkpoint
+from deepbid_rt.train.checkpoint import BEST, Checkpoint, load_checkpoint, save_checkpoint
 from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.network import make_net
@@ -91,3 +91,19 @@ def test_a_picture_that_cannot_be_written_harms_no_run(tmp_path: Path) -> None:
     message = f"the report {tmp_path / REPORT} cannot be written"
     with pytest.raises(FileError, match=f"^{re.escape(message)}.*the run itself is whole and can be exported"):
         draw_report(tmp_path, recording)
+
+
+def test_a_network_that_collapsed_is_drawn_and_named(tmp_path: Path) -> None:
+    finished_run(tmp_path, TINY)
+    saved = load_checkpoint(tmp_path / BEST)
+    recording = open_recording(ArrayMovie(noisy_waves()), COLLINEAR, TINY)
+    pictures = []
+    for response in (0.1, 1e-5):
+        save_checkpoint(tmp_path / BEST, replace(saved, response=response))
+        with RunLog(tmp_path, 299) as log:
+            log.write(300, held_out=1.2, response=response)
+        with Image.open(draw_report(tmp_path, recording)) as picture:
+            top = np.asarray(picture.convert("RGB"))[:30].astype(int)
+        pictures.append(int((top[..., 0] > top[..., 2] + 50).sum()))
+    assert pictures[0] == 0
+    assert pictures[1] > 500

@@ -41,3 +41,14 @@ def test_only_shifts_by_the_grid_leave_the_interior_unchanged(axis: int) -> None
     assert change[GRID] < 1e-5
     assert change[1] > 1e-2
     assert change[4] > 1e-3
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_it_begins_quieter_than_the_noise_it_is_shown_yet_not_silent(width: int) -> None:
+    """One that begins loud learns silence first, and in little light nothing after it."""
+    spreads = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            spreads.append(UNet3D(width)(torch.randn(1, 1, 16, 32, 32)).std().item())
+    assert 0.01 < min(spreads) < max(spreads) < 0.2

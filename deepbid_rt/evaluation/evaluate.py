@@ -5,8 +5,11 @@ Joins the measures of this folder; knows no file format and no engine.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,11 @@ from deepbid_rt.evaluation.judge import Judgement, View, judge
 from deepbid_rt.evaluation.known import gather
 from deepbid_rt.evaluation.movie import Movie, as_movie, inspect, lines_averaged, paired, spread_of
 from deepbid_rt.evaluation.paper import SSIM_SIDE
+from deepbid_rt.evaluation.shared import Desk
 from deepbid_rt.evaluation.spool import spooled
+
+_THREADS = min(4, os.cpu_count() or 1)
+"""Movies judged at a time; more would need more memory and room for temporary movies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,7 @@ def evaluate(
 
     The baselines are a rolling mean of 8 frames, an exponential average of 4, and with a truth the best linear filter
     (`deepbid_rt.evaluation.baselines.best_linear`); each is written to a temporary file of float32 while it is judged.
+    As many movies are judged at a time as there are processors, at most 4; the figures do not depend on it.
 
     Parameters
     ----------
@@ -79,7 +87,7 @@ def evaluate(
     filters : mapping of str to Movie, optional
         More baselines, of the shape of the movie.
     watch : callable, optional
-        Called with the name of each movie before it is judged.
+        Called with the name of each movie before it is judged, by the thread that judges it.
 
     Raises
     ------
@@ -89,13 +97,14 @@ def evaluate(
     FileError
         When the disk does not take a temporary movie.
     """
-    movie = as_movie(movie)
+    desk = Desk()
+    movie = desk.lend(as_movie(movie))
     if truth is None and raw is None:
         raise StreamError(
             "a movie alone", expected="its clean truth, its raw recording, or both", todo="give --truth or --raw"
         )
-    clean = None if truth is None else paired(movie, truth)[1]
-    noisy = None if raw is None else paired(movie, lines_averaged(as_movie(raw), movie))[1]
+    clean = None if truth is None else paired(movie, desk.lend(as_movie(truth)))[1]
+    noisy = None if raw is None else paired(movie, lines_averaged(desk.lend(as_movie(raw)), movie))[1]
     if min(movie.shape[0], *movie.shape[2:]) < SSIM_SIDE:
         raise StreamError(
             f"a movie of shape (T, C, Y, X) = {movie.shape}",
@@ -112,20 +121,32 @@ def evaluate(
         watch(name)
         return judge(what, known, column)
 
-    found = judged("denoised", movie)
-    before, baselines = None, {}
-    if noisy is not None:
-        before = judged("raw", noisy)
-        made: dict[str, Movie] = {
-            "rolling mean 8": rolling_mean(noisy, 8),
-            "exponential average 4": exponential_average(noisy, 4.0),
-        }
-        if clean is not None:
-            made["best linear filter"] = best_linear(noisy, clean)
-        for name, filtered in made.items():
-            with spooled(filtered) as spool:
-                baselines[name] = judged(name, spool)
-        for name, ready in (filters or {}).items():
-            baselines[name] = judged(name, paired(ready, movie)[0])
+    def filtered(name: str, make: Callable[[], Movie]) -> Judgement:
+        with spooled(make()) as spool:
+            return judged(name, desk.lend(spool))
+
+    columns: dict[str, Future[Judgement]] = {}
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="judge") as pool:
+        try:
+            columns["denoised"] = pool.submit(judged, "denoised", movie)
+            if noisy is not None:
+                columns["raw"] = pool.submit(judged, "raw", noisy)
+                made: dict[str, Callable[[], Movie]] = {
+                    "rolling mean 8": partial(rolling_mean, noisy, 8),
+                    "exponential average 4": partial(exponential_average, noisy, 4.0),
+                }
+                if clean is not None:
+                    made["best linear filter"] = partial(best_linear, noisy, clean)
+                for name, make in made.items():
+                    columns[name] = pool.submit(filtered, name, make)
+                for name, ready in (filters or {}).items():
+                    columns[name] = pool.submit(judged, name, paired(desk.lend(ready), movie)[0])
+            for ended in wait(columns.values(), return_when=FIRST_EXCEPTION).done:
+                ended.result()  # raises what it raised
+            found = {name: judging.result() for name, judging in columns.items()}
+        except BaseException:  # Ctrl-C, too: what still runs, or waits for its turn, is of no use
+            desk.close()
+            pool.shutdown(cancel_futures=True)
+            raise
     shown = None if clean is None else View.of(clean, column)
-    return Evaluation(found, before, baselines, shown, unknown(known.needs))
+    return Evaluation(found.pop("denoised"), found.pop("raw", None), found, shown, unknown(known.needs))

@@ -45,6 +45,7 @@ FIGURES: dict[str, Figure] = {
     "linearity_deviation": Figure("largest distance from that line, of the range", "0"),
     "flicker": Figure("change of still pixels over the raw one", "0", "raw"),
     "flicker_jump": Figure("largest changes of still pixels over the usual", "1", "raw"),
+    "next_frc_cutoff": Figure("ring correlation, by the next raw frame, below 1/7 at", "0.5", "raw"),
     "temporal_noise_ratio": Figure("frame-to-frame noise over the raw one", "low", "raw"),
     "mean_ratio": Figure("mean over the raw one", "1", "raw"),
     "mean_image_correlation": Figure("correlation of the mean picture with the raw one", "1", "raw"),

@@ -21,6 +21,7 @@ FRC_THRESHOLD = 1 / 7
 """Fixed threshold of ring correlation (Rosenthal and Henderson 2003)."""
 CONTRAST_THRESHOLD = 0.5
 """Of the contrast at the coarsest ring: the frequency known as MTF50."""
+_WITNESSES = 100  # raw frames, evenly spaced, by which frames of a movie are judged without a truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,46 @@ def split_half_cutoff(movie: Movie | NDArray[Any]) -> float:
     for t in range(movie.shape[0]):
         halves[t % 2] += counts(movie, t)
     return rings(halves[:1], halves[1:]).frc_cutoff()
+
+
+def next_frame_cutoff(movie: Movie | NDArray[Any], raw: Movie | NDArray[Any]) -> float:
+    """Return where single frames of a movie lose the scene, as `Rings.frc_cutoff`, without a truth.
+
+    The next raw frame bears witness: it shows the scene once more, and its noise is nobody's. The ring correlation of
+    frame t with raw frame t + 1 is that with the truth, times that of a raw frame with the truth. The latter is the
+    root of the correlation of raw frames t and t + 1; the former is divided by it.
+
+    That holds for movies whose frame t was made without frame t + 1: others are flattered. Motion between the two
+    frames takes from all movies alike, noise that neighbouring frames share gives to all.
+
+    Raises
+    ------
+    StreamError
+        When shapes differ or are too small, or there are fewer than 2 frames.
+    """
+    movie, raw = paired(movie, raw)
+    pairs = movie.shape[0] - 1
+    if pairs < 1:
+        raise StreamError("a movie of 1 frame", expected="at least 2 frames", todo="evaluate a longer movie")
+    at = np.unique(np.linspace(0, pairs - 1, min(pairs, _WITNESSES)).astype(np.intp))
+    now, before, witness = _Chosen(movie, at), _Chosen(raw, at), _Chosen(raw, at + 1)
+    seen, known = rings(now, witness), rings(before, witness)
+    return _crossing(seen.frequency, _ratio(seen.correlation, np.sqrt(np.maximum(known.correlation, 0))), FRC_THRESHOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Some frames of a movie."""
+
+    movie: Movie
+    at: NDArray[np.intp]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self.at), *self.movie.shape[1:]
+
+    def read(self, t0: int, t1: int) -> NDArray[Any]:
+        return np.concatenate([self.movie.read(t, t + 1) for t in self.at[t0:t1].tolist()])
 
 
 def _ratio(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from deepbid_rt.evaluation.edges import edge_width_ratio
 from deepbid_rt.evaluation.error_map import ErrorMap, error_map
 from deepbid_rt.evaluation.figures import FIGURES, unknown
 from deepbid_rt.evaluation.flicker import flicker
-from deepbid_rt.evaluation.fourier import sharpness, split_half_cutoff
+from deepbid_rt.evaluation.fourier import next_frame_cutoff, sharpness, split_half_cutoff
 from deepbid_rt.evaluation.known import Known
 from deepbid_rt.evaluation.linearity import linearity
 from deepbid_rt.evaluation.movie import Movie, counts
@@ -90,6 +90,7 @@ def judge(movie: Movie, known: Known, column: int) -> Judgement:
     if known.raw is not None:
         found |= {key: noise[key] for key in ("temporal_noise_ratio", "mean_ratio", "mean_image_correlation")}
         found |= flicker(movie, known.raw, known.truth)
+        found["next_frc_cutoff"] = next_frame_cutoff(movie, known.raw)
         rest = residual_correlation(known.raw, movie, lags=1)
         found |= {"residual_t": rest.t[0], "residual_y": rest.y, "residual_x": rest.x}
     maps = _error_maps(movie, known)

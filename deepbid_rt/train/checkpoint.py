@@ -6,6 +6,7 @@ A run's folder holds ``last.pt`` (where to go on), ``best.pt`` (lowest held-out 
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import shutil
@@ -47,6 +48,9 @@ class Checkpoint:
     """Time the run took so far, over all calls."""
     ended: Ended = ""
     """Why the run is over; empty while it can go on."""
+    response: float = math.inf
+    """How much the answers of `average` to held-out frames vary, see `deepbid_rt.train.learner.Judged`; infinite before
+    it was first measured, and in checkpoints that were written before it was."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -62,7 +62,7 @@ def export(
         When the checkpoint cannot be read or the file not be written.
     EngineError
         When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`, or the checkpoint
-        holds another network.
+        holds another network, or one that collapsed in training.
     """
     net, card = load_trained(source, name, seen, exact=exact)
     with written_whole(out_path) as part:

@@ -9,6 +9,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +25,19 @@ from deepbid_rt.train.pairs import split_block
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.starting_point import StartingPoint
 from deepbid_rt.train.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the averaged network does to held-out pairs, both in units of the noise of their targets."""
+
+    held_out: float
+    """Mean squared error in variances; 2 is the raw view, 1 is perfect."""
+    response: float
+    """Root mean square in standard deviations by which answers vary within a patch, for what was shown there.
+
+    What the network answers to nothing (zeros) is taken away first: at its borders even that has a pattern.
+    """
 
 
 class Learner:
@@ -109,23 +123,32 @@ class Learner:
         return value
 
     @torch.no_grad()
-    def judge(self, batches: list[Batch]) -> float:
-        """Return the mean squared error of the averaged network over all pairs, in noise variances of the target.
+    def judge(self, batches: list[Batch]) -> Judged:
+        """Return the mean squared error of the averaged network over all pairs, and how much its answers vary.
 
         Half the squared difference of two views is the variance of the noise in one of them. So the raw view
         scores 2, and a perfect network 1, the noise of the target itself; on ordinary scans a little less, because
         lines that lie one pitch apart differ in their scene as well. Processes share the work and get the same answer.
         """
-        squared = noise = 0.0
+        squared = varied = noise = 0.0
+        to_nothing: dict[torch.Size, Tensor] = {}
         for batch in batches[self._world.rank :: self._world.size]:
-            with self.compute.autocast():
-                output = self._average(self.compute.tensor(batch.inputs))
-            error = (output.float() - self.compute.tensor(batch.targets)).square()
+            given = self.compute.tensor(batch.inputs)
+            output = self._answer(given)
+            if output.shape[1:] not in to_nothing:
+                to_nothing[output.shape[1:]] = self._answer(torch.zeros_like(given[:1]))
+            error = (output - self.compute.tensor(batch.targets)).square()
             weights = self._weights(batch)
             squared += (error.mean() if weights is None else (error * weights).sum() / weights.sum()).item()
+            varied += (output - to_nothing[output.shape[1:]]).flatten(1).var(1, correction=0).mean().item()
             noise += batch.noise
-        squared, noise = self._world.total((squared, noise))
-        return squared / noise if noise else squared
+        squared, varied, noise = self._world.total((squared, varied, noise))
+        return Judged(squared / (noise or 1.0), math.sqrt(varied / (noise or 1.0)))
+
+    def _answer(self, given: Tensor) -> Tensor:
+        with self.compute.autocast():
+            answer: Tensor = self._average(given)
+        return answer.float()
 
     def _error(self, batch: Batch) -> Tensor:
         with self.compute.autocast():

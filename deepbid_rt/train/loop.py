@@ -6,6 +6,7 @@ Knows nothing of file formats of recordings, of networks, of ONNX or of a screen
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from deepbid_rt.errors import FileError, StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.phase_lock import LinePhasePolicy
 from deepbid_rt.train.checkpoint import load_for_resume, replace_text, require_room
+from deepbid_rt.train.collapse import ended_by_collapse, has_collapsed
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.movie import BlockReader
 from deepbid_rt.train.progress import TrainProgress, TrainSummary
@@ -81,7 +83,8 @@ def train(
     FileError
         When the folder cannot be written or has no room, or a checkpoint or recording cannot be read.
     StageError
-        When the loss is not finite, or a checkpoint could not be written. The last checkpoint stays.
+        When the loss is not finite, a checkpoint could not be written, or the network answers one and the same to all
+        at the run's end (`deepbid_rt.train.collapse`). The last checkpoint stays.
     """
     if not movies:
         raise StreamError("no recording to train on", expected="at least one", todo="name a recording")
@@ -99,15 +102,15 @@ def train(
             learner.warm_start(load_starting_point(from_checkpoint, sum(scales) / len(scales)))
         log = _prepare(run_dir, recipe, learner, found.step if found else 0, tensorboard) if not world.rank else None
         run = Run(recordings, recipe, run_dir, learner, log, found, world)
-        if log is None:
-            return run.go(None)
-        with log:
-            summary = run.go(progress)
-    if not report or summary.interrupted:
-        return summary
-    from deepbid_rt.train.training_report import draw_report  # loads matplotlib
+        with log or nullcontext():
+            summary = run.go(progress if log else None)
+    if report and log and not summary.interrupted:
+        from deepbid_rt.train.training_report import draw_report  # loads matplotlib
 
-    return replace(summary, report=draw_report(run_dir, recordings[0]))
+        summary = replace(summary, report=draw_report(run_dir, recordings[0]))
+    if not summary.interrupted and has_collapsed(summary.response):
+        raise ended_by_collapse(summary.response, summary.step, summary.best_step)
+    return summary
 
 
 def _prepare(run_dir: Path, recipe: Recipe, learner: Learner, step: int, tensorboard: bool) -> RunLog:

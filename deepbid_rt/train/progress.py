@@ -40,6 +40,9 @@ class TrainSummary:
     """Last held-out loss, see `TrainProgress.held_out`."""
     best_held_out: float
     best_step: int
+    """0 when no check found a network that answers, see `deepbid_rt.train.collapse`."""
+    response: float
+    """How much the answers varied at the last check, see `deepbid_rt.train.learner.Judged`."""
     elapsed_s: float
     """Time of this call."""
     compute: str

@@ -5,6 +5,7 @@ Knows nothing of how recordings were opened, of networks or of a screen.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from pathlib import Path
 from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.train.budget import Budget
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
-from deepbid_rt.train.learner import Learner
+from deepbid_rt.train.collapse import collapse, has_collapsed
+from deepbid_rt.train.learner import Judged, Learner
 from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.objective import learning_rate
 from deepbid_rt.train.progress import Ended, TrainProgress, TrainSummary
@@ -23,6 +25,8 @@ from deepbid_rt.train.run_log import RunLog
 from deepbid_rt.train.stop import StopSignal
 from deepbid_rt.train.window_pairs import WindowPairs
 from deepbid_rt.train.world import World
+
+log = logging.getLogger(__name__)
 
 
 class Run:
@@ -59,6 +63,7 @@ class Run:
         self._held_out_batches = self._pairs.held_out()
         self._step = found.step if found else 0  # finished steps
         self._held_out = found.held_out if found else math.inf
+        self._response = found.response if found else math.inf
         self._best = found.best_held_out if found else math.inf
         self._best_step = found.best_step if found else 0
         self._ended: Ended = found.ended if found else ""
@@ -101,6 +106,7 @@ class Run:
             held_out=self._held_out,
             best_held_out=self._best,
             best_step=self._best_step,
+            response=self._response,
             elapsed_s=time.perf_counter() - began,
             compute=self._learner.compute.description,
             digest=recipe.digest,
@@ -124,18 +130,22 @@ class Run:
             self._log.write(self._step, loss=loss, learning_rate=rate)
         return loss, needed / self._world.size >= 1
 
-    def _judge(self) -> float:
+    def _judge(self) -> Judged:
         began = time.perf_counter()
-        held_out = self._learner.judge(self._held_out_batches)
+        judged = self._learner.judge(self._held_out_batches)
         self._check_s = max(self._check_s, time.perf_counter() - began)
-        return held_out
+        return judged
 
     def _validate(self) -> None:
-        self._held_out = self._judge()
+        judged = self._judge()
+        self._held_out, self._response = judged.held_out, judged.response
         self._require_finite(self._held_out, "held-out")
         if self._log:
-            self._log.write(self._step, held_out=self._held_out)
-        if self._held_out < self._best:
+            self._log.write(self._step, held_out=self._held_out, response=self._response)
+        silent = has_collapsed(self._response)
+        if silent and self._log:
+            log.warning("step %d: %s; unless it comes back the run fails", self._step, collapse(self._response))
+        if self._held_out < self._best and not silent:  # in the dark one and the same answer can have the lowest error
             self._best, self._best_step = self._held_out, self._step
             self._save(BEST)
         elif 0 < self._recipe.patience <= (self._step - self._best_step) // self._recipe.validate_every:
@@ -161,6 +171,7 @@ class Run:
             best_step=self._best_step,
             elapsed_s=self._budget.elapsed_s,
             ended=self._ended,
+            response=self._response,
             **self._learner.state,
         )
         try:

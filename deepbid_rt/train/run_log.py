@@ -81,7 +81,7 @@ def require_board() -> None:
 
 
 def read_curve(run_dir: Path, name: str) -> tuple[list[int], list[float]]:
-    """Return steps and values of ``loss``, ``held_out`` or ``learning_rate``; those that are not finite left out."""
+    """Return steps and values of ``loss``, ``learning_rate``, ``held_out`` or ``response`` that are finite."""
     entries = [json.loads(line) for line in _whole_lines(run_dir / LOG)]
     points = [(e["step"], e[name]) for e in entries if name in e and math.isfinite(e[name])]
     return [step for step, _ in points], [value for _, value in points]

@@ -16,6 +16,7 @@ from torch import Tensor
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.train.checkpoint import as_checkpoint, best_of, read_tensors
+from deepbid_rt.train.collapse import refuse_collapsed
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.seed import is_seed, read_seed
@@ -72,7 +73,7 @@ def load_starting_point(path: Path, unit: float) -> StartingPoint:
     FileError
         When it cannot be read.
     EngineError
-        When it is none of these.
+        When it is none of these, or collapsed in training.
     """
     if path.suffix == ".onnx":
         return _of_engine(path)
@@ -82,6 +83,7 @@ def load_starting_point(path: Path, unit: float) -> StartingPoint:
         seed = read_seed(data, path)
         return StartingPoint("unet3d", seed.width, seed.weights_in(unit))
     checkpoint = as_checkpoint(data, path)
+    refuse_collapsed(checkpoint.response, path)
     recipe = checkpoint.recipe
     kind = "stream" if recipe.mode == "stream" else recipe.network
     return StartingPoint(kind, recipe.width, checkpoint.average, checkpoint.optimizer)

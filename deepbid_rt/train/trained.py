@@ -17,12 +17,13 @@ from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Layout
 from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
+from deepbid_rt.train.collapse import refuse_collapsed
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.seed import SEEN, is_seed, read_seed
 
 
 def load_trained(
-    source: Path, name: str, seen: Normalization | None = None, *, exact: bool = False
+    source: Path, name: str, seen: Normalization | None = None, *, exact: bool = False, collapsed: bool = False
 ) -> tuple[nn.Module, ModelCard]:
     """Load the best network of a run, or that of a checkpoint file.
 
@@ -36,6 +37,8 @@ def load_trained(
         What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
     exact : bool
         Let a network of another project see all that it can, see `deepbid_rt.train.seed.Seed.card`.
+    collapsed : bool
+        Load a network even if it has collapsed, to look at it.
 
     Returns
     -------
@@ -48,7 +51,8 @@ def load_trained(
     FileError
         When the checkpoint cannot be read.
     EngineError
-        When it holds another network, or `seen` or `exact` are given for a checkpoint of ours.
+        When it holds another network, or one that collapsed in training, or `seen` or `exact` are given for a
+        checkpoint of ours.
     """
     path = best_of(source)
     data = read_tensors(path)
@@ -64,6 +68,8 @@ def load_trained(
             todo="leave --offset, --scale and --exact out",
         )
     checkpoint = as_checkpoint(data, path)
+    if not collapsed:
+        refuse_collapsed(checkpoint.response, path)
     net = make_net(checkpoint.recipe)
     net.load_state_dict(checkpoint.average)
     return net.eval(), make_card(checkpoint, name)

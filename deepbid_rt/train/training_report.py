@@ -18,6 +18,7 @@ from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.errors import FileError
 from deepbid_rt.frame import DTYPES, Frame, StreamInfo
 from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.train.collapse import collapse, has_collapsed
 from deepbid_rt.train.recording import Recording
 from deepbid_rt.train.run_log import read_curve
 from deepbid_rt.train.torch_engine import TorchEngine
@@ -44,9 +45,12 @@ def draw_report(run_dir: Path, recording: Recording) -> Path:
     FileError
         When a frame or checkpoint cannot be read or the picture not be written.
     """
-    net, card = load_trained(run_dir, "report")
+    net, card = load_trained(run_dir, "report", collapsed=True)
     raw, denoised, mean = _pictures(recording, TorchEngine(net, card))
     figure = Figure(figsize=(12, 8.4), layout="constrained")
+    _, responses = read_curve(run_dir, "response")
+    if responses and has_collapsed(responses[-1]):
+        figure.suptitle(collapse(responses[-1]), color="tab:red")
     grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.35))
     _draw_curves(figure.add_subplot(grid[0, :]), run_dir)
     best = f"denoised, step {card.training['step']}"

@@ -60,6 +60,22 @@ def test_damaged_engine(movie: Path, tmp_path: Path, damage: str) -> None:
     assert not list(tmp_path.glob("out*"))
 
 
+def test_export_of_a_network_that_answers_one_and_the_same(tmp_path: Path) -> None:
+    from deepbid_rt.train.checkpoint import BEST, Checkpoint, save_checkpoint
+    from deepbid_rt.train.network import make_net
+    from tests.training import TINY
+
+    weights = make_net(TINY).state_dict()
+    checkpoint = Checkpoint(TINY, ("x collinear",), 12, weights, weights, {}, 1.01, 1.01, 12, response=0.0)
+    save_checkpoint(tmp_path / BEST, checkpoint)
+    assert refused("export", tmp_path, "-o", tmp_path / "model.onnx") == (
+        f"{tmp_path / BEST}, a network that collapsed: its answers to held-out frames vary by 0 of the noise; expected "
+        "answers that vary by 0.001 standard deviations of the noise or more; train again into an empty folder, at a "
+        "lower learning_rate, with another seed or on brighter recordings."
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [BEST]
+
+
 def test_engine_trained_for_another_scan(movie: Path, tmp_path: Path) -> None:
     model = onnx.load(find_engine("window"))
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
