@@ -79,9 +79,14 @@ class PhaseLock:
         px = self._phase.px
         if self._policy != "auto" or px is None:
             return
-        wanted = round(px, 2) if abs(px) > LEAST_PX else 0.0
+        wanted = offset_of(px)
         if abs(wanted - self.aligned_px) > FOLLOW_PX:
             self.alignment = self._by(wanted) if wanted else None
 
     def _by(self, px: float) -> LineAlignment:
         return LineAlignment(self._info.scan, self._info.shape[2], px)
+
+
+def offset_of(measured_px: float | None) -> float:
+    """Return what is worth taking out of lines that were measured to lie off so far, pixels; 0 for nothing."""
+    return 0.0 if measured_px is None or abs(measured_px) <= LEAST_PX else round(measured_px, 2)

@@ -81,6 +81,16 @@ def _command(child: psutil.Process) -> list[str]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: small networks take longer in several, and add up in another order."""
+    torch = pytest.importorskip("torch", reason="the train extra is not installed")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def stamped_movie() -> Callable[..., tuple[StreamInfo, list[Frame]]]:
     """Make a movie whose frames carry their numbers in their first pixel: ``stamped_movie(count, shape, dtype)``."""
 

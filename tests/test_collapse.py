@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,7 @@ from deepbid_rt.train.trained import load_trained
 from deepbid_rt.train.window_pairs import WindowPairs
 from tests.training import COLLINEAR, TINY, noisy_waves
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def learn(run_dir: Path, recipe: Recipe = TINY) -> Any:

@@ -4,7 +4,6 @@ import json
 import math
 import re
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,7 @@ class KilledError(Exception):
     """Stands for the end of the process: nothing of the loop runs after it."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def noisy_waves(frames: int = 40, seed: int = 0) -> NDArray[np.int16]:

@@ -159,11 +159,3 @@ def tube(
 def _inside(distance: NDArray[np.floating], edge: NDArray[np.floating], psf_px: float) -> NDArray[np.floating]:
     """1 within the edge, 0 outside, as soft as the optics."""
     return 1 / (1 + np.exp(np.clip((distance - edge) / (0.6 * psf_px), -30, 30)))
-
-
-def fitted(picture: Image, shape: tuple[int, int]) -> Image:
-    """Return the middle of a picture, mirrored at its edges where it is too small for `shape`, float32."""
-    short = [max(0, -(-(n - have) // 2)) for n, have in zip(shape, picture.shape, strict=True)]
-    whole = np.pad(picture, [(n, n) for n in short], mode="symmetric")
-    top, left = ((have - n) // 2 for n, have in zip(shape, whole.shape, strict=True))
-    return np.asarray(whole[top : top + shape[0], left : left + shape[1]], np.float32)

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.simulator import anatomy, brush
+from deepbid_rt.simulator import anatomy
 from deepbid_rt.simulator.anatomy import Kind
 from deepbid_rt.simulator.beat import Beat
 from deepbid_rt.simulator.blood import Blood
 from deepbid_rt.simulator.brush import Image
 from deepbid_rt.simulator.motion import Motion
 from deepbid_rt.simulator.optics import Optics
+from deepbid_rt.simulator.picture import fitted
 
 _BLOCK_S = 16.0
 """Events are drawn in blocks this long; a transient has died away after one block."""
@@ -120,7 +121,7 @@ class Tissue:
         if settings.picture is None:
             self.anatomy = anatomy.draw(settings.kind, canvas, settings.soma_radius_px, settings.seed, optics)
         else:
-            self.anatomy = anatomy.still(brush.fitted(settings.picture, canvas))
+            self.anatomy = anatomy.still(fitted(settings.picture, canvas))
         self.beat = None
         """How a beating heart deforms the field of view, where one does."""
         if settings.beat_px:

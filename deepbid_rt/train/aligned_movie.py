@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.line_alignment import LineAlignment
-from deepbid_rt.phase_lock import LEAST_PX, LinePhasePolicy, PhaseLock
+from deepbid_rt.phase_lock import LinePhasePolicy, PhaseLock, offset_of
 from deepbid_rt.scan import backward_start
 from deepbid_rt.train.movie import BlockReader
 
@@ -81,5 +81,5 @@ def alignment_of(movie: BlockReader, scan: ScanGeometry, policy: LinePhasePolicy
     for index, t in enumerate(looks):
         channel_by_channel = [movie.read(t, t + 1, c, 0, lines, 0, pixels)[0] for c in range(channels)]
         lock.see(Frame(index, np.stack(channel_by_channel).astype(np.float32)))
-    px = lock.measured_px
-    return None if px is None or abs(px) <= LEAST_PX else LineAlignment(scan, pixels, px)
+    px = offset_of(lock.measured_px)
+    return LineAlignment(scan, pixels, px) if px else None
