@@ -57,11 +57,10 @@ TINY = {
         *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
         *("--movies", "5", "--frames", "40", "--size", "48"),
     ),
-    "trial_nets.py": (),
-    "trial_networks.py": (
-        *("--networks", "separable", "gru", "--minutes", "0.002", "--movies", "1", "--frames", "40"),
-        *("--size", "32", "--patch", "16"),
-        *("--seeds", "1", "--timed", "16"),
+    "search_networks.py": (
+        *("--out", "{tmp}/search", "--trials", "default", "apart", "blocks", "mixture", "ahead-2", "contrast", "state"),
+        *("--trainings", "1", "--minutes", "0.002", "--movies", "1", "--frames", "40", "--size", "32"),
+        *("--patch", "16", "--seeds", "1", "--timed", "32", "--runs", "1"),
     ),
 }
 

@@ -1,19 +1,52 @@
-"""Networks tried for the stream engine beside the shipped one, for trial_networks.py.
-
-    python tools/trial_nets.py
-
-prints their numbers of parameters as one JSON object.
-"""
+"""Networks tried for the stream engine beside the shipped one. They know nothing of movies."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepbid_rt.nets.unet2d import UNet2D
+from deepbid_rt.nets.unet2d import ConvPair, UNet2D
+
+
+class Plain(UNet2D):
+    """The shipped network with another number of levels, or other blocks of pixels taken to channels.
+
+    Parameters
+    ----------
+    width, depth
+        As of `UNet2D`.
+    levels : int
+        Resolutions it works at; the shipped network has 3.
+    block : int
+        Side of the blocks of pixels that become channels; the shipped network has 2.
+    """
+
+    def __init__(self, width: int, depth: int, levels: int = 3, block: int = 2) -> None:
+        super().__init__(width, depth)
+        outs = [width * 2**level for level in range(levels)]
+        self.fold = nn.Conv2d(depth, width, block, stride=block)
+        self.encoders = nn.ModuleList(ConvPair(i, o) for i, o in zip([width, *outs[:-1]], outs, strict=True))
+        self.decoders = nn.ModuleList(ConvPair(s + b, s) for s, b in zip(outs[-2::-1], outs[:0:-1], strict=True))
+        self.unfold = nn.ConvTranspose2d(width, 1, block, stride=block)
+        with torch.no_grad():
+            self.unfold.weight.mul_(0.1)
+
+
+class Mixture(UNet2D):
+    """The shipped network, but it says how much each input counts at each pixel, and answers with their mean."""
+
+    def __init__(self, width: int, depth: int) -> None:
+        super().__init__(width, depth)
+        self.unfold = nn.ConvTranspose2d(width, depth - 2, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighted mean of view and memories."""
+        # What the linear skip adds has one channel: it moves all weights alike, and so none.
+        shares = super().forward(x).softmax(1)
+        return (shares * torch.cat([x[:, :1], x[:, 3:]], 1)).sum(1, keepdim=True)
 
 
 class Recurrent(nn.Module):
@@ -70,6 +103,10 @@ def separable(width: int, depth: int) -> UNet2D:
     return net
 
 
-if __name__ == "__main__":
-    nets = {"unet": UNet2D(), "separable": separable(48, 6), "gru": Stateful(32, 6, 2), "gru-alone": Stateful(32, 6, 0)}
-    print(json.dumps({name: sum(weights.numel() for weights in net.parameters()) for name, net in nets.items()}))
+def run(net: nn.Module, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Run a network (N, K, Y, X) with or without a state."""
+    if isinstance(net, Stateful):
+        out: tuple[Tensor, Tensor] = net(inputs, net.begin(len(inputs), *inputs.shape[2:]) if state is None else state)
+        return out
+    answer: Any = net(inputs)
+    return answer, None

@@ -1,0 +1,1 @@
+"""Parts of tools/search_networks.py: what is tried, what it learns from, how it learns, how it is judged."""

@@ -1,0 +1,68 @@
+"""A short training, the same for all: mirrored pairs of collinear movies, for a processor time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from deepbid_rt.past import Rows
+from deepbid_rt.train.objective import loss
+from deepbid_rt.train.recipe import Recipe
+from network_search.movies import Image, Seen
+from network_search.nets import run
+from network_search.trials import Trial
+
+RECIPE = Recipe.from_dict({"mode": "stream", "patch": [1, 32, 32], "l1": 0.0, "mse": 1.0, "balance": "signal"})
+PAIRS, LEARNING_RATE, WARM_UP, EMA = 8, 8e-4, 0.02, 0.995
+SHOWN: tuple[Rows, ...] = ("all", "even", "odd", "none")
+OFTEN = (0.7, 0.125, 0.125, 0.05)
+"""How often a pair shows these lines of its view: so one network also takes ordinary scans."""
+
+
+def learn(trial: Trial, movies: Sequence[Seen], seed: int, minutes: float, patch: int) -> tuple[nn.Module, int]:
+    """Train for a processor time; return the averaged network and the steps."""
+    torch.manual_seed(seed)
+    net, average = trial.make(trial.diet.depth), trial.make(trial.diet.depth)
+    average.load_state_dict(net.state_dict())
+    optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
+    rng = np.random.default_rng(seed)
+    begun, step = time.process_time(), 0
+    while (spent := (time.process_time() - begun) / (60 * minutes)) < 1:
+        rate = LEARNING_RATE * min(1, spent / WARM_UP) * (1 + math.cos(math.pi * spent)) / 2
+        optimizer.param_groups[0]["lr"] = rate
+        drawn = [_pair(movies[int(rng.integers(len(movies)))], trial, patch, rng) for _ in range(PAIRS // trial.length)]
+        inputs, targets = (torch.from_numpy(np.stack(arrays, 1)) for arrays in zip(*drawn, strict=True))
+        state, total = None, torch.zeros(())
+        for given, target in zip(inputs, targets, strict=True):
+            with torch.autocast("cpu", torch.bfloat16):
+                out, state = run(net, given, state)
+            total = total + loss(out.float(), target[:, None], torch.ones(len(out)), RECIPE) / len(inputs)
+        optimizer.zero_grad()
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            for mean, new in zip(average.parameters(), net.parameters(), strict=True):
+                mean.lerp_(new, 1 - min(EMA, (step + 1) / (step + 10)))
+        step += 1
+    return average.eval(), step
+
+
+def _pair(movie: Seen, trial: Trial, patch: int, rng: np.random.Generator) -> tuple[Image, Image]:
+    """Draw frames in a row: inputs (T, K, Y, X) of one view each, targets (T, Y, X) of the other."""
+    frames, _, rows, columns = movie.views.shape
+    first = int(rng.integers(frames - trial.length + 1))
+    y, x = (int(rng.integers(side - patch + 1)) for side in (rows, columns))
+    place = np.s_[y : y + patch, x : x + patch]
+    inputs, targets = [], []
+    for t in range(first, first + trial.length):
+        view, target = movie.views[t].astype(np.float32)[:: 1 if rng.random() < 0.5 else -1]
+        shown = SHOWN[int(rng.choice(len(SHOWN), p=OFTEN))]
+        inputs.append(movie.inputs(t, view, trial.diet, shown, place))
+        targets.append(target[place])
+    return np.stack(inputs), np.stack(targets)

@@ -1,0 +1,61 @@
+"""What is tried: networks, and what they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from deepbid_rt.nets.unet2d import UNet2D
+from network_search.movies import Diet
+from network_search.nets import Mixture, Plain, Stateful, separable
+
+Make = Callable[[int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network, and what it is given."""
+
+    says: str
+    """What it is, for tables."""
+    make: Make
+    """From the number of arrays that it is given."""
+    diet: Diet = field(default_factory=Diet)
+    length: int = 1
+    """Frames in a row that it learns from."""
+    apart: bool = False
+    """Whether it is judged on each scan direction by itself, the answers averaged, instead of on their mean."""
+    of: str = ""
+    """The trial whose network it takes instead of one of its own."""
+
+
+def _unet(width: int) -> Make:
+    return lambda depth: UNet2D(width, depth)
+
+
+TRIALS = {
+    "default": Trial("`default`: 2x2 blocks, width 32, 3 levels, memories 0.4, 0.15, 0.03", _unet(32)),
+    "apart": Trial("each direction alone, answers averaged", _unet(32), apart=True, of="default"),
+    "light": Trial("width 16 (`light`)", _unet(16)),
+    "best": Trial("width 48 (`best`)", _unet(48)),
+    "blocks": Trial("4x4 blocks, width 64", lambda depth: Plain(64, depth, block=4)),
+    "flat": Trial("2 levels, width 48", lambda depth: Plain(48, depth, levels=2)),
+    "deep": Trial("4 levels, width 24", lambda depth: Plain(24, depth, levels=4)),
+    "separable": Trial("separable convolutions, width 48", lambda depth: separable(48, depth)),
+    "mixture": Trial("answers with a weighted mean of its inputs", lambda depth: Mixture(32, depth)),
+    "memory-1": Trial("memory 0.1", _unet(32), Diet((0.1,))),
+    "memory-2": Trial("memories 0.3, 0.03", _unet(32), Diet((0.3, 0.03))),
+    "memory-4": Trial("memories 0.4, 0.15, 0.06, 0.015", _unet(32), Diet((0.4, 0.15, 0.06, 0.015))),
+    "quick": Trial("memories 0.6, 0.3, 0.1", _unet(32), Diet((0.6, 0.3, 0.1))),
+    "slow": Trial("memories 0.2, 0.06, 0.015", _unet(32), Diet((0.2, 0.06, 0.015))),
+    "contrast": Trial("told how noisy the scene is", _unet(32), Diet(contrast=True)),
+    "ahead-1": Trial("sees the next frame in its place (delay 1)", _unet(32), Diet(ahead=1)),
+    "ahead-2": Trial("sees the next two (delay 2)", _unet(32), Diet(ahead=2)),
+    "no-past": Trial("nothing remembered", _unet(32), Diet(past=False)),
+    "state": Trial("a learned state beside the memories", lambda depth: Stateful(32, depth, 2), length=8),
+    "state-alone": Trial(
+        "a learned state instead of memories", lambda depth: Stateful(32, depth, 0), Diet(past=False), length=8
+    ),
+}
