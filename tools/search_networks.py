@@ -53,6 +53,8 @@ def search(names: Sequence[str], options: argparse.Namespace) -> None:
     }
     real = recordings(options.data, options.frames + FIRST)
     for training, name, file in left:
+        if file.exists():  # by another process, meanwhile
+            continue
         trial = TRIALS[name]
         weights = options.out / f"{trial.of or name}-{training}.pt"
         if trial.of:
