@@ -59,7 +59,7 @@ TINY = {
     ),
     "search_networks.py": (
         *("--out", "{tmp}/search", "--trials", "default", "apart", "blocks", "mixture", "ahead-2", "contrast", "state"),
-        *("--trainings", "1", "--minutes", "0.002", "--movies", "1", "--frames", "40", "--size", "32"),
+        *("--trainings", "1", "--steps", "2", "--movies", "1", "--frames", "40", "--size", "32"),
         *("--patch", "16", "--seeds", "1", "--timed", "32", "--runs", "1"),
     ),
 }

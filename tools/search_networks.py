@@ -1,7 +1,7 @@
-"""Search for the stream engine's network: all learn for the same processor time from the same movies, judged alike.
+"""Search for the stream engine's network: all learn from the same movies for as many steps, and are judged alike.
 
     OMP_NUM_THREADS=1 python tools/search_networks.py --out runs/search --data ../shared/data [--trials default light]
-        [--trainings 1 2 3] [--minutes 2]
+        [--trainings 1 2 3] [--steps 1200]
     python tools/search_networks.py --out runs/search --timed 512
 
 Each training of each trial leaves a file in the folder; what is there already is not done again, so several processes
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from network_search.learning import learn
 from network_search.movies import KINDS, recordings, see, to_judge_by, to_learn_from, walked
 from network_search.table import table
 from network_search.trials import TRIALS
+from torch import nn
 
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.scan import split_scan
@@ -58,16 +58,16 @@ def search(names: Sequence[str], options: argparse.Namespace) -> None:
         trial = TRIALS[name]
         weights = options.out / f"{trial.of or name}-{training}.pt"
         if trial.of:
-            net, steps = trial.make(trial.diet.depth).eval(), 0
+            net: nn.Module = trial.make(trial.diet.depth).eval()
             if not weights.exists():
                 print(f"{name}: no {weights} yet", file=sys.stderr)
                 continue
             net.load_state_dict(torch.load(weights, weights_only=True))
         else:
             seen = walked(drawn, trial.diet)
-            net, steps = learn(trial, seen, training, options.minutes, options.patch)
+            net = learn(trial, seen, training, options.steps, options.patch)
             torch.save(net.state_dict(), weights)
-        found: dict[str, Any] = {"steps": steps, "parameters": sum(p.numel() for p in net.parameters())}
+        found: dict[str, Any] = {"steps": options.steps, "parameters": sum(p.numel() for p in net.parameters())}
         for kind in KINDS:
             judged = [truths[kind, seed] for seed in options.seeds]
             scores = [
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of all results")
     parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS))
     parser.add_argument("--trainings", type=int, nargs="+", default=[1, 2, 3], help="seeds, one training each")
-    parser.add_argument("--minutes", type=float, default=2.0, help="processor time of each training")
+    parser.add_argument("--steps", type=int, default=1200, help="of each training, 8 pairs each")
     parser.add_argument("--movies", type=int, default=24, help="to learn from")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--size", type=int, default=160, help="lines and pixels")
@@ -130,8 +130,7 @@ def main() -> None:
         if files:
             done[name] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     (options.out / "table.md").write_text(table(done, timed), encoding="utf-8")
-    steps = {name: statistics.median(one["steps"] for one in found) for name, found in done.items()}
-    print(json.dumps({"trainings": {name: len(found) for name, found in done.items()}, "steps": steps, "times": timed}))
+    print(json.dumps({"trainings": {name: len(found) for name, found in done.items()}, "times": timed}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""A short training, the same for all: mirrored pairs of collinear movies, for a processor time."""
+"""A short training, the same for all: as many steps over mirrored pairs of collinear movies."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,16 +23,15 @@ OFTEN = (0.7, 0.125, 0.125, 0.05)
 """How often a pair shows these lines of its view: so one network also takes ordinary scans."""
 
 
-def learn(trial: Trial, movies: Sequence[Seen], seed: int, minutes: float, patch: int) -> tuple[nn.Module, int]:
-    """Train for a processor time; return the averaged network and the steps."""
+def learn(trial: Trial, movies: Sequence[Seen], seed: int, steps: int, patch: int) -> nn.Module:
+    """Train; return the averaged network."""
     torch.manual_seed(seed)
     net, average = trial.make(trial.diet.depth), trial.make(trial.diet.depth)
     average.load_state_dict(net.state_dict())
     optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
     rng = np.random.default_rng(seed)
-    begun, step = time.process_time(), 0
-    while (spent := (time.process_time() - begun) / (60 * minutes)) < 1:
-        rate = LEARNING_RATE * min(1, spent / WARM_UP) * (1 + math.cos(math.pi * spent)) / 2
+    for step in range(steps):
+        rate = LEARNING_RATE * min(1, (step + 1) / (WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
         optimizer.param_groups[0]["lr"] = rate
         drawn = [_pair(movies[int(rng.integers(len(movies)))], trial, patch, rng) for _ in range(PAIRS // trial.length)]
         inputs, targets = (torch.from_numpy(np.stack(arrays, 1)) for arrays in zip(*drawn, strict=True))
@@ -49,8 +47,7 @@ def learn(trial: Trial, movies: Sequence[Seen], seed: int, minutes: float, patch
         with torch.no_grad():
             for mean, new in zip(average.parameters(), net.parameters(), strict=True):
                 mean.lerp_(new, 1 - min(EMA, (step + 1) / (step + 10)))
-        step += 1
-    return average.eval(), step
+    return average.eval()
 
 
 def _pair(movie: Seen, trial: Trial, patch: int, rng: np.random.Generator) -> tuple[Image, Image]:
