@@ -134,23 +134,34 @@ class DevicePlane:
         first = self._first
         normalizers = self.normalizers or ()
         self._pipeline.scale(normalizers)
-        steps = [self._step(taken) for taken in first]
+        steps = self._both_ways(first)
         excess: NDArray[np.float64] = np.mean([excess for _, excess in steps], axis=0)
         bias = self._calibration.correct(excess)
         if bias.any():
             self._restart()
             self._pipeline.scale(normalizers, bias)
-            steps = [self._step(taken) for taken in first]
+            steps = self._both_ways(first)
         self._first = []
         return [ready for ready, _ in steps]
+
+    def _both_ways(self, frames: list[Taken]) -> list[tuple[Ready, NDArray[np.float64]]]:
+        """Answer frames that waited together: the first half from what came after them, as `StreamLane` does."""
+        early = []
+        if half := len(frames) // 2:
+            early = [self._step(taken) for taken in reversed(frames)][: -half - 1 : -1]
+            self._restart()
+        steps = [self._step(taken) for taken in frames]
+        for k, ((tick, image, _), excess) in enumerate(early):
+            steps[k] = (tick, image, steps[k][0][2]), excess
+        return steps
 
     def _step(self, taken: Taken) -> tuple[Ready, NDArray[np.float64]]:
         tick, pixels, alignment = taken
         if alignment is not self._alignment:
             self._pipeline.align(alignment)
             self._alignment = alignment
-        if self._tick is not None and tick > self._tick + 1:
-            self._pipeline.skip(tick - self._tick - 1)
+        if self._tick is not None and abs(tick - self._tick) > 1:
+            self._pipeline.skip(abs(tick - self._tick) - 1)
         self._tick = tick
         image, note = self._pipeline.step(pixels)
         self._calibration.check(float(note.excess.sum()), tick + 1)

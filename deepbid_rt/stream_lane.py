@@ -101,23 +101,45 @@ class StreamLane:
             return []
         answers = np.empty((len(frames), *self._shape), np.float32)
         excess = np.zeros(self._shape[0])
-        for answer, (tick, views) in zip(answers, frames, strict=True):
-            units = self._calibration.apply(views)
+        units = [self._calibration.apply(views) for _, views in frames]
+        ticks = [tick for tick, _ in frames]
+        early = self._answer_from_after(ticks, units)
+        for k, (tick, frame) in enumerate(zip(ticks, units, strict=True)):
             if self._tick is not None and tick > self._tick + 1:
                 self._past.skip(tick - self._tick - 1)
             self._tick = tick
-            self._motions[tick], remembered = self._past.see(units)
-            for c, channel in enumerate(units):
-                answer[c] = self._denoise(channel, remembered[c])
+            self._motions[tick], remembered = self._past.see(frame)
+            answers[k] = early[k] if k < len(early) else self._denoise(frame, remembered)
             if self._calibration.biased:
-                excess += np.mean(answer - units, axis=(1, 2, 3), dtype=np.float64) / len(frames)
+                excess += np.mean(answers[k] - frame, axis=(1, 2, 3), dtype=np.float64) / len(frames)
         counts = self._calibration.restore(answers, excess, frames[-1][0] + 1)
         answered = [(tick, image) for (tick, _), image in zip(frames, counts, strict=True)]
         if self._registration:
             answered = [(tick, self._registration.apply(image, self._motions[tick])) for tick, image in answered]
         return answered
 
-    def _denoise(self, views: Image, remembered: Image) -> Image:
+    def _answer_from_after(self, ticks: list[int], units: list[Image]) -> list[Image]:
+        """Answer the first half of frames that waited together, with what came after them for a past: it is more."""
+        answers: list[Image] = []
+        if len(units) == 1:
+            return answers
+        past = Past(self._engine.card.memories, self._shape[0], self._shape[2:])
+        for k in range(len(units) - 1, -1, -1):
+            _, remembered = past.see(units[k])
+            if k < len(units) // 2:
+                answers.insert(0, self._denoise(units[k], remembered))
+            if k and ticks[k] > ticks[k - 1] + 1:
+                past.skip(ticks[k] - ticks[k - 1] - 1)
+        return answers
+
+    def _denoise(self, frame: Image, remembered: Image) -> Image:
+        """Return the answers (C, V, Y, X) for a frame."""
+        answer = np.empty(self._shape, np.float32)
+        for c, views in enumerate(frame):
+            answer[c] = self._denoise_channel(views, remembered[c])
+        return answer
+
+    def _denoise_channel(self, views: Image, remembered: Image) -> Image:
         """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
         if self._together:
             return self._infer(mean_of(views[None])[0], remembered)

@@ -206,7 +206,7 @@ def test_answers_that_are_not_finite_end_the_session(engines):
     with torch.no_grad():
         engines[0]._net.low.skip.weight.fill_(float("nan"))
     denoiser = Denoiser(engines[0], info)
-    with pytest.raises(StageError, match="answered values that are not finite, in the window before frame 1 of"):
+    with pytest.raises(StageError, match="answered values that are not finite, in the window before frame 8 of"):
         run(denoiser, frames_of(info, 8))
 
 

@@ -1,5 +1,7 @@
 """Whole frames through a device that is a list of what it was asked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,8 @@ def test_first_frames_wait_for_the_calibration_and_come_out_together():
         assert np.array_equal(image, pixels_of(INFO, tick))  # each a copy
     frames = np.stack([pixels_of(INFO, n) for n in range(3)])
     assert plane.normalizers == tuple(calibrate(frames[:, c]) for c in range(2))
-    assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, None), *(("step", number(n)) for n in range(3))]
+    back, there = ([("step", number(n)) for n in order] for order in ((2, 1, 0), range(3)))
+    assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, None), *back, "reset", *there]
     assert [tick for tick, _, _ in plane.push(3, pixels_of(INFO, 3))] == [3]
 
 
@@ -77,9 +80,29 @@ def test_a_mean_that_is_off_is_measured_once_and_the_first_frames_are_answered_a
     plane = plane_of(pipeline)
     for n in range(3):
         plane.push(n, pixels_of(INFO, n))
-    first = [("step", number(n)) for n in range(3)]
+    first = [*(("step", number(n)) for n in (2, 1, 0)), "reset", *(("step", number(n)) for n in range(3))]
     scales = ("scale", plane.normalizers, None), ("scale", plane.normalizers, [0.5, 0.5])
     assert pipeline.calls == [*BEGUN, scales[0], *first, "reset", scales[1], *first]
+
+
+def test_the_first_half_of_the_first_frames_is_answered_from_what_came_after_them():
+    class Counter(Listener):
+        """Answers with how many frames it remembers; where a frame lay is the same number."""
+
+        def reset(self):
+            super().reset()
+            self.remembered = 0
+
+        def step(self, pixels):
+            image, note = super().step(pixels)
+            image[:] = self.remembered
+            self.remembered += 1
+            return image, Note(Motion(0.0, float(self.remembered), 9.0, "tracked"), note.excess)
+
+    plane = plane_of(Counter(), replace(CARD, normalization=Normalization(rule="calibrate", frames=8)))
+    ready = [done for n in range(9) for done in plane.push(n, pixels_of(INFO, n))]
+    assert [int(image[0, 0, 0]) for _, image, _ in ready] == [7, 6, 5, 4, 4, 5, 6, 7, 8]
+    assert [motion.dx for _, _, motion in ready] == list(range(1, 10))
 
 
 def test_missing_ticks_make_what_is_remembered_older():
@@ -88,8 +111,8 @@ def test_missing_ticks_make_what_is_remembered_older():
     for tick in (0, 1, 4, 5, 9):
         plane.push(tick, pixels_of(INFO, tick))
     skips = [(n, call) for n, call in enumerate(pipeline.calls) if call[0] == "skip"]
-    assert [call for _, call in skips] == [("skip", 2), ("skip", 3)]
-    assert [pipeline.calls[n + 1] for n, _ in skips] == [("step", number(4)), ("step", number(9))]
+    assert [call for _, call in skips] == [("skip", 2), ("skip", 2), ("skip", 3)]
+    assert [pipeline.calls[n + 1] for n, _ in skips] == [("step", number(n)) for n in (1, 4, 9)]
 
 
 def test_each_frame_is_aligned_as_it_was_when_it_came():
@@ -101,7 +124,9 @@ def test_each_frame_is_aligned_as_it_was_when_it_came():
         plane.push(n, pixels_of(INFO, n))
     told = [call for call in pipeline.calls[len(BEGUN) :] if call[0] in ("align", "step")]
     steps = [("step", number(n)) for n in range(6)]
-    assert told == [steps[0], ("align", 1.0), *steps[1:4], ("align", 2.0), steps[4], ("align", 0.0), steps[5]]
+    back = [("align", 1.0), steps[2], steps[1], ("align", 0.0), steps[0]]
+    there = [steps[0], ("align", 1.0), *steps[1:4], ("align", 2.0), steps[4], ("align", 0.0), steps[5]]
+    assert told == [*back, *there]
 
 
 def test_a_known_scale_is_told_at_once_and_nothing_waits():
@@ -132,5 +157,5 @@ def test_answers_that_are_not_finite_are_refused():
     plane = plane_of(Listener(excess=np.nan))
     plane.push(0, pixels_of(INFO, 0))
     plane.push(1, pixels_of(INFO, 1))
-    with pytest.raises(StageError, match="'small' answered values that are not finite, in the window before frame 1"):
+    with pytest.raises(StageError, match="'small' answered values that are not finite, in the window before frame 3"):
         plane.push(2, pixels_of(INFO, 2))

@@ -146,6 +146,32 @@ def test_calibration_holds_the_first_frames_and_then_delays_nothing():
     assert lane.normalizers == (calibrate(frames[:4, 0]),)
 
 
+def test_frames_that_wait_together_are_answered_from_the_side_that_shows_more_of_them():
+    """And with nothing of their own in what is remembered. The frames are too small to move."""
+    card, size = stream_card(normalization=Normalization(frames=8), views="mean"), (16, 24)
+    frames = frames_of(10, size)
+    ticks = (0, 1, 2, 5, 6, 7, 8, 9, 10, 11)
+    lane, engine = make_lane(card, size)
+    answers = [answer for tick, frame in zip(ticks, frames, strict=True) for answer in lane.push(tick, frame)]
+    assert [tick for tick, _ in answers] == list(ticks)
+    order = [3, 2, 1, 0, 4, 5, 6, 7, 8, 9]  # of the inferences
+    for k, given in zip(order, engine.windows, strict=True):
+        others = range(k + 1, 8) if k < 4 else range(k)
+        weights = {n: 0.1 * 0.9 ** (abs(ticks[n] - ticks[k]) - 1) for n in others}
+        units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
+        expected = sum(weight * units[n] for n, weight in weights.items()) / sum(weights.values())
+        assert given[2] == pytest.approx(sum(weights.values()), abs=1e-6)
+        assert given[4] == pytest.approx(expected, abs=1e-5)
+        assert given[0] == pytest.approx(units[k], abs=1e-5)
+
+
+def test_a_frame_alone_is_answered_from_nothing():
+    lane, engine = make_lane(stream_card(normalization=Normalization(frames=8), views="mean"))
+    assert lane.push(0, frames_of(1)[0]) == []
+    assert len(lane.flush()) == len(engine.windows) == 1
+    assert not engine.windows[0][2].any()
+
+
 def test_a_constant_error_of_the_mean_is_taken_away():
     lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)), answer=lambda x: x[:1] + 0.5)
     frames = 100 + 20 * frames_of(12)
