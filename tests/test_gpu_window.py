@@ -1,10 +1,13 @@
 """Windows in the memory of a simulated GPU: what is uploaded, where the input lies, and that answers are the host's."""
 
+import re
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.denoiser import Denoiser  # noqa: E402  # after the check for torch
+from deepbid_rt.errors import EngineError, StageError  # noqa: E402
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory  # noqa: E402
 from deepbid_rt.runtimes.gpu.window import DeviceWindow  # noqa: E402
@@ -94,8 +97,6 @@ def test_a_movie_is_denoised_as_by_the_host(tiny_onnx, simulated_plans, runtime)
 
 
 def test_an_address_that_the_plan_refuses_is_a_failure_of_the_session(simulated_plans):
-    from deepbid_rt.errors import StageError
-
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(simulated_plans["window"], trust=True, host=simulated_host(trt))
     window = engine.open_window(40, (16, 24))
@@ -103,6 +104,14 @@ def test_an_address_that_the_plan_refuses_is_a_failure_of_the_session(simulated_
     trt.contexts[-1].set_tensor_address = lambda name, memory: False
     with pytest.raises(StageError, match="the GPU failed in the middle of the session"):
         window.infer()
+    engine.close()
+
+
+def test_a_window_of_another_size_than_the_plan_is_refused(simulated_plans):
+    engine = TensorRtEngine(simulated_plans["window"], trust=True, host=simulated_host(SimulatedTensorRt()))
+    for length, size in ((40, (16, 32)), (32, (16, 24))):
+        with pytest.raises(EngineError, match=re.escape(f"views of (K, Y, X) = {(length, *size)}, and a plan for (40")):
+            engine.open_window(length, size)
     engine.close()
 
 
