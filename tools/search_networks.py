@@ -1,7 +1,7 @@
 """Search for the stream engine's network: all learn from the same movies for as many steps, and are judged alike.
 
     OMP_NUM_THREADS=1 python tools/search_networks.py --out runs/search --data ../shared/data [--trials default light]
-        [--trainings 1 2 3] [--steps 1200]
+        [--trainings 1 2 3] [--steps 2500]
     python tools/search_networks.py --out runs/search --timed 512
 
 Each training of each trial leaves a file in the folder; what is there already is not done again, so several processes
@@ -108,11 +108,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of all results")
     parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS))
     parser.add_argument("--trainings", type=int, nargs="+", default=[1, 2, 3], help="seeds, one training each")
-    parser.add_argument("--steps", type=int, default=1200, help="of each training, 8 pairs each")
+    parser.add_argument("--steps", type=int, default=2500, help="of each training, 8 pairs each")
     parser.add_argument("--movies", type=int, default=24, help="to learn from")
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--size", type=int, default=160, help="lines and pixels")
-    parser.add_argument("--patch", type=int, default=96)
+    parser.add_argument("--patch", type=int, default=64)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="of each kind of movie to judge by")
     parser.add_argument("--data", type=Path, help="folder of the real recordings")
     parser.add_argument("--timed", type=int, default=0, help="lines and pixels of the frames that are timed")

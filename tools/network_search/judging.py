@@ -39,8 +39,9 @@ def simulated(net: nn.Module, trial: Trial, movie: Seen, truth: Image) -> tuple[
         answers = []
         for k, view in enumerate(shown):
             given = torch.from_numpy(movie.inputs(t, view, trial.diet)[None])
-            answer, states[k] = run(net, given, states[k])
-            answers.append(answer[0].numpy())
+            with torch.autocast("cpu", torch.bfloat16):
+                answer, states[k] = run(net, given, states[k])
+            answers.append(answer[0].float().numpy())
         out.append(np.mean(answers, 0))
     denoised, clean = np.stack(out)[SETTLED:], truth[SETTLED:, None]
     return agreement(denoised, clean)["correlation_xyt"], dynamics(denoised, clean)["correlation_dynamic"]
@@ -54,7 +55,8 @@ def held_lines(net: nn.Module, trial: Trial, movie: Seen, frames: NDArray[np.int
         view = movie.views[t, 0].astype(np.float32)
         for rows, unseen in HALVES:
             given = pad(movie.inputs(int(t), view, trial.diet, rows), GRID)
-            answer = run(net, torch.from_numpy(given[None]), None)[0][0, 0].numpy()
+            with torch.autocast("cpu", torch.bfloat16):
+                answer = run(net, torch.from_numpy(given[None]), None)[0][0, 0].float().numpy()
             errors.append(np.mean((answer[: len(view), : view.shape[1]] - view)[unseen] ** 2, dtype=np.float64))
     return float(np.mean(errors)) * movie.scale**2
 
