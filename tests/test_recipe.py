@@ -74,6 +74,11 @@ def test_a_file_sets_some_fields_and_keeps_the_others(tmp_path: Path) -> None:
     assert load_recipe(path) == Recipe(mode="mp-rows", patch=(16, 64, 64), steps=200)
 
 
+@pytest.mark.parametrize("gains", [(0.1,), (0.4, 0.15, 0.06, 0.015)])
+def test_a_stream_engine_may_have_any_number_of_memories(gains: tuple[float, ...]) -> None:
+    assert Recipe.from_dict({"memories": list(gains)}).memories == gains
+
+
 def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="expected a TOML file of recipe fields"):
         load_recipe(tmp_path / "absent.toml")
@@ -101,6 +106,9 @@ def test_an_unknown_key_is_refused() -> None:
         ({"patch": [32, 100, 100]}, "patch = (32, 100, 100); expected positive multiples of 8"),
         ({"patch": [32, 64]}, "patch = (32, 64); expected 3 numbers"),
         ({"patch": [32, 64, "x"]}, "patch = 'x'; expected a whole number"),
+        ({"memories": []}, "memories = (); expected a list of numbers"),
+        ({"memories": [0.4, 1.0]}, "memories = (0.4, 1.0); expected numbers between 0 and 1"),
+        ({"memories": [0.03, 0.4]}, "memories = (0.03, 0.4); expected falling numbers, the slowest memory last"),
         ({"learning_rate": 0}, "learning_rate = 0; expected more than 0 and less than 1"),
         ({"learning_rate": float("nan")}, "learning_rate = nan; expected more than 0 and less than 1"),
         ({"l1": 0, "mse": 0}, "mse = 0; expected 0 or more, and not 0 together with l1"),

@@ -42,8 +42,8 @@ class Recipe:
     """Channels after the network's first level; 16 is the U-Net's 1,020,337 parameters."""
     rcan: tuple[int, int] = (3, 5)
     """Network rcan3d: residual groups, and blocks in each."""
-    memories: tuple[float, float, float] = (0.4, 0.15, 0.05)
-    """Mode stream: weight of the newest frame in each exponential average."""
+    memories: tuple[float, ...] = (0.4, 0.15, 0.05)
+    """Mode stream: weight of the newest frame in each exponential average, as many as wanted, the slowest last."""
     patch: tuple[int, int, int] = (32, 96, 96)
     """(T, Y, X) that the network sees: frames, lines of one view, pixels; multiples of `GRID`. Mode stream: T is 1."""
     batch: int = 1

@@ -5,6 +5,7 @@ Knows nothing of files or of what the fields do.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -20,6 +21,8 @@ Augment = Literal["turns", "flips", "none"]
 Decay = Literal["cosine", "none"]
 Balance = Literal["mean", "log", "signal"]
 
+OF_ANY_LENGTH = ("memories",)
+"""Fields that are lists; all others have as many numbers as their default."""
 GRID = 8
 """Frames, lines and pixels of a patch are multiples of this, as are window and hop of the exported engine."""
 
@@ -32,11 +35,12 @@ def wrong(came: str, expected: str) -> EngineError:
 def check_type(key: str, value: object, default: object) -> None:
     """Raise `EngineError` when a field is not of the type of its default."""
     if isinstance(default, tuple):
-        fits = isinstance(value, tuple) and len(value) == len(default)
+        several = key in OF_ANY_LENGTH
+        fits = isinstance(value, tuple) and (bool(value) if several else len(value) == len(default))
         if fits and isinstance(value, tuple):
-            for item, like in zip(value, default, strict=True):
-                check_type(key, item, like)
-        kind = f"{len(default)} numbers"
+            for item in value:
+                check_type(key, item, default[0])
+        kind = "a list of numbers" if several else f"{len(default)} numbers"
     elif isinstance(default, float):
         fits, kind = isinstance(value, int | float) and not isinstance(value, bool), "a number"
     elif isinstance(default, int):
@@ -61,6 +65,7 @@ def check_values(r: Recipe) -> None:
         ("patch", r.mode != "stream" or r.patch[0] == 1, "1 frame for mode stream"),
         ("patch", all(n >= GRID and n % GRID == 0 for n in sides), f"positive multiples of {GRID}"),
         ("memories", all(0 < gain < 1 for gain in r.memories), "numbers between 0 and 1"),
+        ("memories", all(a > b for a, b in itertools.pairwise(r.memories)), "falling numbers, the slowest memory last"),
         ("betas", all(0 <= b < 1 for b in r.betas), "two numbers from 0 to below 1"),
         ("learning_rate", 0 < r.learning_rate < 1, "more than 0 and less than 1"),
         ("held_out", 0 < r.held_out <= 0.5, "more than 0 and at most 0.5"),
