@@ -1,0 +1,51 @@
+"""Arrays on the device by the seam alone: made, filled once, and kept together. Knows nothing of what they are for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
+
+
+class Arrays:
+    """Memory of one owner, kept as long as this object is.
+
+    Parameters
+    ----------
+    memory : DeviceMemory
+        Not closed here.
+    """
+
+    def __init__(self, memory: DeviceMemory) -> None:
+        self.memory = memory
+        self._kept: list[Buffer] = []
+
+    def empty(self, *shape: int, dtype: DTypeLike = np.float32) -> Buffer:
+        """Return room for an array. Raises `EngineError` when there is not enough."""
+        buffer = self.memory.allocate(max(math.prod(shape), 1) * np.dtype(dtype).itemsize)
+        self._kept.append(buffer)
+        return buffer
+
+    def holding(self, array: NDArray[Any]) -> Buffer:
+        """Return a copy of an array. Raises `EngineError` when there is not enough room."""
+        buffer = self.empty(*array.shape, dtype=array.dtype)
+        self.fill(buffer, array)
+        return buffer
+
+    def fill(self, buffer: Buffer, array: NDArray[Any]) -> None:
+        """Copy an array there after all that was queued before. Raises `StageError` when the device fails."""
+        pinned = self.memory.pinned(array.shape, array.dtype)
+        np.copyto(pinned, array)
+        self.memory.upload(buffer, pinned)
+        self.memory.synchronize()  # the copy on the host may go now
+
+    def read(self, buffer: Buffer, *shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+        """Return what stands there after all that was queued before. Raises `StageError` when the device fails."""
+        pinned = self.memory.pinned(shape, dtype)
+        self.memory.download(pinned, buffer)
+        self.memory.synchronize()
+        return pinned.copy()
