@@ -1,7 +1,7 @@
-"""A GPU on the host for the kernels: their sources, compiled by an ordinary C++ compiler, behind the driver's functions.
+"""A GPU on the host for the kernels: their sources, compiled by any C++ compiler, behind the driver's functions.
 
-It shows what the kernels compute, and that a result does not depend on the order of blocks and threads. It shows nothing of
-a GPU's own: neither its compiler, nor its arithmetic, nor its speed.
+It shows what the kernels compute, and that a result does not depend on the order of blocks and threads. It shows
+nothing of a GPU's own: neither its compiler, nor its arithmetic, nor its speed.
 """
 
 from __future__ import annotations

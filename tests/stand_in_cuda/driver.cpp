@@ -11,6 +11,20 @@
 
 #include "kernels.cu"
 
+// Two kernels with a mistake each, so that a test can see that mistakes are found.
+
+__global__ void reads_without_a_barrier(int *answers) {
+    __shared__ int shared[64];
+    shared[threadIdx.x] = threadIdx.x;
+    answers[threadIdx.x] = shared[63 - threadIdx.x];
+    shared[threadIdx.x] = -1;
+}
+
+__global__ void misses_a_barrier(int *answers) {
+    if (threadIdx.x > 0) __syncthreads();
+    answers[threadIdx.x] = 1;
+}
+
 namespace {
 
 using Runs = void (*)(void **);
@@ -36,7 +50,7 @@ const std::map<std::string, Runs> kernels = {
     KERNEL(unpack),          KERNEL(finish),          KERNEL(average), KERNEL(transform_lines), KERNEL(transform_columns),
     KERNEL(correlate_columns), KERNEL(correlate_lines), KERNEL(judge),   KERNEL(follow_reference), KERNEL(compare),
     KERNEL(smooth),          KERNEL(measure_slopes),  KERNEL(solve),   KERNEL(recall),          KERNEL(update),
-    KERNEL(age),
+    KERNEL(age),             KERNEL(reads_without_a_barrier), KERNEL(misses_a_barrier),
 };
 
 enum Code { SUCCESS = 0, INVALID_VALUE = 1, INVALID_IMAGE = 200, NOT_FOUND = 500, LAUNCH_FAILED = 719 };

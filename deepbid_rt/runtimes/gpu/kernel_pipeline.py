@@ -28,9 +28,10 @@ from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Program, Queue,
 from deepbid_rt.scan import Merge, merged_lines
 from deepbid_rt.views import Views
 
-BindPasses = Callable[[list[Buffer], list[Buffer]], Queue]
-"""Given inputs (K, Y, X) and answers (1, Y, X) on the device, float32, one of each for every pass: return what queues
-the network on the memory's stream. Called once for each slot, as one binding must not stand in two graphs."""
+BindPasses = Callable[[list[Buffer], list[Buffer], tuple[int, int, int]], Queue]
+"""Given inputs and answers on the device, float32, one of each for every pass, and the shape (K, Y, X) of an input:
+return what queues the network on the memory's stream. Called once for each slot, as one binding must not stand in two
+graphs."""
 SLOTS = TURNS
 """Frames on their way at once: while one is computed the next is copied."""
 
@@ -197,7 +198,7 @@ class KernelPipeline:
         return [
             program.bind("unpack", (frame.rows, frame.views, frame.channels), line, frame),
             *self._past.see(frame, slot),
-            bind(given, answers),
+            bind(given, answers, (depth, rows, columns)),
             program.bind("finish", (frame.rows, frame.channels, 1), line, frame),
         ]
 

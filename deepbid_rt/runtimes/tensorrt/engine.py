@@ -177,7 +177,7 @@ class TensorRtEngine:
     def _in_kernels(self, plan: LoadedPlan) -> SeriesOnDevice:
         from deepbid_rt.runtimes.gpu.kernel_series import kernel_series  # it needs scipy, which loading a plan does not
 
-        def bind(given: list[Buffer], answers: list[Buffer]) -> Queue:
+        def bind(given: list[Buffer], answers: list[Buffer], _shape: tuple[int, int, int]) -> Queue:
             return PlanNetwork(plan).bind_each(list(zip(given, answers, strict=True)))
 
         return kernel_series(bind, self.card, plan.memory)

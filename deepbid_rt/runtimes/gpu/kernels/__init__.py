@@ -1,7 +1,7 @@
 """Kernels of our own, in CUDA C++, and the PTX that ships: what a driver compiles for its GPU.
 
-``kernels.ptx`` is made from the sources beside it by ``tools/make_kernels.py``, so that a computer at a microscope needs no
-compiler. Each source is also plain C++ for ``tests/stand_in_cuda``, which runs it on a host.
+``kernels.ptx`` is made from the sources beside it by ``tools/make_kernels.py``, so that a computer at a microscope
+needs no compiler. Each source is also plain C++ for ``tests/stand_in_cuda``, which runs it on a host.
 """
 
 from __future__ import annotations
