@@ -28,10 +28,9 @@ from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Program, Queue,
 from deepbid_rt.scan import Merge, merged_lines
 from deepbid_rt.views import Views
 
-BindPasses = Callable[[list[Buffer], list[Buffer], tuple[int, int, int]], Queue]
-"""Given inputs and answers on the device, float32, one of each for every pass, and the shape (K, Y, X) of an input:
-return what queues the network on the memory's stream. Called once for each slot, as one binding must not stand in two
-graphs."""
+BindPasses = Callable[[Buffer, Buffer, tuple[int, int, int, int]], Queue]
+"""Given inputs (N, K, Y, X) and answers (N, 1, Y, X) on the device, float32, and the shape of the inputs: return
+what queues the network on the memory's stream. Called once for each slot: one binding must not stand in two graphs."""
 SLOTS = TURNS
 """Frames on their way at once: while one is computed the next is copied."""
 
@@ -190,15 +189,11 @@ class KernelPipeline:
 
     def _bind(self, bind: BindPasses, program: Program, slot: int) -> list[Queue]:
         """Return what queues all of a frame's work, the network in its place."""
-        line, frame, memory = (THREADS, 1, 1), self._frame, self._memory
-        count, depth, rows, columns = self._given_shape
-        size = 4 * rows * columns
-        given = [memory.part(self._given, n * depth * size, depth * size) for n in range(count)]
-        answers = [memory.part(self._answers, n * size, size) for n in range(count)]
+        line, frame = (THREADS, 1, 1), self._frame
         return [
             program.bind("unpack", (frame.rows, frame.views, frame.channels), line, frame),
             *self._past.see(frame, slot),
-            bind(given, answers, (depth, rows, columns)),
+            bind(self._given, self._answers, self._given_shape),
             program.bind("finish", (frame.rows, frame.channels, 1), line, frame),
         ]
 

@@ -177,8 +177,11 @@ class TensorRtEngine:
     def _in_kernels(self, plan: LoadedPlan) -> SeriesOnDevice:
         from deepbid_rt.runtimes.gpu.kernel_series import kernel_series  # it needs scipy, which loading a plan does not
 
-        def bind(given: list[Buffer], answers: list[Buffer], _shape: tuple[int, int, int]) -> Queue:
-            return PlanNetwork(plan).bind_each(list(zip(given, answers, strict=True)))
+        def bind(given: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Queue:
+            count, depth, rows, columns = shape
+            size, part = 4 * rows * columns, plan.memory.part
+            pairs = [(part(given, n * depth * size, depth * size), part(answers, n * size, size)) for n in range(count)]
+            return PlanNetwork(plan).bind_each(pairs)
 
         return kernel_series(bind, self.card, plan.memory)
 
