@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt import line_shifts  # after the check for torch
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.frame import DTYPES, ScanGeometry
 from deepbid_rt.line_shifts import LineShifts
 from deepbid_rt.memory import MARGIN, Memory
 from deepbid_rt.runtimes.gpu import kernel_arguments as told
@@ -24,6 +24,7 @@ from deepbid_rt.runtimes.gpu import kernel_check, kernel_past, kernels
 from deepbid_rt.runtimes.gpu.driver import Kernels
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
 from deepbid_rt.runtimes.gpu.kernel_series import kernel_series
+from deepbid_rt.scan import MERGES
 from tests.fakes import STREAM_CARD, stream
 from tests.stand_in_cuda import StandInMemory, library
 from tests.stand_in_cuda.past import StandInPast
@@ -60,8 +61,8 @@ def test_constants_of_the_kernels_are_those_of_numpy():
     assert constant("MOST_LINES_OF_A_PLACE") == 2 * (line_shifts._LIMIT_PX + 1) + 1
     for name, words in {
         "Verdict": kernel_past.VERDICTS,
-        "PixelType": ("uint8", "uint16", "int16", "float32"),
-        "Merge": ("mean", "forward", "backward", "interleave"),
+        "PixelType": tuple(np.dtype(kind).name for kind in DTYPES),
+        "Merge": MERGES,
     }.items():
         body = re.search(rf"enum {name} {{(.*?)}}", kernels.sources()["plane.cuh"])[1]
         assert tuple(word.strip().lower() for word in body.split(",")) == words

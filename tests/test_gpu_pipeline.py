@@ -17,13 +17,14 @@ from deepbid_rt.normalize import Normalizer  # noqa: E402
 from deepbid_rt.phase_lock import PhaseLock  # noqa: E402
 from deepbid_rt.runtimes.gpu import kernels  # noqa: E402
 from deepbid_rt.runtimes.gpu.device import HostDevice  # noqa: E402
+from deepbid_rt.runtimes.gpu.driver import Kernels  # noqa: E402
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline  # noqa: E402
 from deepbid_rt.runtimes.gpu.pipeline import SLOTS, GpuPipeline  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
 from tests import jagged  # noqa: E402
 from tests.fakes import STREAM_CARD, stream  # noqa: E402
-from tests.stand_in_cuda import StandInMemory  # noqa: E402
+from tests.stand_in_cuda import StandInMemory, library  # noqa: E402
 from tests.stand_in_cuda.engine import StandInEngine, bind_passes  # noqa: E402
 from tests.test_gpu_past import tissue  # noqa: E402
 
@@ -413,23 +414,53 @@ def test_a_frame_is_not_cut_into_more_operations_than_it_was():
     assert 0 < operations(512, 64) <= 730
 
 
-def host_ms(size=512, frames=200):
+class IdleMemory(StandInMemory):
+    """A GPU that does nothing and costs nothing: what is left is our own Python, and ctypes."""
+
+    def upload(self, buffer, array):
+        pass
+
+    def download(self, array, buffer):
+        pass
+
+    def program(self, text):
+        return Kernels(text, self.current, self.stream, self.cuda)
+
+
+def idle_pipeline(info, in_kernels):
+    if not in_kernels:
+        return GpuPipeline(bind_net(lambda x: x[:, :1]), STREAM_CARD, info, SimulatedGraphs())
+    memory = IdleMemory()
+    pipeline = KernelPipeline(lambda *_: lambda: None, STREAM_CARD, info, memory, memory.program(kernels.program()))
+    for told in pipeline._told:
+        told.fill(0)
+    return pipeline
+
+
+def host_ms(size=512, frames=200, in_kernels=False):
     """Python's share of one collinear frame of size x size after merging, at 30 Hz; network and GPU cost nothing.
 
     In two parts: the line phase is measured, and the frame goes through the pipeline.
     """
-    info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
-    pipeline = GpuPipeline(bind_net(lambda x: x[:, :1]), STREAM_CARD, info, SimulatedGraphs())
-    pixels = np.random.default_rng(0).poisson(5, info.shape).astype(info.dtype)
-    lock, times = PhaseLock(info, "auto"), []
-    for n in range(frames):
-        begun = time.perf_counter()
-        lock.see(Frame(n, pixels))
-        looked = time.perf_counter()
-        pipeline.step(pixels)
-        times.append((looked - begun, time.perf_counter() - looked))
+    if in_kernels:
+        library().stand_in_idle(1)
+    try:
+        info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
+        pipeline = idle_pipeline(info, in_kernels)
+        pixels = np.random.default_rng(0).poisson(5, info.shape).astype(info.dtype)
+        lock, times = PhaseLock(info, "auto"), []
+        for n in range(frames):
+            begun = time.perf_counter()
+            lock.see(Frame(n, pixels))
+            looked = time.perf_counter()
+            pipeline.step(pixels)
+            times.append((looked - begun, time.perf_counter() - looked))
+    finally:
+        if in_kernels:
+            library().stand_in_idle(0)
     return tuple(1e3 * np.median(times, axis=0))
 
 
-def test_the_host_s_share_can_be_measured():
-    assert all(ms > 0 for ms in host_ms(32, 5))
+@pytest.mark.parametrize("in_kernels", [False, True])
+def test_the_host_s_share_can_be_measured(in_kernels):
+    assert all(ms > 0 for ms in host_ms(32, 5, in_kernels))

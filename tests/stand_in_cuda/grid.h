@@ -83,7 +83,7 @@ class Grid {
         size_t used = 0;
         while (next_ < threads_.size()) enter(used++);
         while (waiting_) {
-            if (waiting_ != threads_.size()) throw std::runtime_error("a barrier that not all threads of a block reach");
+            if (waiting_ != threads_.size()) throw std::runtime_error("a barrier that a thread misses");
             waiting_ = 0;
             for (size_t n = 0; n < used; n++) enter(n);
         }

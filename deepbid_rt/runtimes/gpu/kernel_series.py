@@ -37,14 +37,22 @@ def kernel_series(bind: BindPasses, card: ModelCard, memory: DeviceMemory) -> Se
     checked: list[Any] = []
 
     def make(info: StreamInfo, merge: Merge) -> KernelPipeline:
+        kind = info.shape, info.dtype.str, info.scan, merge
         try:
             pipeline = KernelPipeline(bind, card, info, memory, program, merge)
-            kind = info.shape, info.dtype.str, info.scan, merge
             if kind not in checked:
-                check(pipeline)
+                _check(pipeline)
                 checked.append(kind)
         except StageError as error:
-            raise cuda_refused("its own preparation of frames", error.__cause__ or error) from error
+            raise cuda_refused("the preparation of frames", error.__cause__ or error) from error
         return pipeline
 
     return SeriesOnDevice(make)
+
+
+def _check(pipeline: KernelPipeline) -> None:
+    try:
+        check(pipeline)
+    except BaseException:
+        pipeline.close()
+        raise

@@ -77,8 +77,10 @@ extern "C" __global__ void finish(const Frame frame) {
     const int row = blockIdx.x, channel = blockIdx.y;
     const size_t padded = static_cast<size_t>(frame.padded_height) * frame.padded_width;
     const size_t view_size = static_cast<size_t>(frame.rows) * frame.columns;
-    const float *answers = frame.answers + channel * frame.passes * padded + static_cast<size_t>(row) * frame.padded_width;
-    const float *units = frame.units + channel * frame.views * view_size + static_cast<size_t>(row) * frame.columns;
+    const size_t padded_begin = static_cast<size_t>(row) * frame.padded_width;
+    const size_t begin = static_cast<size_t>(row) * frame.columns;
+    const float *answers = frame.answers + channel * frame.passes * padded + padded_begin;
+    const float *units = frame.units + channel * frame.views * view_size + begin;
     const float offset = frame.offset[channel], scale = frame.scale[channel], bias = frame.bias[channel] * scale;
     const bool has[2] = {row < lines_of_view(frame, 0), row < lines_of_view(frame, frame.views - 1)};
     const int first_backward = frame.first_backward;

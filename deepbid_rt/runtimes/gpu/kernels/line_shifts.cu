@@ -47,7 +47,8 @@ extern "C" __global__ void smooth(const Frame frame, const LineShifts shifts, co
     float total = 0.0f;
     for (int i = -1; i <= 1; i++) {
         for (int j = -1; j <= 1; j++) {
-            const int row = clamped(y + i, 0, level.rows - 1) * side, column = clamped(x + j, 0, level.columns - 1) * side;
+            const int row = clamped(y + i, 0, level.rows - 1) * side;
+            const int column = clamped(x + j, 0, level.columns - 1) * side;
             float block = 0.0f;
             for (int n = 0; n < side * side; n++)
                 block += picture[static_cast<size_t>(row + n / side) * frame.columns + column + n % side];

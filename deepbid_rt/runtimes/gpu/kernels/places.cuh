@@ -12,7 +12,8 @@ __device__ inline double hat(int strip, int line, int lines) {
 __device__ inline double shift_of_line(const double *strips, int stride, int line, int lines) {
     const double place = fmin(fmax((line + 0.5) * STRIPS / lines - 0.5, 0.0), STRIPS - 1.0);
     const int first = min(static_cast<int>(place), STRIPS - 2);
-    return hat(first, line, lines) * strips[first * stride] + hat(first + 1, line, lines) * strips[(first + 1) * stride];
+    const double *strip = strips + first * stride;
+    return hat(first, line, lines) * strip[0] + hat(first + 1, line, lines) * strip[stride];
 }
 
 __device__ inline Line place_of_line(int line, double dy, double dx, double margin) {

@@ -67,7 +67,8 @@ __device__ bool differs(const Stabilizer &s, const State &state, double mean, do
 }
 
 // Give the verdict on a frame, and move the state on.
-__device__ double decide(const Stabilizer &s, State &state, const Peak &peak, double mean, double grain, double &confidence) {
+__device__ Verdict decide(const Stabilizer &s, State &state, const Peak &peak, double mean, double grain,
+                          double &confidence) {
     const bool usable = isfinite(mean + grain) && grain != 0;
     const bool stranger = !usable || (state.seen > 0 && differs(s, state, mean, grain));
     confidence = state.known && !stranger ? peak.confidence : 0.0;
@@ -136,7 +137,7 @@ extern "C" __global__ void judge(const Frame frame, const Stabilizer s) {
         double confidence = 0.0;
         state.step_y = state.step_x = state.gain = 0;
         const double mean = sums[0] / (frame.rows * columns), grain = sums[1] / ((frame.rows - 1) * columns);
-        state.verdict = s.still ? static_cast<double>(HELD) : decide(s, state, peak, mean, grain, confidence);
+        state.verdict = s.still ? HELD : decide(s, state, peak, mean, grain, confidence);
         if (state.verdict == RESTARTED) state.drift_y = state.drift_x = state.origin_y = state.origin_x = 0;
         state.place_y = state.dy;
         state.place_x = state.dx;
