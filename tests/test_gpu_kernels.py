@@ -278,6 +278,22 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
         assert known.any()
 
 
+def test_no_memory_is_asked_for_once_a_pipeline_is_open():
+    """Page-locked memory takes longer to get than a frame to copy."""
+    memory, pipeline = pipeline_of((1, 40, 48))
+    asked = []
+    memory.allocate = memory.pinned = lambda *_: asked.append(_)
+    for pixels in kernel_check.simulated(pipeline.info):
+        pipeline.align(None)
+        pipeline.scale([kernel_check._NORMALIZER])
+        pipeline.skip(2)
+        pipeline.step(pixels)
+    pipeline.submit(pixels)
+    pipeline.reset()
+    assert pipeline.step(pixels)[1].motion.verdict == "restarted"
+    assert not asked
+
+
 def test_kernels_that_answer_otherwise_are_refused(monkeypatch):
     """Frames are then prepared on the host."""
     memory = StandInMemory()

@@ -23,6 +23,7 @@ class Arrays:
     def __init__(self, memory: DeviceMemory) -> None:
         self.memory = memory
         self._kept: list[Buffer] = []
+        self._staging: dict[Any, NDArray[Any]] = {}
 
     def empty(self, *shape: int, dtype: DTypeLike = np.float32) -> Buffer:
         """Return room for an array. Raises `EngineError` when there is not enough."""
@@ -38,14 +39,21 @@ class Arrays:
 
     def fill(self, buffer: Buffer, array: NDArray[Any]) -> None:
         """Copy an array there after all that was queued before. Raises `StageError` when the device fails."""
-        pinned = self.memory.pinned(array.shape, array.dtype)
+        pinned = self._pinned(array.shape, array.dtype)
         np.copyto(pinned, array)
         self.memory.upload(buffer, pinned)
-        self.memory.synchronize()  # the copy on the host may go now
+        self.memory.synchronize()  # the next call writes to the same pinned array
 
     def read(self, buffer: Buffer, *shape: int, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """Return what stands there after all that was queued before. Raises `StageError` when the device fails."""
-        pinned = self.memory.pinned(shape, dtype)
+        pinned = self._pinned(shape, np.dtype(dtype))
         self.memory.download(pinned, buffer)
         self.memory.synchronize()
         return pinned.copy()
+
+    def _pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an array in page-locked memory: one for each shape, as it takes longer to make than to copy."""
+        kind = shape, dtype.str
+        if kind not in self._staging:
+            self._staging[kind] = self.memory.pinned(shape, dtype)
+        return self._staging[kind]

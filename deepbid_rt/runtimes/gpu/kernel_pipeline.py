@@ -118,7 +118,8 @@ class KernelPipeline:
 
     def reset(self) -> None:
         """Forget all frames, those on their way included."""
-        self._waiting.clear()
+        while self._waiting:
+            self._waiting.popleft()[1]()
         self._past.reset(self._next)
 
     def skip(self, count: int) -> None:
@@ -185,7 +186,8 @@ class KernelPipeline:
 
     def close(self) -> None:
         """Let go of all memory, graphs included; nothing else may be called afterwards."""
-        vars(self).clear()
+        with self._memory.current():  # an owner frees its memory from any thread, but in its context alone
+            vars(self).clear()
 
     def _bind(self, bind: BindPasses, program: Program, slot: int) -> list[Queue]:
         """Return what queues all of a frame's work, the network in its place."""

@@ -92,12 +92,12 @@ class PycudaMemory:
     def mark(self) -> Queue:
         """Return what waits for an event."""
         with self.current(), _named():
-            event: Any = cuda.Event()
-            event.record(self._stream)
+            events: list[Any] = [cuda.Event()]
+            events[0].record(self._stream)
 
         def wait() -> None:
             with self.current(), _named():
-                event.synchronize()
+                events.pop().synchronize()  # and is freed here: in another thread, only where its context is current
 
         return wait
 

@@ -58,39 +58,37 @@ extern "C" __global__ void smooth(const Frame frame, const LineShifts shifts, co
     (second ? level.remembered : level.image)[y * level.columns + x] = total / (side * side);
 }
 
-// A pixel of what is remembered, its line moved by (dy, dx); outermost pixels count as repeated.
-__device__ float moved(const Level &level, int row, int column, const double (&shift)[2]) {
-    const double y = row - shift[0], x = column - shift[1];
-    const double top = floor(y), left = floor(x);
-    const float down = y - top, right = x - left;
-    const int rows[2] = {clamped(top, 0, level.rows - 1), clamped(top + 1, 0, level.rows - 1)};
-    const int columns[2] = {clamped(left, 0, level.columns - 1), clamped(left + 1, 0, level.columns - 1)};
-    float across[2];
-    for (int j = 0; j < 2; j++) {
-        const float upper = level.remembered[rows[0] * level.columns + columns[j]];
-        across[j] = upper + down * (level.remembered[rows[1] * level.columns + columns[j]] - upper);
-    }
-    return across[0] + right * (across[1] - across[0]);
+// A pixel of what is remembered where a line lies, bilinear; outermost pixels count as repeated.
+__device__ float moved(const Level &level, const Line &line, int column) {
+    const float *upper = level.remembered + clamped(line.top, 0, level.rows - 1) * level.columns;
+    const float *lower = level.remembered + clamped(line.top + 1, 0, level.rows - 1) * level.columns;
+    const int left = clamped(line.left + column, 0, level.columns - 1);
+    const int right = clamped(line.left + column + 1, 0, level.columns - 1);
+    const float before = upper[left] + line.down * (lower[left] - upper[left]);
+    const float after = upper[right] + line.down * (lower[right] - upper[right]);
+    return before + line.right * (after - before);
 }
 
 // Products of the slopes of what is expected and of the change, summed over one line. Grid: (rows).
 extern "C" __global__ void measure_slopes(const LineShifts shifts, const Level level) {
     if (shifts.state->verdict != TRACKED) return;
-    __shared__ double shift[3][2];
+    __shared__ Line lines[3];  // the one above, this one, and the one below
     __shared__ float expected[3][THREADS + 4];
     const int y = blockIdx.x, wide = THREADS + 4;
     const double pitch = 1 << level.halvings;
     const float half = 0.5 / pitch;
-    if (threadIdx.x < 6) {  // the line above, this one, and the one below
-        const int line = clamped(y - 1 + static_cast<int>(threadIdx.x) / 2, 0, level.rows - 1), axis = threadIdx.x % 2;
-        shift[threadIdx.x / 2][axis] = shift_of_line(shifts.strips + axis, 2, line, level.rows) / pitch;
+    if (threadIdx.x < 3) {
+        const int line = clamped(y - 1 + static_cast<int>(threadIdx.x), 0, level.rows - 1);
+        const double dy = shift_of_line(shifts.strips, 2, line, level.rows) / pitch;
+        const double dx = shift_of_line(shifts.strips + 1, 2, line, level.rows) / pitch;
+        lines[threadIdx.x] = place_of_line(line, dy, dx, 0.0);
     }
     __syncthreads();
     float sums[PRODUCTS] = {};
     for (int first = 0; first < level.columns; first += THREADS) {
         for (int n = threadIdx.x; n < 3 * wide; n += THREADS) {
             const int row = n / wide, column = clamped(first - 2 + n % wide, 0, level.columns - 1);
-            expected[row][n % wide] = moved(level, clamped(y - 1 + row, 0, level.rows - 1), column, shift[row]);
+            expected[row][n % wide] = moved(level, lines[row], column);
         }
         __syncthreads();
         const int x = first + threadIdx.x;

@@ -70,16 +70,26 @@ extern "C" __global__ void recall(const Frame frame, const Memory memory, const 
 // Let the frame enter, and move with the origin: each place gathers the lines that show it, in their order, and
 // writes to the other copy of the memory. Grid: (height, C).
 extern "C" __global__ void update(const Frame frame, const Memory memory, const Stabilizer s) {
-    __shared__ int entering[MOST_LINES_OF_A_PLACE];
+    __shared__ int entering[MOST_LINES_OF_A_PLACE], begins[MOST_LINES_OF_A_PLACE], count;
     const State *state = s.state;
     const bool foreign = state->verdict == FOREIGN, blank = state->verdict == RESTARTED;
     const int row = blockIdx.x - static_cast<int>(state->step_y), channel = blockIdx.y;
-    // The line that the rigid shift would show here; bends move others here, from up to half a reach away.
+    // The rigid shift shows one line here; bends move others here, from up to half of all candidates away.
     if (threadIdx.x < MOST_LINES_OF_A_PLACE) {
         const int rigid = row - memory.margin + static_cast<int>(floor(state->place_y + 0.5));
         const int line = rigid + static_cast<int>(threadIdx.x) - MOST_LINES_OF_A_PLACE / 2;
         const bool enters = !foreign && within(line, 0, frame.rows - 1) && s.places[line].row == row;
         entering[threadIdx.x] = enters ? line : -1;
+        begins[threadIdx.x] = enters ? s.places[line].column : 0;
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        count = 0;
+        for (int n = 0; n < MOST_LINES_OF_A_PLACE; n++) {
+            if (entering[n] < 0) continue;
+            entering[count] = entering[n];
+            begins[count++] = begins[n];
+        }
     }
     __syncthreads();
     const size_t size = static_cast<size_t>(memory.height) * memory.width;
@@ -93,13 +103,11 @@ extern "C" __global__ void update(const Frame frame, const Memory memory, const 
             float weight = inside && !blank ? memory.weights[m * size + from] : 0.0f;
             float mean = weight > 0.0f ? memory.means[(channel * memory.depth + m) * size + from] : 0.0f;
             if (foreign) weight *= 1.0f - gain;
-            for (int n = 0; inside && n < MOST_LINES_OF_A_PLACE; n++) {
-                const int line = entering[n];
-                if (line < 0) continue;
-                const int x = column - s.places[line].column;
+            for (int n = 0; inside && n < count; n++) {
+                const int x = column - begins[n];
                 if (!within(x, 0, frame.columns - 1)) continue;
                 weight = weight * (1.0f - gain) + gain;
-                const size_t pixel = (static_cast<size_t>(channel) * frame.rows + line) * frame.columns + x;
+                const size_t pixel = (static_cast<size_t>(channel) * frame.rows + entering[n]) * frame.columns + x;
                 mean += gain / weight * (frame.mean[pixel] - mean);
             }
             memory.next_means[(channel * memory.depth + m) * size + to] = mean;

@@ -80,7 +80,7 @@ extern "C" __global__ void correlate_columns(const Stabilizer s) {
     int nowhere = 0;
     for (int y = number_of_thread(); y < s.height; y += THREADS) largest = fmaxf(largest, s.amplitudes[y]);
     find_largest(largest, nowhere);
-    const float floor = 1e-6f * largest + 1.17549435e-38f;  // of what is divided by
+    const float least = 1e-6f * largest + 1.17549435e-38f;  // so that nothing is divided by 0
     const auto wave = [&](int shift, int frequency) {
         const int turn = (shift - s.far_y) * frequency % s.height;
         return conjugate(s.waves_y[turn < 0 ? turn + s.height : turn]);
@@ -88,7 +88,7 @@ extern "C" __global__ void correlate_columns(const Stabilizer s) {
     const auto cross = [&](int frequency, int across) {
         const int place = frequency * half_of(s) + across;
         const float2 reference = s.reference[place];
-        const float weight = s.band[place] / (sqrtf(hypotf(reference.x, reference.y)) + floor);
+        const float weight = s.band[place] / (sqrtf(hypotf(reference.x, reference.y)) + least);
         const float2 product = times(s.spectrum[place], conjugate(reference));
         return make_float2(product.x * weight, product.y * weight);
     };
