@@ -29,7 +29,7 @@ from tests.fakes import STREAM_CARD, stream
 from tests.stand_in_cuda import StandInMemory, library
 from tests.stand_in_cuda.past import StandInPast
 from tests.test_gpu_line_shifts import pair
-from tests.test_gpu_past import GAINS
+from tests.test_gpu_past import GAINS, movie
 
 C_TYPES = {"double": ctypes.c_double, "float": ctypes.c_float, "int": ctypes.c_int}
 
@@ -276,6 +276,17 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
         assert np.abs(means - plain._means)[known].max() < 1e-5
         assert np.abs(at(memory.next_weights, plain._weights.shape) - plain._weights).max() < 1e-6
         assert known.any()
+
+
+def test_a_foreign_frame_does_not_count_in_the_drift():
+    device = StandInPast(GAINS, 1, 1, (64, 72))
+    state = told.State.from_buffer(device.memory.arrays[device.past._state.address])
+    for _, frame in movie((64, 72), 5, views=1, seed=3):
+        device.see(frame)
+    before = state.drift_y, state.drift_x
+    assert any(before)
+    assert kernel_past.VERDICTS[int(device.see(np.zeros_like(frame)).motion[3])] == "foreign"
+    assert (state.drift_y, state.drift_x) == before
 
 
 def test_no_memory_is_asked_for_once_a_pipeline_is_open():
