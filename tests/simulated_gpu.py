@@ -60,16 +60,22 @@ class SimulatedMemory:
 
     @contextmanager
     def current(self) -> Any:
-        self.inside = True
+        before, self.inside = self.inside, True
         yield
-        self.inside = False
+        self.inside = before
 
     def at(self, address: int) -> np.ndarray | None:
         """The bytes at an address; None where TensorRT could not use it."""
         return self.arrays.get(address) if address % 256 == 0 and not self.refuses else None
 
     def tensors(self) -> Any:
-        raise EngineError("the simulated owner has no tensors", expected="another", todo="take torch")
+        return None
+
+    def mark(self) -> Callable[[], None]:
+        return self.synchronize
+
+    def program(self, text: bytes) -> Any:
+        raise EngineError("the simulated GPU takes no kernels", expected="another", todo="take the stand-in")
 
     def allocate(self, nbytes: int) -> Any:
         if nbytes > self._room:
@@ -84,7 +90,7 @@ class SimulatedMemory:
         return SimpleNamespace(address=address)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        return np.full(shape, np.nan, dtype)
+        return np.full(math.prod(shape) * np.dtype(dtype).itemsize, 0xFF, np.uint8).view(dtype).reshape(shape)
 
     def upload(self, buffer: Any, array: np.ndarray) -> None:
         def copy() -> None:

@@ -1,4 +1,4 @@
-"""The stabilizer and the memories on the device against the numpy classes, here with torch on the CPU."""
+"""The stabilizer and the memories on the device against the numpy classes: torch on the CPU, and our kernels there."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from deepbid_rt.runtimes.gpu.line_shifts import STRIPS  # noqa: E402
 from deepbid_rt.runtimes.gpu.past import GpuPast  # noqa: E402
 from deepbid_rt.runtimes.gpu.stabilizer import VERDICTS, GpuStabilizer  # noqa: E402
 from deepbid_rt.stabilizer import Stabilizer  # noqa: E402
+from tests.stand_in_cuda.past import StandInPast  # noqa: E402
 
 CPU = torch.device("cpu")
 GAINS = (0.4, 0.15, 0.05)
@@ -87,6 +88,21 @@ def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
         assert verdicts == {"tracked", "foreign", "restarted"}
 
 
+class TorchPast(GpuPast):
+    """Takes and gives arrays."""
+
+    def __init__(self, gains, channels, _views, size):
+        super().__init__(gains, channels, size, CPU)
+
+    def see(self, units):
+        return type("Seen", (), {k: v.numpy() for k, v in super().see(torch.from_numpy(units))._asdict().items()})
+
+
+@pytest.fixture(params=[TorchPast, StandInPast], ids=["torch", "kernels"])
+def device_past(request):
+    return request.param
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "views", "drift", "bend", "disturbed"),
     [
@@ -97,8 +113,8 @@ def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
         ((48, 72), 1, 1, 0.0, 0.0, False),
     ],
 )
-def test_the_past_remembers_the_same(size, channels, views, drift, bend, disturbed):
-    plain, device = Past(GAINS, channels, size), GpuPast(GAINS, channels, size, CPU)
+def test_the_past_remembers_the_same(device_past, size, channels, views, drift, bend, disturbed):
+    plain, device = Past(GAINS, channels, size), device_past(GAINS, channels, views, size)
     rebased, bends = [], []
     rebase = plain._stabilizer.rebase
     plain._stabilizer.rebase = lambda dy, dx: (rebased.append((dy, dx)), rebase(dy, dx))
@@ -108,13 +124,13 @@ def test_the_past_remembers_the_same(size, channels, views, drift, bend, disturb
             plain.skip(4)
             device.skip(4)
         motion, expected = plain.see(frame)
-        found = device.see(torch.from_numpy(frame))
+        found = device.see(frame)
         assert VERDICTS[int(found.motion[3])] == motion.verdict, n
-        assert found.motion[:2].numpy() == pytest.approx([motion.dy, motion.dx], abs=5e-3), n
+        assert found.motion[:2] == pytest.approx([motion.dy, motion.dx], abs=5e-3), n
         bent = np.array([motion.bend_dy, motion.bend_dx]) if motion.bend_dy else np.zeros((2, STRIPS))
-        assert np.abs(found.bend.numpy() - bent).max() < 1e-2, n
+        assert np.abs(found.bend - bent).max() < 1e-2, n
         bends.append(np.ptp(bent))
-        got = found.remembered.numpy()
+        got = found.remembered
         assert np.mean((got == 0) != (expected == 0)) < 0.03, n
         both = (got != 0) & (expected != 0)
         # A line at the edge of rounding enters one place away: rare, and then off by what neighbours differ.
@@ -149,14 +165,14 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
     assert np.abs(device._weights.numpy() - plain._weights).max() < 1e-6
 
 
-def test_forgetting_begins_anew():
+def test_forgetting_begins_anew(device_past):
     size = (40, 40)
-    device = GpuPast(GAINS, 1, size, CPU)
-    frames = [torch.from_numpy(frame) for _, frame in movie(size, 6)]
-    first = [device.see(frame).remembered.clone() for frame in frames]
+    device = device_past(GAINS, 1, 2, size)
+    frames = [frame for _, frame in movie(size, 6)]
+    first = [device.see(frame).remembered.copy() for frame in frames]
     device.reset()
-    again = [device.see(frame).remembered.clone() for frame in frames]
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    again = [device.see(frame).remembered.copy() for frame in frames]
+    assert np.array_equal(first, again)
     assert not first[0].any()
     assert first[-1].any()
 

@@ -1,4 +1,4 @@
-"""Raw frames in, denoised frames out, on the device: against the `Denoiser`, with torch on the CPU."""
+"""Raw frames in, denoised frames out, on the device: torch on the CPU and our kernels there, against the `Denoiser`."""
 
 import re
 import time
@@ -15,12 +15,17 @@ from deepbid_rt.errors import StageError  # noqa: E402
 from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry  # noqa: E402
 from deepbid_rt.normalize import Normalizer  # noqa: E402
 from deepbid_rt.phase_lock import PhaseLock  # noqa: E402
+from deepbid_rt.runtimes.gpu import kernels  # noqa: E402
 from deepbid_rt.runtimes.gpu.device import HostDevice  # noqa: E402
+from deepbid_rt.runtimes.gpu.driver import Kernels  # noqa: E402
+from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline  # noqa: E402
 from deepbid_rt.runtimes.gpu.pipeline import SLOTS, GpuPipeline  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
 from tests import jagged  # noqa: E402
 from tests.fakes import STREAM_CARD, stream  # noqa: E402
+from tests.stand_in_cuda import StandInMemory, library  # noqa: E402
+from tests.stand_in_cuda.engine import StandInEngine, bind_passes  # noqa: E402
 from tests.test_gpu_past import tissue  # noqa: E402
 
 
@@ -82,16 +87,42 @@ def follow(device_engine, host_engine, info, frames, merge="mean", rate=0.01):
     return list(zip(*outs, strict=True))
 
 
-@pytest.fixture
-def engines(tiny_stream_onnx):
+def on_host(onnx, **rest):
+    return TorchEngine(onnx, precision="f32", device="cpu", **rest)
+
+
+@pytest.fixture(params=["torch", "kernels"])
+def engines(request, tiny_stream_onnx):
     """The same network with whole frames on the device, and with views prepared on the host."""
-    pair = [
-        TorchEngine(tiny_stream_onnx, precision="f32", device="cpu", tensors=tensors)
-        for tensors in (HostDevice(), None)
-    ]
+    if request.param == "kernels":
+        pair = [StandInEngine(tiny_stream_onnx, precision="f32", device="cpu"), on_host(tiny_stream_onnx)]
+    else:
+        pair = [on_host(tiny_stream_onnx, tensors=HostDevice()), on_host(tiny_stream_onnx)]
     yield pair
     for engine in pair:
         engine.close()
+
+
+@pytest.fixture
+def torch_engines(tiny_stream_onnx):
+    pair = [on_host(tiny_stream_onnx, tensors=HostDevice()), on_host(tiny_stream_onnx)]
+    yield pair
+    for engine in pair:
+        engine.close()
+
+
+def in_torch(net, card, info, **rest):
+    return GpuPipeline(bind_net(net), card, info, HostDevice(), **rest)
+
+
+def in_kernels(net, card, info, **rest):
+    memory = StandInMemory()
+    return KernelPipeline(bind_passes(net, memory), card, info, memory, memory.program(kernels.program()), **rest)
+
+
+@pytest.fixture(params=[in_torch, in_kernels], ids=["torch", "kernels"])
+def pipeline_of(request):
+    return request.param
 
 
 @pytest.mark.parametrize("views", ["each", "mean"])
@@ -176,8 +207,9 @@ def test_a_short_series_is_answered_by_what_it_gives_and_the_next_calibrates_ane
     assert all(np.abs(a.pixels.astype(float) - b.pixels).max() <= 1 for a, b in zip(*outs, strict=True))
 
 
-def test_what_prepares_the_frames_is_said(engines, caplog):
+def test_what_prepares_the_frames_is_said(torch_engines, caplog):
     caplog.set_level("INFO")
+    engines = torch_engines
     info = stream((1, 40, 48), "<i2")
     denoiser = Denoiser(engines[0], info)
     assert denoiser.runtime == f"{engines[0].description}, whole frames on CPU, no CUDA graph"
@@ -195,9 +227,10 @@ def test_graphs_and_pipelines_serve_all_series_of_a_kind_and_leave_with_it(engin
     first = engines[0].open_planes(info, "mean")
     assert len(first) == 2
     assert engines[0].open_planes(replace(info, series="next"), "mean") is first
+    closed = list(first)
     other = engines[0].open_planes(stream((1, 40, 56), "<i2"), "mean")
     assert len(other) == 1
-    assert not any(vars(pipeline) for pipeline in first)
+    assert not any(vars(pipeline) for pipeline in closed)
     engines[0].close()
 
 
@@ -210,20 +243,19 @@ def test_answers_that_are_not_finite_end_the_session(engines):
         run(denoiser, frames_of(info, 8))
 
 
-def test_a_gpu_without_room_leaves_the_frames_to_the_host(engines, monkeypatch):
+def test_a_gpu_without_room_leaves_the_frames_to_the_host(torch_engines, monkeypatch):
     def refuse(*_args, **_rest):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
     monkeypatch.setattr("deepbid_rt.runtimes.gpu.pipeline.GpuPast", refuse)
-    denoiser = Denoiser(engines[0], stream((1, 40, 48), "<i2"))
+    denoiser = Denoiser(torch_engines[0], stream((1, 40, 48), "<i2"))
     assert denoiser.runtime.endswith("frames prepared on the host: the GPU has no room for frames of this size")
 
 
-def test_two_frames_on_their_way_give_what_one_gives(net):
+def test_two_frames_on_their_way_give_what_one_gives(net, pipeline_of):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
     module, card = net
-    bind = bind_net(Mixed(module, torch.float32))
-    one, two = (GpuPipeline(bind, card, info, HostDevice()) for _ in range(2))
+    one, two = (pipeline_of(Mixed(module, torch.float32), card, info) for _ in range(2))
     for pipeline in (one, two):
         pipeline.scale([Normalizer(10, 3)])
     movie = [pixels for _, pixels in frames_of(info, 9)]
@@ -237,18 +269,18 @@ def test_two_frames_on_their_way_give_what_one_gives(net):
     assert np.array_equal(got, expected)
 
 
-def test_a_slot_too_many_is_an_error(net):
+def test_a_slot_too_many_is_an_error(net, pipeline_of):
     info = stream((1, 16, 16), "<i2")
-    pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), net[1], info, HostDevice())
+    pipeline = pipeline_of(Mixed(net[0], torch.float32), net[1], info)
     for _ in range(SLOTS):
         pipeline.submit(np.zeros(info.shape, info.dtype))
     with pytest.raises(RuntimeError, match="collect a frame"):
         pipeline.submit(np.zeros(info.shape, info.dtype))
 
 
-def test_what_is_told_by_the_notes(net):
+def test_what_is_told_by_the_notes(net, pipeline_of):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
-    pipeline = GpuPipeline(bind_net(lambda x: x[:, :1] + 0.5), net[1], info, HostDevice())
+    pipeline = pipeline_of(lambda x: x[:, :1] + 0.5, net[1], info)
     pipeline.scale([Normalizer(10, 3)])
     notes = [pipeline.step(pixels)[1] for _, pixels in frames_of(info, 3)]
     assert notes[0].motion.verdict == "restarted"
@@ -256,9 +288,9 @@ def test_what_is_told_by_the_notes(net):
     assert np.allclose([note.excess for note in notes], 0.5, atol=1e-5)
 
 
-def test_resetting_and_warming_up_leave_no_trace(net):
+def test_resetting_and_warming_up_leave_no_trace(net, pipeline_of):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
-    pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), net[1], info, HostDevice())
+    pipeline = pipeline_of(Mixed(net[0], torch.float32), net[1], info)
     pipeline.scale([Normalizer(10, 3)])
     movie = [pixels for _, pixels in frames_of(info, 4)]
     first = [pipeline.step(pixels)[0].copy() for pixels in movie]
@@ -268,9 +300,9 @@ def test_resetting_and_warming_up_leave_no_trace(net):
 
 @pytest.mark.parametrize("value", [-32768, 0, 32767])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dark_and_saturated_frames_give_pixels(net, value, dtype):
+def test_dark_and_saturated_frames_give_pixels(net, pipeline_of, value, dtype):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
-    pipeline = GpuPipeline(bind_net(Mixed(net[0], dtype)), net[1], info, HostDevice())
+    pipeline = pipeline_of(Mixed(net[0], dtype), net[1], info)
     pipeline.scale([Normalizer(100, 4)])
     for n, pixels in frames_of(info, 6):
         image, note = pipeline.step(np.full_like(pixels, value) if n == 4 else pixels)
@@ -382,23 +414,53 @@ def test_a_frame_is_not_cut_into_more_operations_than_it_was():
     assert 0 < operations(512, 64) <= 730
 
 
-def host_ms(size=512, frames=200):
+class IdleMemory(StandInMemory):
+    """A GPU that does nothing and costs nothing: what is left is our own Python, and ctypes."""
+
+    def upload(self, buffer, array):
+        pass
+
+    def download(self, array, buffer):
+        pass
+
+    def program(self, text):
+        return Kernels(text, self.current, self.stream, self.cuda)
+
+
+def idle_pipeline(info, in_kernels):
+    if not in_kernels:
+        return GpuPipeline(bind_net(lambda x: x[:, :1]), STREAM_CARD, info, SimulatedGraphs())
+    memory = IdleMemory()
+    pipeline = KernelPipeline(lambda *_: lambda: None, STREAM_CARD, info, memory, memory.program(kernels.program()))
+    for told in pipeline._told:
+        told.fill(0)
+    return pipeline
+
+
+def host_ms(size=512, frames=200, in_kernels=False):
     """Python's share of one collinear frame of size x size after merging, at 30 Hz; network and GPU cost nothing.
 
     In two parts: the line phase is measured, and the frame goes through the pipeline.
     """
-    info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
-    pipeline = GpuPipeline(bind_net(lambda x: x[:, :1]), STREAM_CARD, info, SimulatedGraphs())
-    pixels = np.random.default_rng(0).poisson(5, info.shape).astype(info.dtype)
-    lock, times = PhaseLock(info, "auto"), []
-    for n in range(frames):
-        begun = time.perf_counter()
-        lock.see(Frame(n, pixels))
-        looked = time.perf_counter()
-        pipeline.step(pixels)
-        times.append((looked - begun, time.perf_counter() - looked))
+    if in_kernels:
+        library().stand_in_idle(1)
+    try:
+        info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
+        pipeline = idle_pipeline(info, in_kernels)
+        pixels = np.random.default_rng(0).poisson(5, info.shape).astype(info.dtype)
+        lock, times = PhaseLock(info, "auto"), []
+        for n in range(frames):
+            begun = time.perf_counter()
+            lock.see(Frame(n, pixels))
+            looked = time.perf_counter()
+            pipeline.step(pixels)
+            times.append((looked - begun, time.perf_counter() - looked))
+    finally:
+        if in_kernels:
+            library().stand_in_idle(0)
     return tuple(1e3 * np.median(times, axis=0))
 
 
-def test_the_host_s_share_can_be_measured():
-    assert all(ms > 0 for ms in host_ms(32, 5))
+@pytest.mark.parametrize("in_kernels", [False, True])
+def test_the_host_s_share_can_be_measured(in_kernels):
+    assert all(ms > 0 for ms in host_ms(32, 5, in_kernels))

@@ -20,6 +20,7 @@ OWNER = Path(deepbid_rt.__file__).parent / "runtimes" / "gpu" / "pycuda_memory.p
 MEMBERS = {"retain_primary_context": "Device", "push": "Context", "detach": "Context", "pop": "Context"} | {
     "handle": "Stream",
     "synchronize": "Stream",
+    "record": "Event",
 }
 """What is used of pycuda's objects, and of which class it is."""
 
@@ -75,7 +76,7 @@ def test_every_function_is_there_and_takes_what_it_is_given(sources):
     for name, count in used()[0].items():
         if name in ("Error", "MemoryError"):
             assert f"DECLARE_EXC({name}," in wrapper
-        elif name in ("Device", "Stream", "Context"):
+        elif name in ("Device", "Stream", "Event", "Context"):
             assert f'("{name}", ' in wrapper
         else:
             known = arguments(wrapper, name)
@@ -87,6 +88,12 @@ def test_every_member_of_its_objects_is_there(sources, name):
     assert name in used()[1] | used()[0].keys()
     text = section(sources["wrap_cudadrv.cpp"], MEMBERS[name])
     assert re.search(rf'"{name}"|DEF_SIMPLE_METHOD(?:_WITH_\w+)?\({name}\)', text), text[:500]
+
+
+def test_an_event_is_recorded_on_a_stream_and_waited_for(sources):
+    text = section(sources["wrap_cudadrv.cpp"], "Event")
+    assert re.search(r'"record", &cl::record,\s*py::arg\("stream"\)', text)
+    assert '.def("synchronize", &cl::synchronize' in text
 
 
 def test_asynchronous_copies_are_given_destination_source_and_stream_in_this_order(sources):
@@ -105,8 +112,19 @@ def test_what_is_compared_is_all_that_is_used():
     names, members = used()
     ours = {n for n, _ in inspect.getmembers(__import__("numpy"))}
     assert names.keys() == {
-        *("init", "Device", "Error", "MemoryError", "Stream", "Context", "mem_alloc", "pagelocked_empty"),
+        *("init", "Device", "Error", "MemoryError", "Stream", "Event", "Context", "mem_alloc", "pagelocked_empty"),
         *("memcpy_htod_async", "memcpy_dtoh_async"),
     }
-    known = {"VERSION_TEXT", "address", "allocation", "description", "current", "driver", "pop", *MEMBERS}
-    assert {m for m in members if not m.startswith("_")} - ours <= known
+    known = {
+        "VERSION_TEXT",
+        "address",
+        "allocation",
+        "append",
+        "close",
+        "current",
+        "description",
+        "driver",
+        "pop",
+        "stream",
+    }
+    assert {m for m in members if not m.startswith("_")} - ours <= known | MEMBERS.keys()

@@ -137,19 +137,30 @@ def test_closing_gives_the_memory_back_once(plan):
             use()
 
 
-def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan):
+@pytest.mark.parametrize(
+    ("owner", "frames", "says"),
+    [
+        ("torch", "auto", "whole frames on CPU, no CUDA graph"),
+        ("torch", "kernels", "whole frames on the GPU in 6 kernels, no CUDA graph"),
+        ("pycuda", "auto", "whole frames on the GPU in 6 kernels, no CUDA graph"),
+    ],
+)
+def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan, owner, frames, says):
     """Each pass of each slot has a context of its own; the answers are those of the views prepared on the host."""
     pytest.importorskip("torch", reason="the train extra is not installed")
-    trt = SimulatedTensorRt(SimulatedTorchMemory())
+    from tests.stand_in_cuda import StandInMemory
+    from tests.stand_in_cuda.engine import StandInTorchMemory
+
+    trt = SimulatedTensorRt({"torch": StandInTorchMemory, "pycuda": StandInMemory}[owner]())
     info = stream((1, 48, 32), np.uint16, ScanGeometry("collinear"))
     outs = []
     for host in (simulated_host(trt), simulated_host()):
-        engine = TensorRtEngine(plan, host=host)
+        engine = TensorRtEngine(plan, host=host, frames=frames)
         denoiser = Denoiser(engine, info)
         outs.append([out for frame in stamped_frames(info, 14) for out in denoiser.push(frame)])
-        where = "whole frames on CPU, no CUDA graph" if len(outs) == 1 else "frames prepared on the host: the simulated"
+        where = says if len(outs) == 1 else "frames prepared on the host: the simulated GPU takes no kernels"
         assert where in denoiser.runtime
-        pipelines = engine.open_planes(info, "mean") if len(outs) == 1 else []
+        pipelines = list(engine.open_planes(info, "mean")) if len(outs) == 1 else []
         engine.close()
         assert not any(vars(pipeline) for pipeline in pipelines)
     assert len(trt.contexts) == 1 + 2 * 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -35,6 +35,7 @@ TINY = {
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
     "make_golden.py": ("--out", "{tmp}"),
+    "make_kernels.py": ("--out", "{tmp}/kernels.ptx"),
     "paper_table.py": ("{tmp}",),
     "reproduce_paper.py": (
         *(
@@ -83,6 +84,8 @@ def run(name: str, folder: Path, arguments: tuple[str, ...]) -> None:
 def test_tool(name: str, tmp_path: Path) -> None:
     if name == "bench_viewer.py" and not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None:
         pytest.skip("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
+    if name == "make_kernels.py" and importlib.util.find_spec("nvidia") is None:
+        pytest.skip("no NVRTC (pip install nvidia-cuda-nvrtc-cu12==12.1.*)")
     tifffile.imwrite(tmp_path / "movie.tif", np.random.default_rng(0).poisson(9, (20, 16, 16)).astype(np.int16))
     (tmp_path / "recipe.toml").write_text(WINDOW_RECIPE)
     run(name, tmp_path, TINY[name])

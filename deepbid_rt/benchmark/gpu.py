@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import shutil
-import subprocess
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 
 from deepbid_rt.benchmark import loop, network
+from deepbid_rt.benchmark.machine import describe_machine
+from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device, HostDevice
+from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory
 from deepbid_rt.runtimes.torch import TorchEngine
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
 
@@ -144,6 +143,11 @@ def run(settings: Settings, say: Say) -> dict[str, Any]:
                 return figures
 
             part(f"whole way {name} {precision}", timed)
+        if cuda:  # kernels have no other place to run
+            part(
+                f"whole way {name} {first} in kernels",
+                partial(_in_kernels, mixed[first], card, settings, rows, columns, collinear),
+            )
     rows, columns, collinear = settings.loops[min(2, len(settings.loops) - 1)]
 
     def slots() -> Any:
@@ -212,6 +216,17 @@ def _on(
     return figures
 
 
+def _in_kernels(net: Any, card: ModelCard, settings: Settings, rows: int, columns: int, collinear: bool) -> Any:
+    """Time the whole way in kernels of our own; memory is torch's here, which captures graphs of them too."""
+    memory = TorchMemory()
+    pipeline, frames = loop.make_in_kernels(net, card, loop.series(rows, columns, collinear=collinear), memory)
+    figures = {"launches": pipeline.launches, **loop.time_loop(pipeline, frames, settings.frames)}
+    figures["paced"] = [loop.time_paced(pipeline, frames, hz, settings.seconds) for hz in settings.rates_hz]
+    pipeline.close()
+    memory.close()
+    return figures
+
+
 def _compiled(whole_way: Any, plain: Any, fast: Any, series: tuple[int, int, bool], settings: Settings) -> Any:
     """Time the whole way compiled; how far it is from the plain one is said first, as a wrong answer costs nothing."""
     pipeline, frames = whole_way(*series, fast, fuse=torch.compile)
@@ -221,28 +236,3 @@ def _compiled(whole_way: Any, plain: Any, fast: Any, series: tuple[int, int, boo
     figures = {"largest_counts_against_plain": largest, **loop.time_loop(pipeline, frames, settings.frames)}
     figures["paced"] = [loop.time_paced(pipeline, frames, hz, settings.seconds) for hz in settings.rates_hz]
     return figures
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return versions, GPU, driver and clocks, as found."""
-    facts: dict[str, Any] = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "onnx": onnx.__version__,
-        "device": "CPU, times mean nothing",
-    }
-    if torch.cuda.is_available():
-        facts |= {
-            "device": torch.cuda.get_device_name(),
-            "capability": ".".join(str(n) for n in torch.cuda.get_device_capability()),
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]  # torch does not annotate it
-        }
-    if shutil.which("nvidia-smi"):
-        query = "driver_version,clocks.sm,clocks.mem,clocks.max.sm,power.limit,memory.used"
-        done = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"], capture_output=True, text=True, check=False
-        )
-        facts["nvidia-smi"] = {"query": query, "answer": done.stdout.strip()}
-    return facts

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from deepbid_rt.benchmark.timing import movie, percentiles
 from deepbid_rt.card import ModelCard
@@ -15,8 +16,15 @@ from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.normalize import calibrate
 from deepbid_rt.ports import Engine
+from deepbid_rt.runtimes.gpu import kernels
 from deepbid_rt.runtimes.gpu.device import Device
+from deepbid_rt.runtimes.gpu.kernel_check import check
+from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
+from deepbid_rt.runtimes.gpu.memory import DeviceMemory
 from deepbid_rt.runtimes.gpu.pipeline import SLOTS, Bind, GpuPipeline
+from deepbid_rt.runtimes.torch_net import bind_buffers
+
+Pipeline = GpuPipeline | KernelPipeline
 
 POOL = 16
 """Raw frames that are taken in turn."""
@@ -38,7 +46,19 @@ def make(
     return pipeline, frames
 
 
-def time_loop(pipeline: GpuPipeline, frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
+def make_in_kernels(
+    net: Callable[[Tensor], Tensor], card: ModelCard, info: StreamInfo, memory: DeviceMemory
+) -> tuple[KernelPipeline, list[NDArray[Any]]]:
+    """Return the same in kernels of our own, on memory that torch owns, once it was checked against numpy."""
+    frames = movie(info.shape, info.dtype.str, POOL, collinear=info.scan.layout == "collinear")
+    program = memory.program(kernels.program())
+    pipeline = KernelPipeline(bind_buffers(net, memory), card, info, memory, program)
+    check(pipeline)
+    pipeline.scale([calibrate(np.stack(frames[:8]))])
+    return pipeline, frames
+
+
+def time_loop(pipeline: Pipeline, frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
     """Time frames one after another, then with two on their way."""
     for number in range(POOL):
         pipeline.step(frames[number])
@@ -65,7 +85,7 @@ def time_loop(pipeline: GpuPipeline, frames: list[NDArray[Any]], count: int) -> 
     }
 
 
-def time_paced(pipeline: GpuPipeline, frames: list[NDArray[Any]], rate_hz: float, seconds: float) -> dict[str, Any]:
+def time_paced(pipeline: Pipeline, frames: list[NDArray[Any]], rate_hz: float, seconds: float) -> dict[str, Any]:
     """Send frames at a fixed rate; a deadline is missed when a frame is not back before the next one comes."""
     count = max(int(rate_hz * seconds), 3)
     latencies = []
@@ -109,7 +129,7 @@ def compare_slots(make_one: Callable[[bool], GpuPipeline], frames: list[NDArray[
 
 
 def compare_with_denoiser(
-    pipeline: GpuPipeline, engine: Engine, info: StreamInfo, frames: list[NDArray[Any]]
+    pipeline: Pipeline, engine: Engine, info: StreamInfo, frames: list[NDArray[Any]]
 ) -> dict[str, Any]:
     """Send one movie through the pipeline and through the denoiser of the live path."""
     denoiser = Denoiser(engine, info)

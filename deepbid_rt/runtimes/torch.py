@@ -20,6 +20,7 @@ from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
 from deepbid_rt.runtimes.gpu.runner import Queue, Runner
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
+from deepbid_rt.runtimes.gpu.tensor_series import tensor_series
 from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_there, tensor_of
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
@@ -160,7 +161,7 @@ class TorchEngine:
                 raise EngineError(
                     "the network runs on the CPU", expected="a GPU", todo="leave the frames to the host, or find a GPU"
                 )
-            self._series = SeriesOnDevice(bind_net(self._net), self.card, self._tensors or CudaDevice())
+            self._series = tensor_series(bind_net(self._net), self.card, self._tensors or CudaDevice())
         return self._series.open(info, merge)
 
     def close(self) -> None:

@@ -15,7 +15,9 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.nets.unet3d import UNet3D
-from deepbid_rt.runtimes.gpu.runner import Queue
+from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses
+from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Queue
+from deepbid_rt.runtimes.gpu.torch_memory import tensor_of
 from deepbid_rt.runtimes.tensorrt.master import LIMIT, read_master, weights_of
 
 
@@ -117,6 +119,30 @@ def bind_net(net: nn.Module) -> Callable[[Tensor, Tensor], Queue]:
     def bind(given: Tensor, answer: Tensor) -> Queue:
         def queue() -> None:
             answer.copy_(net(given))
+
+        return queue
+
+    return bind
+
+
+def bind_buffers(net: Callable[[Tensor], Tensor], memory: DeviceMemory) -> BindPasses:
+    """Return what joins a network of torch's to a `deepbid_rt.runtimes.gpu.kernel_pipeline.KernelPipeline`.
+
+    Parameters
+    ----------
+    net : callable
+        From inputs (N, K, Y, X) to answers (N, 1, Y, X), float32.
+    memory : DeviceMemory
+        Owned by torch.
+    """
+
+    def bind(given: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Queue:
+        inputs, outputs = (tensor_of(buffer).view(torch.float32) for buffer in (given, answers))
+        inputs, outputs = inputs.view(shape), outputs.view(shape[0], 1, *shape[2:])
+
+        def queue() -> None:
+            with memory.current(), torch.inference_mode():
+                outputs.copy_(net(inputs))
 
         return queue
 

@@ -1,6 +1,7 @@
 """A session whose GPU fails in the middle: it ends with the GPU's error, and what was recorded is whole."""
 
 import math
+import re
 import threading
 
 import numpy as np
@@ -22,6 +23,7 @@ from deepbid_rt.runtimes.torch import TorchEngine
 from deepbid_rt.status import State
 from tests.fakes import ListSink, ListSource, stream
 from tests.simulated_gpu import SimulatedMemory, SimulatedTensorRt, SimulatedTorchMemory, simulated_host
+from tests.stand_in_cuda import StandInMemory
 
 FRAMES, GOOD = 30, 17
 GUARD_S = 30.0
@@ -84,9 +86,9 @@ def check_recording(folder, info, made, lines):
         assert all(np.array_equal(movie.frame(n), made[n].pixels) for n in range(count))
 
 
-@pytest.mark.parametrize("owner", [SimulatedMemory, SimulatedTorchMemory])
+@pytest.mark.parametrize("owner", [SimulatedMemory, SimulatedTorchMemory, StandInMemory])
 def test_a_plan_s_session_ends_with_the_gpu_s_error_and_its_recording_whole(simulated_plans, tmp_path, owner):
-    """With views prepared on the host, and with whole frames on the device."""
+    """With views prepared on the host, and with whole frames on the device, in torch and in kernels of our own."""
     trt = SimulatedTensorRt(owner())
     engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(trt))
     info = stream((1, 24, 32), "<u2")
@@ -96,6 +98,21 @@ def test_a_plan_s_session_ends_with_the_gpu_s_error_and_its_recording_whole(simu
     assert (status.state, status.frames_out) == (State.FAILED, GOOD)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
+
+
+def test_a_kernel_that_fails_ends_the_session_with_its_error(simulated_plans, tmp_path):
+    memory = StandInMemory()
+    engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(SimulatedTensorRt(memory)))
+    info = stream((1, 24, 32), "<u2")
+    try:
+        error, status, made = record(engine, info, tmp_path / "session", lambda: memory.cuda.stand_in_fail_after(3))
+    finally:
+        memory.cuda.stand_in_fail_after(-1)
+    assert re.search(r"the GPU failed in the middle of the session \(kernel \w+: CUDA error 719", str(error))
+    assert (status.state, status.frames_out) == (State.FAILED, GOOD)
+    check_recording(tmp_path / "session", info, made, 24)
+    engine.close()
+    assert memory.closed == 1
 
 
 def test_a_torch_session_ends_with_the_gpu_s_error_and_its_recording_whole(tiny_stream_onnx, tmp_path):

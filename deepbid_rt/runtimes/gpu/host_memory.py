@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
+from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.device import Device, HostDevice
-from deepbid_rt.runtimes.gpu.memory import Buffer
+from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue
 from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer, bytes_of, tensor_of
 
 
@@ -52,6 +53,14 @@ class HostMemory:
     def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
         """Return None: a CPU has no graphs."""
         return None
+
+    def mark(self) -> Queue:
+        """Return nothing to wait for."""
+        return self.synchronize
+
+    def program(self, text: bytes) -> Program:
+        """Refuse: PTX is for a GPU."""
+        raise EngineError("kernels for a GPU, and a CPU", expected="a GPU", todo="leave the frames to the host")
 
     def tensors(self) -> Device:
         """Return the host."""

@@ -1,4 +1,4 @@
-"""The seam to the memory of a GPU: who owns it, how arrays travel, and whether work can be captured as a graph.
+"""The seam to the memory of a GPU: who owns it, how arrays travel, kernels that run there, and graphs of such work.
 
 Two libraries can own it: torch, which also captures CUDA graphs, and pycuda, which is small. Knows nothing of networks.
 """
@@ -14,10 +14,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError, StageError
 
-if TYPE_CHECKING:  # it is torch's, which pycuda does without
+if TYPE_CHECKING:  # the first is torch's, which pycuda does without
+    import ctypes
+
     from deepbid_rt.runtimes.gpu.device import Device
 
 Owner = Literal["auto", "torch", "pycuda"]
+Queue = Callable[[], None]
+Extent = tuple[int, int, int]
+"""Numbers of blocks or of threads along x, y and z."""
 ALIGNMENT = 256
 """Bytes that an address given to TensorRT must be a multiple of."""
 
@@ -28,6 +33,18 @@ class Buffer(Protocol):
     @property
     def address(self) -> int:
         """Where it begins; a multiple of `ALIGNMENT`."""
+        ...
+
+
+class Program(Protocol):
+    """Kernels on the device; see `deepbid_rt.runtimes.gpu.driver.Kernels`."""
+
+    def bind(self, name: str, grid: Extent, block: Extent, *arguments: ctypes.Structure) -> Queue:
+        """Return what queues a kernel on the memory's stream, inside `DeviceMemory.current`."""
+        ...
+
+    def close(self) -> None:
+        """Give it back; may be called twice."""
         ...
 
 
@@ -76,11 +93,16 @@ class DeviceMemory(Protocol):
         """Record what `work` queues and return what queues it again at once; None where graphs are not possible."""
         ...
 
-    def tensors(self) -> Device:
-        """Return where tensors are computed with on this stream.
+    def mark(self) -> Queue:
+        """Return what waits until all that was queued so far is done. It raises `StageError` when some of it failed."""
+        ...
 
-        Raises `EngineError` when the owner has no tensors: frames are then prepared on the host.
-        """
+    def program(self, text: bytes) -> Program:
+        """Load kernels, in PTX. Raises `EngineError` when the device does not take them."""
+        ...
+
+    def tensors(self) -> Device | None:
+        """Return where tensors are computed with on this stream; None when the owner has no tensors."""
         ...
 
     def close(self) -> None:

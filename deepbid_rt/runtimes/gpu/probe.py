@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.gpu.driver import Loader, driver_library
 
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
@@ -26,9 +25,6 @@ class Gpu:
     """Version of the driver and of the CUDA it supports."""
 
 
-Loader = Callable[[str], Any]
-
-
 def find_gpu(load: Loader = ctypes.CDLL) -> Gpu:
     """Return the first GPU that is visible to this process (``CUDA_VISIBLE_DEVICES``).
 
@@ -38,7 +34,7 @@ def find_gpu(load: Loader = ctypes.CDLL) -> Gpu:
         When the driver is missing or does not answer, or there is no GPU.
     """
     try:
-        cuda = load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        cuda = driver_library(load)
     except OSError as error:
         raise EngineError(
             "no NVIDIA driver on this computer",

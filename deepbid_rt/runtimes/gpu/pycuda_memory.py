@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pycuda
@@ -12,7 +12,8 @@ import pycuda.driver as cuda
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed, no_room
+from deepbid_rt.runtimes.gpu.driver import Kernels
+from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
 
 
 class PycudaBuffer:
@@ -39,6 +40,7 @@ class PycudaMemory:
                 expected="a driver and a GPU",
                 todo="check nvidia-smi, or use the .onnx file of the engine, which needs no GPU",
             ) from error
+        self._programs: list[Program] = []
         with self.current():
             self._stream: Any = cuda.Stream()
         self.description = f"pycuda {pycuda.VERSION_TEXT}"
@@ -87,17 +89,31 @@ class PycudaMemory:
         """Return None: pycuda has no CUDA graphs."""
         return None
 
-    def tensors(self) -> NoReturn:
-        """Refuse: pycuda has no operations that frames could be prepared with."""
-        raise EngineError(
-            f"{self.description} owns the memory of the GPU, and has no operations for whole frames",
-            expected="torch built for CUDA",
-            todo="install torch for CUDA to prepare frames on the GPU",
-        )
+    def mark(self) -> Queue:
+        """Return what waits for an event."""
+        with self.current(), _named():
+            events: list[Any] = [cuda.Event()]
+            events[0].record(self._stream)
+
+        def wait() -> None:
+            with self.current(), _named():
+                events.pop().synchronize()  # and is freed here: in another thread, only where its context is current
+
+        return wait
+
+    def program(self, text: bytes) -> Program:
+        """Load kernels."""
+        self._programs.append(Kernels(text, self.current, self.stream))
+        return self._programs[-1]
+
+    def tensors(self) -> None:
+        """Return None: pycuda has no operations that frames could be prepared with."""
 
     def close(self) -> None:
         """Let go of the primary context."""
         if self._context is not None:
+            for program in self._programs:
+                program.close()
             context, self._context = self._context, None
             self._stream = None
             context.detach()

@@ -1,21 +1,30 @@
 """The pipelines of one series: one for each plane, on one device, kept while series of the same kind follow.
 
-Needs torch, which owns the tensors. Knows nothing of what computes the network.
+Knows nothing of what a pipeline is made of, nor of what computes the network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
-import torch
-
-from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.runtimes.gpu.device import Device
-from deepbid_rt.runtimes.gpu.memory import cuda_failed, no_room
-from deepbid_rt.runtimes.gpu.pipeline import Bind, GpuPipeline
+from deepbid_rt.ports import FramePipeline
 from deepbid_rt.scan import Merge
+
+
+class DevicePipeline(FramePipeline, Protocol):
+    """A pipeline that holds memory."""
+
+    def close(self) -> None:
+        """Let go of it; nothing else may be called afterwards."""
+        ...
+
+
+Make = Callable[[StreamInfo, Merge], DevicePipeline]
+"""Returns a pipeline for one plane of a series.
+
+Raises `EngineError` when the device has no room for it, or is refused; `StageError` when the device fails."""
 
 
 class SeriesOnDevice:
@@ -23,42 +32,26 @@ class SeriesOnDevice:
 
     Parameters
     ----------
-    bind : callable
-        The network, as of `GpuPipeline`.
-    card : ModelCard
-        Of kind ``stream``.
-    device : Device
-        Where all pipelines run.
+    make : callable
+        Makes one.
     """
 
-    def __init__(self, bind: Bind, card: ModelCard, device: Device) -> None:
-        self._bind = bind
-        self._card = card
-        self._device = device
+    def __init__(self, make: Make) -> None:
+        self._make = make
         self._kind: Any = None
-        self._pipelines: list[GpuPipeline] = []
+        self._pipelines: list[DevicePipeline] = []
 
-    def open(self, info: StreamInfo, merge: Merge) -> Sequence[GpuPipeline]:
-        """Return one pipeline for each plane.
-
-        Raises
-        ------
-        EngineError
-            When the device has no room for them.
-        StageError
-            When the device fails.
-        """
+    def open(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
+        """Return one pipeline for each plane. Raises what making one raises."""
         kind = info.shape, info.dtype.str, info.scan, info.planes, merge
         if kind != self._kind:
             self.close()
             try:
                 for _ in range(info.planes):
-                    self._pipelines.append(GpuPipeline(self._bind, self._card, info, self._device, merge))
-            except torch.OutOfMemoryError as error:
+                    self._pipelines.append(self._make(info, merge))
+            except BaseException:
                 self.close()
-                raise no_room("frames of this size") from error
-            except RuntimeError as error:
-                raise cuda_failed(error) from error
+                raise
             self._kind = kind
         return self._pipelines
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
-from deepbid_rt.runtimes.gpu.memory import Buffer, check_alignment, cuda_failed, no_room
+from deepbid_rt.runtimes.gpu.driver import Kernels
+from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class TorchMemory:
                 todo="install torch for CUDA, or take pycuda",
             )
         self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self._programs: list[Program] = []
+        self._device = CudaDevice(stream=self._stream)
         self.description = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
 
     @property
@@ -108,12 +111,23 @@ class TorchMemory:
 
         return replay
 
+    def mark(self) -> Queue:
+        """Return what waits for an event."""
+        return self._device.mark()
+
+    def program(self, text: bytes) -> Program:
+        """Load kernels."""
+        self._programs.append(Kernels(text, self.current, self.stream))
+        return self._programs[-1]
+
     def tensors(self) -> Device:
         """Return the GPU with this stream."""
-        return CudaDevice(stream=self._stream)
+        return self._device
 
     def close(self) -> None:
-        """Do nothing: memory goes with who holds it, and torch keeps it for its next use."""
+        """Give kernels back; memory goes with who holds it, and torch keeps it for its next use."""
+        for program in self._programs:
+            program.close()
 
 
 def tensor_of(buffer: Buffer) -> Tensor:

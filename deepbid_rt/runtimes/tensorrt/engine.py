@@ -1,11 +1,11 @@
-"""A TensorRT plan as an `Engine`: views up, denoised views down, or whole frames where torch owns the GPU's memory."""
+"""A TensorRT plan as an `Engine`: views up, denoised views down, or whole frames in torch or in kernels of our own."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,72 +14,22 @@ from deepbid_rt.calibration import padded_size
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
-from deepbid_rt.runtimes.gpu.memory import Buffer, cuda_failed, cuda_refused
-from deepbid_rt.runtimes.gpu.runner import Queue, Runner
+from deepbid_rt.runtimes.gpu.memory import Buffer, Queue, cuda_refused
+from deepbid_rt.runtimes.gpu.runner import Runner
+from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
-from deepbid_rt.runtimes.tensorrt.api import ExecutionContext
 from deepbid_rt.runtimes.tensorrt.facts import golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
+from deepbid_rt.runtimes.tensorrt.network import PlanNetwork
 from deepbid_rt.scan import Merge
 from deepbid_rt.views import Views
 
 if TYPE_CHECKING:  # it needs torch, which need not be there
-    from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
+    from deepbid_rt.runtimes.gpu.device import Device
 
 log = logging.getLogger(__name__)
 
-
-class PlanNetwork:
-    """What queues a plan on the GPU."""
-
-    def __init__(self, plan: LoadedPlan) -> None:
-        self._plan = plan
-
-    def bind(self, given: Buffer, answer: Buffer) -> Queue:
-        """Return what queues the plan, from one buffer into another; each binding has a context of its own."""
-        return self._bound(given, answer)[0]
-
-    def bind_ring(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
-        """Return what queues the plan on one of several places that overlap: one context, whose input moves."""
-        plan = self._plan
-        queue, context = self._bound(places[0], answer)
-        [name] = [tensor.name for tensor in plan.facts.tensors if tensor.mode == "input"]
-
-        def run(place: int) -> None:
-            if not context.set_tensor_address(name, places[place].address):
-                reason = RuntimeError(plan.messages.explain())
-                raise cuda_failed(reason) from reason
-            queue()
-
-        return run
-
-    def _bound(self, given: Buffer, answer: Buffer) -> tuple[Queue, ExecutionContext]:
-        plan = self._plan
-        with plan.memory.current():
-            context = plan.engine.create_execution_context()
-        if context is None:
-            raise plan.messages.refuse(
-                f"no room to run engine {plan.facts.card.name!r}",
-                expected="enough free memory on the GPU",
-                todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
-            )
-        for tensor in plan.facts.tensors:
-            buffer = given if tensor.mode == "input" else answer
-            if not context.set_tensor_address(tensor.name, buffer.address):
-                raise plan.messages.refuse(
-                    f"TensorRT refuses the memory of {tensor.name!r}",
-                    expected="an address it can use",
-                    todo=f"build the plan again: {plan.rebuild}",
-                )
-
-        def queue() -> None:
-            with plan.memory.current():
-                queued = context.execute_async_v3(plan.memory.stream)
-            if not queued:
-                reason = RuntimeError(plan.messages.explain())
-                raise cuda_failed(reason) from reason
-
-        return queue, context
+WholeFrames = Literal["auto", "kernels"]
 
 
 class TensorRtEngine:
@@ -95,6 +45,9 @@ class TensorRtEngine:
         Where TensorRT, the GPU and its memory come from.
     golden : bool
         False while the golden answer is being made.
+    frames : {"auto", "kernels"}
+        How whole frames are prepared on the device. ``auto``: in torch where it owns the memory, because that was
+        tested on it first; else in kernels of our own.
 
     Raises
     ------
@@ -103,11 +56,20 @@ class TensorRtEngine:
         it answered when it was built.
     """
 
-    def __init__(self, path: Path, *, trust: bool = False, host: Host | None = None, golden: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        trust: bool = False,
+        host: Host | None = None,
+        golden: bool = True,
+        frames: WholeFrames = "auto",
+    ) -> None:
         self._plan: LoadedPlan | None = load_plan(path, trust=trust, host=host)
         facts, memory = self._plan.facts, self._plan.memory
         self.card = facts.card
         self._shape = facts.shape
+        self._frames = frames
         self._series: SeriesOnDevice | None = None
         try:
             self._runner = self._prepare(self._plan)
@@ -192,29 +154,36 @@ class TensorRtEngine:
         Raises
         ------
         EngineError
-            When the plan is for another size, the owner of the memory has no tensors, or there is too little memory.
+            When the plan is for another size, there is too little memory, or the GPU does not take our kernels or
+            answers otherwise than numpy with them.
         """
         plan = self._opened()
         self.warm_up((self.card.depth, *padded_size(Views(info, merge).size, self.card.grid)))
         if self._series is None:
-            tensors = plan.memory.tensors()  # refuses where the owner is not torch, which is imported next
-            from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
-            from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer
-
-            network = PlanNetwork(plan)
-
-            def bind(given: Any, answer: Any) -> Queue:
-                pairs = zip(given, answer, strict=True)  # a plan answers one view at a time
-                queues = [network.bind(TorchBuffer(view), TorchBuffer(image)) for view, image in pairs]
-
-                def queue() -> None:
-                    for one in queues:
-                        one()
-
-                return queue
-
-            self._series = SeriesOnDevice(bind, self.card, tensors)
+            tensors = None if self._frames == "kernels" else plan.memory.tensors()
+            self._series = self._in_torch(plan, tensors) if tensors else self._in_kernels(plan)
         return self._series.open(info, merge)
+
+    def _in_torch(self, plan: LoadedPlan, tensors: Device) -> SeriesOnDevice:
+        from deepbid_rt.runtimes.gpu.tensor_series import tensor_series
+        from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer
+
+        def bind(given: Any, answer: Any) -> Queue:
+            pairs = zip(given, answer, strict=True)
+            return PlanNetwork(plan).bind_each([(TorchBuffer(view), TorchBuffer(image)) for view, image in pairs])
+
+        return tensor_series(bind, self.card, tensors)
+
+    def _in_kernels(self, plan: LoadedPlan) -> SeriesOnDevice:
+        from deepbid_rt.runtimes.gpu.kernel_series import kernel_series  # it needs scipy, which loading a plan does not
+
+        def bind(given: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Queue:
+            count, depth, rows, columns = shape
+            size, part = 4 * rows * columns, plan.memory.part
+            pairs = [(part(given, n * depth * size, depth * size), part(answers, n * size, size)) for n in range(count)]
+            return PlanNetwork(plan).bind_each(pairs)
+
+        return kernel_series(bind, self.card, plan.memory)
 
     def _run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         answer = self._runner.run(window)

@@ -1,0 +1,105 @@
+"""The arrays between raw counts and network units, and what the kernels are told of a frame's geometry.
+
+The numpy truth: `deepbid_rt.views`, `deepbid_rt.normalize`, `deepbid_rt.line_alignment`. Knows nothing of the past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.frame import DTYPES, StreamInfo
+from deepbid_rt.line_alignment import LineAlignment
+from deepbid_rt.normalize import Normalizer
+from deepbid_rt.runtimes.gpu import kernel_arguments as told
+from deepbid_rt.runtimes.gpu.arrays import Arrays
+from deepbid_rt.scan import MERGES, Merge, backward_start, merged_lines
+from deepbid_rt.views import Views
+
+
+class FrameArrays:
+    """One plane's frame on the device.
+
+    Parameters
+    ----------
+    info : StreamInfo
+        The series.
+    merge : {"mean", "forward", "backward", "interleave"}
+        What becomes of the two views of a collinear frame.
+    padded : tuple of int
+        (Y, X) of what the network is given.
+    passes : int
+        Inferences for each channel of a frame.
+    arrays : Arrays
+        Where everything is kept.
+
+    Raises
+    ------
+    EngineError
+        When the device has no room.
+    """
+
+    def __init__(self, info: StreamInfo, merge: Merge, padded: tuple[int, int], passes: int, arrays: Arrays) -> None:
+        channels, lines, pixels = info.shape
+        views = Views(info, merge)
+        self._arrays = arrays
+        self._still = LineAlignment(info.scan, pixels, 0.0)
+        self._sources = arrays.empty(4, pixels, dtype=np.int32)
+        self._source_weights = arrays.empty(4, pixels)
+        self._scales = arrays.empty(4, channels)
+        self.raw = arrays.empty(*info.shape, dtype=info.dtype)
+        """(C, Y, X) as it came."""
+        merged = merged_lines(lines, info.scan, merge)
+        self.image = arrays.empty(channels, merged, pixels, dtype=info.dtype)
+        """(C, Y', X), denoised."""
+        tables = [
+            arrays.holding(np.pad(np.arange(n, dtype=np.int32), (0, p - n), mode="symmetric"))
+            for n, p in zip(views.size, padded, strict=True)
+        ]
+        offset, inverse, scale, bias = (self._scales.address + 4 * channels * n for n in range(4))
+        self.frame = told.Frame(
+            raw=self.raw.address,
+            image=self.image.address,
+            sources=self._sources.address,
+            source_weights=self._source_weights.address,
+            offset=offset,
+            inverse=inverse,
+            scale=scale,
+            bias=bias,
+            units=arrays.empty(channels, views.count, *views.size).address,
+            mean=arrays.empty(channels, *views.size).address,
+            together=arrays.empty(*views.size).address,
+            padded_rows=tables[0].address,
+            padded_columns=tables[1].address,
+            type=DTYPES.index(info.dtype.str),
+            channels=channels,
+            lines=lines,
+            rows=views.size[0],
+            columns=pixels,
+            views=views.count,
+            first_backward=backward_start(info.scan),
+            aligned=views.count == 2 or info.scan.bidirectional,
+            turned=info.scan.bidirectional and not info.scan.mirrored,
+            passes=passes,
+            merge=MERGES.index(merge),
+            merged_lines=merged,
+            padded_height=padded[0],
+            padded_width=padded[1],
+        )
+        """What kernels are told; where the network's inputs, answers and the excess are is for others to add."""
+        self.scale([Normalizer(0.0, 1.0)] * channels, None)
+        self.align(None)
+
+    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None) -> None:
+        """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
+        offsets, scales = ([getattr(n, name) for n in normalizers] for name in ("offset", "scale"))
+        table = [offsets, [1 / s for s in scales], scales, np.zeros(len(scales)) if bias is None else bias]
+        self._arrays.fill(self._scales, np.array(table, np.float32))
+
+    def align(self, alignment: LineAlignment | None) -> None:
+        """Tell what backward lines go through; None: nothing."""
+        those = alignment or self._still
+        self._arrays.fill(self._sources, those.columns.astype(np.int32))
+        self._arrays.fill(self._source_weights, those.weights)
