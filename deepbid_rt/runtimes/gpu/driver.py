@@ -17,14 +17,15 @@ from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.memory import Extent, Queue, cuda_failed
 
 _HANDLE = ctypes.c_void_p
-_PROTOTYPES = {
+_PROTOTYPES: dict[str, list[Any] | None] = {
     "cuModuleLoadData": [ctypes.POINTER(_HANDLE), ctypes.c_char_p],
     "cuModuleUnload": [_HANDLE],
     "cuModuleGetFunction": [ctypes.POINTER(_HANDLE), _HANDLE, ctypes.c_char_p],
-    "cuLaunchKernel": [_HANDLE, *[ctypes.c_uint] * 7, _HANDLE, ctypes.POINTER(_HANDLE), ctypes.POINTER(_HANDLE)],
+    "cuLaunchKernel": None,
     "cuGetErrorString": [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)],
 }
-"""What is used of the driver, and what it takes; all return a code, 0 when they succeed."""
+"""What is used of the driver, and what it takes; all return a code, 0 when they succeed. A launch, the one call
+of every frame, is told in the types of ctypes to begin with: to convert them each time is a third of the call."""
 
 Loader = Callable[[str], Any]
 
@@ -105,7 +106,7 @@ class Kernels:
             )
         places = (_HANDLE * len(arguments))(*map(ctypes.addressof, arguments))
         launch = self._cuda.cuLaunchKernel
-        told = (function, *grid, *block, 0, self._stream, places, None)
+        told = (function, *map(ctypes.c_uint, (*grid, *block, 0)), _HANDLE(self._stream), places, None)
 
         def queue() -> None:
             code = launch(*told)
