@@ -18,7 +18,8 @@ def table(done: Mapping[str, Sequence[Found]], timed: Mapping[str, Mapping[str, 
     """Return a row for each trial: means over its trainings.
 
     "error" is the unexplained variance, 1 - r^2, relative to that of the reference's mean, averaged over the kinds of
-    movies: mean over the trainings, and half of their range. A row is bold when no quicker one has a smaller error.
+    movies: mean over the trainings, and half of their range if there are several. A row is bold when no quicker one
+    has a smaller error.
     """
     errors = {name: [_unexplained(one) for one in found] for name, found in done.items()}
     if REFERENCE not in errors:
@@ -32,7 +33,7 @@ def table(done: Mapping[str, Sequence[Found]], timed: Mapping[str, Mapping[str, 
         ms = sum(times[key] for key in ("past_ms", "network_ms")) if times else None
         scores = [np.mean([one[kind] for one in found], axis=0) for kind in KINDS]
         cells = [
-            f"{relative[name].mean():.3f} ± {np.ptp(relative[name]) / 2:.3f}",
+            f"{relative[name].mean():.2f}" + (f" ± {np.ptp(relative[name]) / 2:.2f}" if len(found) > 1 else ""),
             *(f"{score[0]:.3f} / {score[1]:.3f}" for score in scores),
             *(_mean(found, recording) for recording in RECORDINGS),
             f"{ms:.1f}" if ms else "–",
