@@ -46,8 +46,8 @@ class TensorRtEngine:
     golden : bool
         False while the golden answer is being made.
     frames : {"auto", "kernels"}
-        How whole frames are prepared on the device. ``auto``: in torch where it owns the memory, because that was
-        tested on it first; else in kernels of our own.
+        How whole frames are prepared on the device. ``auto``: in torch where it owns the memory, as its operations
+        have met GPUs and our kernels have not; else in those.
 
     Raises
     ------
