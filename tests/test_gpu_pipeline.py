@@ -19,7 +19,8 @@ from deepbid_rt.runtimes.gpu import kernels  # noqa: E402
 from deepbid_rt.runtimes.gpu.device import HostDevice  # noqa: E402
 from deepbid_rt.runtimes.gpu.driver import Kernels  # noqa: E402
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline  # noqa: E402
-from deepbid_rt.runtimes.gpu.pipeline import SLOTS, GpuPipeline  # noqa: E402
+from deepbid_rt.runtimes.gpu.pipeline import GpuPipeline  # noqa: E402
+from deepbid_rt.runtimes.gpu.slots import SLOTS  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
 from tests import jagged  # noqa: E402

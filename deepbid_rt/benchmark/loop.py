@@ -21,7 +21,8 @@ from deepbid_rt.runtimes.gpu.device import Device
 from deepbid_rt.runtimes.gpu.kernel_check import check
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
 from deepbid_rt.runtimes.gpu.memory import DeviceMemory
-from deepbid_rt.runtimes.gpu.pipeline import SLOTS, Bind, GpuPipeline
+from deepbid_rt.runtimes.gpu.pipeline import Bind, GpuPipeline
+from deepbid_rt.runtimes.gpu.slots import SLOTS
 from deepbid_rt.runtimes.torch_net import bind_buffers
 
 Pipeline = GpuPipeline | KernelPipeline

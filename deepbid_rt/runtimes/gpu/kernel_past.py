@@ -17,13 +17,14 @@ from deepbid_rt.memory import MARGIN
 from deepbid_rt.runtimes.gpu import kernel_arguments as told
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue
+from deepbid_rt.runtimes.gpu.slots import SLOTS
 
 STRIPS = shifts_truth._STRIPS  # noqa: SLF001  # one truth
 VERDICTS: tuple[Verdict, ...] = ("held", "tracked", "foreign", "restarted")
 """By number."""
 NOTE = 4 + 2 * STRIPS
 """Numbers of a frame's motion: dy, dx, confidence, verdict, and its bend along both axes."""
-TURNS = 2
+TURNS = SLOTS
 """Copies of the memories: each frame reads one and writes the other."""
 THREADS = 256
 TILE = 16

@@ -6,7 +6,6 @@ in some twenty launches a frame. `deepbid_rt.denoiser.Denoiser` is the truth; ``
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,23 +15,21 @@ from numpy.typing import NDArray
 
 from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard
-from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import Motion, StreamInfo
 from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Note
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
-from deepbid_rt.runtimes.gpu.kernel_past import NOTE, STRIPS, THREADS, TURNS, VERDICTS, KernelPast
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Program, Queue, cuda_failed
+from deepbid_rt.runtimes.gpu.kernel_past import NOTE, STRIPS, THREADS, VERDICTS, KernelPast
+from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Program, Queue
+from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
 from deepbid_rt.scan import Merge, merged_lines
 from deepbid_rt.views import Views
 
 BindPasses = Callable[[Buffer, Buffer, tuple[int, int, int, int]], Queue]
 """Given inputs (N, K, Y, X) and answers (N, 1, Y, X) on the device, float32, and the shape of the inputs: return
 what queues the network on the memory's stream. Called once for each slot: one binding must not stand in two graphs."""
-SLOTS = TURNS
-"""Frames on their way at once: while one is computed the next is copied."""
 
 
 class KernelPipeline:
@@ -91,8 +88,7 @@ class KernelPipeline:
         self._up = [memory.pinned(info.shape, info.dtype) for _ in range(SLOTS)]
         self._down = [memory.pinned(out, info.dtype) for _ in range(SLOTS)]
         self._told = [memory.pinned((NOTE + channels * views.size[0],), np.float64) for _ in range(SLOTS)]
-        self._waiting: deque[tuple[int, Queue]] = deque()
-        self._next = 0
+        self._slots = Slots(memory.mark)
         self._launches = [self._bind(bind, program, slot) for slot in range(SLOTS)]
         self.reset()
         self._queues = [self._prepare(slot) for slot in range(SLOTS)]
@@ -118,13 +114,12 @@ class KernelPipeline:
 
     def reset(self) -> None:
         """Forget all frames, those on their way included."""
-        while self._waiting:
-            self._waiting.popleft()[1]()
-        self._past.reset(self._next)
+        self._slots.drain()
+        self._past.reset(self._slots.next)
 
     def skip(self, count: int) -> None:
         """Let `count` frames pass that never came."""
-        self._past.skip(count, self._next)
+        self._past.skip(count, self._slots.next)
 
     def submit(self, pixels: NDArray[Any]) -> None:
         """Queue a frame (C, Y, X) of the series; at most `SLOTS` may be on their way.
@@ -134,17 +129,9 @@ class KernelPipeline:
         StageError
             When the GPU fails.
         """
-        if len(self._waiting) == SLOTS:
-            raise RuntimeError("collect a frame before the next one is submitted")
-        slot, self._next = self._next, (self._next + 1) % SLOTS
+        slot = self._slots.take()
         np.copyto(self._up[slot], pixels)
-        try:
-            self._queues[slot][0]()
-            self._waiting.append((slot, self._memory.mark()))
-        except DeepbidError:
-            raise
-        except RuntimeError as error:  # what torch raises for an error of CUDA
-            raise cuda_failed(error) from error
+        self._slots.send(slot, self._queues[slot][0])
 
     def collect(self) -> tuple[NDArray[Any], Note]:
         """Wait for the oldest frame on its way.
@@ -161,8 +148,7 @@ class KernelPipeline:
         StageError
             When the GPU fails.
         """
-        slot, wait = self._waiting.popleft()
-        wait()
+        slot = self._slots.collect()
         dy, dx, confidence, number, *bends = self._told[slot][:NOTE].tolist()
         verdict = VERDICTS[int(number)]
         bent = verdict == "tracked" and not self._past.rigid

@@ -7,7 +7,6 @@ compares. What is measured stays with the host: offset, scale, bias and how far 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from torch import Tensor
 
 from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard
-from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import Motion, StreamInfo
 from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer
@@ -26,16 +24,14 @@ from deepbid_rt.ports import Note
 from deepbid_rt.runtimes.gpu import frames as ops
 from deepbid_rt.runtimes.gpu.device import Device, Queue
 from deepbid_rt.runtimes.gpu.line_shifts import STRIPS
-from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.past import GpuPast
+from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
 from deepbid_rt.runtimes.gpu.stabilizer import VERDICTS
 from deepbid_rt.scan import Merge, lines_of_views, merged_lines
 
 Bind = Callable[[Tensor, Tensor], Queue]
 """Given input (N, K, Y, X) and answer (N, 1, Y, X) on the device, both float32: return what queues the network. Called
 once for each slot, as one binding must not stand in two graphs."""
-SLOTS = 2
-"""Frames on their way at once: while one is computed the next is copied."""
 _BEND = 4
 """Numbers of a frame's motion that come before its bend."""
 
@@ -101,8 +97,7 @@ class GpuPipeline:
         self._down = [device.pinned(out, carrier) for _ in range(SLOTS)]
         self._notes = [device.pinned((_BEND + 2 * STRIPS + channels,), torch.float64) for _ in range(SLOTS)]
         self._host = [self._arrays(up, down) for up, down in zip(self._up, self._down, strict=True)]
-        self._waiting: deque[tuple[int, Queue]] = deque()
-        self._next = 0
+        self._slots = Slots(device.mark)
         self._before, self._after = fuse(self._make_inputs), fuse(self._make_image)
         with torch.inference_mode():
             prepared = [device.prepare(self._step(slot)) for slot in range(SLOTS)]
@@ -141,7 +136,7 @@ class GpuPipeline:
 
     def reset(self) -> None:
         """Forget all frames, those on their way included."""
-        self._waiting.clear()
+        self._slots.drain()
         self._device.do(self._past.reset)
 
     def skip(self, count: int) -> None:
@@ -156,17 +151,9 @@ class GpuPipeline:
         StageError
             When the GPU fails.
         """
-        if len(self._waiting) == SLOTS:
-            raise RuntimeError("collect a frame before the next one is submitted")
-        slot, self._next = self._next, (self._next + 1) % SLOTS
+        slot = self._slots.take()
         np.copyto(self._host[slot][0], pixels)
-        try:
-            self._queues[slot]()
-            self._waiting.append((slot, self._device.mark()))
-        except DeepbidError:
-            raise
-        except RuntimeError as error:
-            raise cuda_failed(error) from error
+        self._slots.send(slot, self._queues[slot])
 
     def collect(self) -> tuple[NDArray[Any], Note]:
         """Wait for the oldest frame on its way.
@@ -183,8 +170,7 @@ class GpuPipeline:
         StageError
             When the GPU fails.
         """
-        slot, wait = self._waiting.popleft()
-        wait()
+        slot = self._slots.collect()
         values = self._notes[slot].tolist()
         dy, dx, confidence, verdict = values[:_BEND]
         bends = values[_BEND : _BEND + STRIPS], values[_BEND + STRIPS : _BEND + 2 * STRIPS]
