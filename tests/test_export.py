@@ -16,6 +16,7 @@ from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.openvino_core import core
+from deepbid_rt.runtimes.torch_net import load_net
 from deepbid_rt.train import export as module
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from deepbid_rt.train.export import card_toml, check_parity, export
@@ -174,13 +175,19 @@ def test_the_card_is_json_with_the_digest(exported: tuple[Path, ModelCard, Check
     assert json.loads(exported[1].to_json())["training"]["recipe"] == exported[2].recipe.digest
 
 
-def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path) -> None:
-    recipe = Recipe(mode="stream", width=2, patch=(1, 16, 16), memories=(0.5, 0.2, 0.1), calibration_frames=6)
+@pytest.mark.parametrize(("levels", "grid"), [(1, 2), (2, 4), (3, 8)])
+def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid: int) -> None:
+    recipe = Recipe(
+        mode="stream", width=2, levels=levels, patch=(1, 16, 16), memories=(0.5, 0.2, 0.1), calibration_frames=6
+    )
     weights = make_net(recipe).state_dict()
     checkpoint = replace(make_checkpoint(), recipe=recipe, weights=weights, average=weights)
     save_checkpoint(tmp_path / BEST, checkpoint)
     card = export(tmp_path, tmp_path / "model.onnx", "trial")
-    assert (card.kind, card.memories, card.depth, card.grid, card.delay) == ("stream", (0.5, 0.2, 0.1), 6, 8, 0)
+    assert (card.kind, card.memories, card.depth, card.grid, card.delay) == ("stream", (0.5, 0.2, 0.1), 6, grid, 0)
     assert (card.normalization.rule, card.normalization.frames) == ("calibrate", 6)
     assert ModelCard.from_dict(tomllib.loads(card_toml(card))) == card
     assert [i.name for i in onnx.load(tmp_path / "model.onnx").graph.input] == ["inputs"]
+    read = load_net(tmp_path / "model.onnx")[0].state_dict()
+    assert {key: w.shape for key, w in read.items()} == {key: w.shape for key, w in weights.items()}
+    assert all(torch.equal(w, weights[key]) for key, w in read.items())

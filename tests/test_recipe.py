@@ -49,6 +49,7 @@ def test_every_field_changes_the_digest() -> None:
     other: dict[str, Any] = {"mode": "mp", "decay": "none", "patch": (8, 8, 8), "betas": (0.9, 0.99)}
     other |= {"balance": "log", "views": "mean"}
     other |= {"network": "rcan3d", "augment": "none", "minutes": 0.5, "gap_weight": 1.0, "batch": 4, "accumulate": 2}
+    of_stream: dict[str, Any] = {"memories": (0.5, 0.2, 0.1), "levels": 2}
     for f in dataclasses.fields(Recipe):
         value = getattr(base, f.name)
         changed = other.get(f.name, value / 2 if isinstance(value, float) else 0)
@@ -60,10 +61,10 @@ def test_every_field_changes_the_digest() -> None:
             rcan = dataclasses.replace(base, network="rcan3d")
             assert dataclasses.replace(rcan, rcan=(1, 1)).digest != rcan.digest
             continue
-        if f.name == "memories":  # nothing but mode stream reads it
-            assert dataclasses.replace(base, memories=(0.5, 0.2, 0.1)).digest == base.digest
+        if f.name in of_stream:  # nothing but mode stream reads it
+            assert dataclasses.replace(base, **{f.name: of_stream[f.name]}).digest == base.digest
             stream = dataclasses.replace(base, mode="stream", patch=(1, 16, 16))
-            assert dataclasses.replace(stream, memories=(0.5, 0.2, 0.1)).digest != stream.digest
+            assert dataclasses.replace(stream, **{f.name: of_stream[f.name]}).digest != stream.digest
             continue
         assert dataclasses.replace(base, **{f.name: changed}).digest != base.digest, f.name
 
@@ -106,6 +107,8 @@ def test_an_unknown_key_is_refused() -> None:
         ({"patch": [32, 100, 100]}, "patch = (32, 100, 100); expected positive multiples of 8"),
         ({"patch": [32, 64]}, "patch = (32, 64); expected 3 numbers"),
         ({"patch": [32, 64, "x"]}, "patch = 'x'; expected a whole number"),
+        ({"levels": 0}, "levels = 0; expected 1, 2 or 3"),
+        ({"levels": 4}, "levels = 4; expected 1, 2 or 3"),
         ({"memories": []}, "memories = (); expected a list of numbers"),
         ({"memories": [0.4, 1.0]}, "memories = (0.4, 1.0); expected numbers between 0 and 1"),
         ({"memories": [0.03, 0.4]}, "memories = (0.03, 0.4); expected falling numbers, the slowest memory last"),

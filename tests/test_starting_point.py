@@ -60,6 +60,7 @@ def test_an_engine_gives_the_weights_it_was_made_of(tmp_path: Path, recipe: Reci
         (WINDOW, RCAN, "a starting point with network unet3d for a recipe with rcan3d; expected the same network; "),
         (STREAM, WINDOW, "a starting point with network stream for a recipe with unet3d; expected the same network; "),
         (WINDOW, replace(WINDOW, width=3), "a starting point of width 2; expected the recipe's width 3; "),
+        (STREAM, replace(STREAM, levels=2), "a starting point with other layers than the recipe's stream; expected "),
         (RCAN, replace(RCAN, rcan=(2, 2)), "a starting point with other layers than the recipe's rcan3d; expected as "),
     ],
 )
@@ -67,7 +68,7 @@ def test_another_architecture_is_refused_before_the_first_step(
     tmp_path: Path, start: Recipe, recipe: Recipe, message: str
 ) -> None:
     save(tmp_path, start)
-    recipe = replace(recipe, patch=(8, 16, 16), calibration_frames=8)
+    recipe = replace(recipe, patch=(1 if recipe.mode == "stream" else 8, 16, 16), calibration_frames=8)
     with pytest.raises(EngineError, match=f"^{re.escape(message)}"):
         train([ArrayMovie(noisy_waves())], [COLLINEAR], recipe, tmp_path / "new", tmp_path / BEST)
     assert not (tmp_path / "new").exists()

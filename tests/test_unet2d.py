@@ -3,12 +3,14 @@
 import pytest
 import torch
 
-from deepbid_rt.nets.unet2d import GRID, UNet2D
+from deepbid_rt.nets.unet2d import UNet2D
 
 
-@pytest.mark.parametrize(("width", "parameters"), [(32, 480_808), (16, 120_600)])
-def test_its_size_is_known(width: int, parameters: int) -> None:
-    assert sum(p.numel() for p in UNet2D(width, 6).parameters()) == parameters
+@pytest.mark.parametrize(
+    ("width", "levels", "parameters"), [(32, 3, 480_808), (16, 3, 120_600), (48, 2, 250_616), (8, 1, 1_408)]
+)
+def test_its_size_is_known(width: int, levels: int, parameters: int) -> None:
+    assert sum(p.numel() for p in UNet2D(width, 6, levels).parameters()) == parameters
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 40)])
@@ -31,9 +33,14 @@ def test_every_input_reaches_the_answer() -> None:
     assert (inputs.grad.abs().amax(dim=(0, 2, 3)) > 0).all()
 
 
-def test_shifts_along_the_grid_go_through() -> None:
+@pytest.mark.parametrize(("levels", "grid"), [(1, 2), (2, 4), (3, 8)])
+def test_shifts_along_the_grid_go_through_and_smaller_ones_do_not(levels: int, grid: int) -> None:
     torch.manual_seed(0)
-    net, tall = UNet2D(4, 4).eval(), torch.randn(1, 4, 128 + GRID, 16)
+    net, tall = UNet2D(8, 4, levels).eval(), torch.randn(1, 4, 128 + grid, 16)
+    assert net.grid == grid
     with torch.no_grad():
-        upper, lower = net(tall[:, :, :128]), net(tall[:, :, GRID:])
-    assert torch.allclose(upper[:, :, 48 + GRID : 80 + GRID], lower[:, :, 48:80], atol=1e-5)
+        whole = net(tall[:, :, :128])
+        for shift in (grid, grid // 2):
+            moved = net(tall[:, :, shift : shift + 128])
+            same = torch.allclose(whole[:, :, 48 + shift : 80 + shift], moved[:, :, 48:80], atol=1e-6)
+            assert same == (shift == grid)

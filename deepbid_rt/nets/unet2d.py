@@ -9,10 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LEVELS = 3
-GRID = 2**LEVELS
-"""Shifts commute with the network only in multiples of this many rows or columns."""
-
 
 class ConvPair(nn.Sequential):
     """Two 3x3 convolutions, each followed by ReLU; resolution is kept."""
@@ -36,15 +32,22 @@ class UNet2D(nn.Module):
     Parameters
     ----------
     width : int
-        Channels at half resolution, doubled at each of the two levels below.
+        Channels at half resolution, doubled at each level below.
     depth : int
         Input arrays (K).
+    levels : int
+        Resolutions that it works at, from half downwards.
+
+    Attributes
+    ----------
+    grid : int
+        Shifts commute with the network only in multiples of this many rows or columns.
     """
 
-    def __init__(self, width: int = 32, depth: int = 6) -> None:
+    def __init__(self, width: int = 32, depth: int = 6, levels: int = 3) -> None:
         super().__init__()
-        self.depth = depth
-        outs = [width * 2**level for level in range(LEVELS)]  # 32, 64, 128
+        self.depth, self.grid = depth, 2**levels
+        outs = [width * 2**level for level in range(levels)]  # 32, 64, 128
         self.fold = nn.Conv2d(depth, outs[0], 2, stride=2)
         self.encoders = nn.ModuleList(ConvPair(i, o) for i, o in zip([outs[0], *outs[:-1]], outs, strict=True))
         self.decoders = nn.ModuleList(
@@ -63,7 +66,7 @@ class UNet2D(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (N, K, Y, X) as `deepbid_rt.past.inputs_of` makes them; Y and X multiples of ``GRID``.
+            (N, K, Y, X) as `deepbid_rt.past.inputs_of` makes them; Y and X multiples of `grid`.
 
         Returns
         -------

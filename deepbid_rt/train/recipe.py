@@ -40,6 +40,8 @@ class Recipe:
     has a network of its own."""
     width: int = 16
     """Channels after the network's first level; 16 is the U-Net's 1,020,337 parameters."""
+    levels: int = 3
+    """Mode stream: resolutions that the network works at, from half downwards, the channels doubled at each."""
     rcan: tuple[int, int] = (3, 5)
     """Network rcan3d: residual groups, and blocks in each."""
     memories: tuple[float, ...] = (0.4, 0.15, 0.05)
@@ -129,6 +131,7 @@ class Recipe:
         """
         read = {
             "memories": self.mode == "stream",
+            "levels": self.mode == "stream" and self.levels != 3,
             "rcan": self.network == "rcan3d",
             **{f.name: getattr(self, f.name) != f.default for f in dataclasses.fields(self) if f.name in _LATER},
         }

@@ -8,28 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deepbid_rt.nets.unet2d import ConvPair, UNet2D
+from deepbid_rt.nets.unet2d import UNet2D
 
 
-class Plain(UNet2D):
-    """The shipped network with another number of levels, or other blocks of pixels taken to channels.
+class Blocks(UNet2D):
+    """The shipped network with larger blocks of pixels taken to channels."""
 
-    Parameters
-    ----------
-    width, depth
-        As of `UNet2D`.
-    levels : int
-        Resolutions it works at; the shipped network has 3.
-    block : int
-        Side of the blocks of pixels that become channels; the shipped network has 2.
-    """
-
-    def __init__(self, width: int, depth: int, levels: int = 3, block: int = 2) -> None:
+    def __init__(self, width: int, depth: int, block: int = 4) -> None:
         super().__init__(width, depth)
-        outs = [width * 2**level for level in range(levels)]
         self.fold = nn.Conv2d(depth, width, block, stride=block)
-        self.encoders = nn.ModuleList(ConvPair(i, o) for i, o in zip([width, *outs[:-1]], outs, strict=True))
-        self.decoders = nn.ModuleList(ConvPair(s + b, s) for s, b in zip(outs[-2::-1], outs[:0:-1], strict=True))
         self.unfold = nn.ConvTranspose2d(width, 1, block, stride=block)
         with torch.no_grad():
             self.unfold.weight.mul_(0.1)

@@ -9,7 +9,7 @@ from torch import nn
 
 from deepbid_rt.nets.unet2d import UNet2D
 from network_search.movies import Diet
-from network_search.nets import Mixture, Plain, Stateful, separable
+from network_search.nets import Blocks, Mixture, Stateful, separable
 
 Make = Callable[[int], nn.Module]
 
@@ -31,8 +31,8 @@ class Trial:
     """The trial whose network it takes instead of one of its own."""
 
 
-def _unet(width: int) -> Make:
-    return lambda depth: UNet2D(width, depth)
+def _unet(width: int, levels: int = 3) -> Make:
+    return lambda depth: UNet2D(width, depth, levels)
 
 
 TRIALS = {
@@ -40,9 +40,16 @@ TRIALS = {
     "apart": Trial("each direction alone, answers averaged", _unet(32), apart=True, of="default"),
     "light": Trial("width 16 (`light`)", _unet(16)),
     "best": Trial("width 48 (`best`)", _unet(48)),
-    "blocks": Trial("4x4 blocks, width 64", lambda depth: Plain(64, depth, block=4)),
-    "flat": Trial("2 levels, width 48", lambda depth: Plain(48, depth, levels=2)),
-    "deep": Trial("4 levels, width 24", lambda depth: Plain(24, depth, levels=4)),
+    "blocks": Trial("4x4 blocks, width 64", lambda depth: Blocks(64, depth)),
+    "single": Trial("1 level, width 64", _unet(64, 1)),
+    "flat-24": Trial("2 levels, width 24", _unet(24, 2)),
+    "flat-32": Trial("2 levels, width 32", _unet(32, 2)),
+    "flat": Trial("2 levels, width 48", _unet(48, 2)),
+    "flat-64": Trial("2 levels, width 64", _unet(64, 2)),
+    "flat-ahead-1": Trial(
+        "2 levels, width 48, sees the next frame in its place (delay 1)", _unet(48, 2), Diet(ahead=1)
+    ),
+    "deep": Trial("4 levels, width 24", _unet(24, 4)),
     "separable": Trial("separable convolutions, width 48", lambda depth: separable(48, depth)),
     "mixture": Trial("answers with a weighted mean of its inputs", lambda depth: Mixture(32, depth)),
     "memory-1": Trial("memory 0.1", _unet(32), Diet((0.1,))),
