@@ -53,7 +53,7 @@ class ModelCard:
     hop: int = 1
     """Frames between two inferences, and frames answered by each."""
     look_ahead: int = 0
-    """Frames after the answered ones that the network sees."""
+    """Frames after the answered ones that the network sees; kind stream: each in the place of the answered one."""
     memories: tuple[float, ...] = ()
     """For `STREAMING` kinds: weight of the newest frame in each exponential average that the engine is given."""
     views: Views = "each"
@@ -84,7 +84,8 @@ class ModelCard:
             ),
             (self.grid < 1, f"grid {self.grid}", "at least 1"),
             (
-                not 1 <= self.hop <= self.window - self.look_ahead or self.look_ahead < 0,
+                (self.kind not in STREAMING and not 1 <= self.hop <= self.window - self.look_ahead)
+                or self.look_ahead < 0,
                 f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead}",
                 "1 <= hop <= window - look-ahead",
             ),
@@ -94,9 +95,10 @@ class ModelCard:
                 "window and hop to be multiples of the grid and a look-ahead of at least 8 frames",
             ),
             (
-                self.kind in STREAMING and (self.window, self.hop, self.look_ahead) != (1, 1, 0),
+                (self.kind in STREAMING and (self.window, self.hop) != (1, 1))
+                or (self.kind == "average" and self.look_ahead > 0),
                 f"window {self.window}, hop {self.hop}, look-ahead {self.look_ahead} for kind {self.kind!r}",
-                "window 1, hop 1 and look-ahead 0",
+                "window 1 and hop 1, and for an average look-ahead 0",
             ),
             (
                 bool(self.memories) != (self.kind in STREAMING)
@@ -131,8 +133,8 @@ class ModelCard:
 
     @property
     def depth(self) -> int:
-        """Arrays of one inference: the frames of a window; of a stream the view, its mask, the weight, the memories."""
-        return self.window if self.kind not in STREAMING else 3 + len(self.memories)
+        """Arrays of one inference: the frames of a window; of a stream as of `deepbid_rt.past.inputs_of`."""
+        return self.window if self.kind not in STREAMING else 3 + len(self.memories) + self.look_ahead
 
     @property
     def bridge(self) -> int:

@@ -140,7 +140,7 @@ def mean_of(images: Image) -> Image:
     return average
 
 
-def inputs_of(view: Image, remembered: Image, rows: Rows = "all") -> Image:
+def inputs_of(view: Image, remembered: Image, rows: Rows = "all", ahead: Image | None = None) -> Image:
     """Put together what a stream engine is given.
 
     Parameters
@@ -151,21 +151,27 @@ def inputs_of(view: Image, remembered: Image, rows: Rows = "all") -> Image:
         (M + 1, Y, X) from `Past.see`.
     rows : {"all", "even", "odd", "none"}
         Lines of the view that the engine may see; the others are 0.
+    ahead : ndarray, optional
+        (A, Y, X) the frames that came after, in the place of this one, from `deepbid_rt.context.brought`.
 
     Returns
     -------
     ndarray
-        (M + 3, Y, X) float32: view, mask (1 where the view may be seen), weight of the slowest memory, memories.
-        A place of which nothing is remembered has the view in all of them, and weight 0.
+        (M + 3 + A, Y, X) float32: view, mask (1 where the view may be seen), weight of the slowest memory, memories,
+        frames ahead. A place of which nothing is remembered has the view in all memories, and weight 0; one that a
+        frame ahead does not show has the slowest memory in it.
     """
-    inputs = np.empty((len(remembered) + 2, *view.shape), np.float32)
+    depth = len(remembered) + 2
+    inputs = np.empty((depth + (0 if ahead is None else len(ahead)), *view.shape), np.float32)
     inputs[0], inputs[1] = view, 1
     if rows == "none":
         inputs[:2] = 0
     elif rows != "all":
         inputs[:2, rows == "even" :: 2] = 0
-    inputs[2], inputs[3:] = remembered[-1], remembered[:-1]
+    inputs[2], inputs[3:depth] = remembered[-1], remembered[:-1]
     if inputs[2].min() == 0:
         unknown = inputs[2] == 0
-        inputs[3:][:, unknown] = inputs[0][unknown]
+        inputs[3:depth][:, unknown] = inputs[0][unknown]
+    if ahead is not None:
+        inputs[depth:] = np.where(np.isnan(ahead), inputs[depth - 1], ahead)
     return inputs

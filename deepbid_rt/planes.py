@@ -48,7 +48,8 @@ class Planes:
         self._stabilize = stabilize
         self.views = Views(info, merge)
         self._pipelines: Sequence[FramePipeline] = ()
-        why = "they are registered there" if stabilize else ""
+        ahead = "the engine looks ahead" if engine.card.look_ahead else ""
+        why = "they are registered there" if stabilize else ahead
         if engine.card.kind == "stream" and isinstance(engine, DeviceEngine) and not why:
             try:
                 self._pipelines = engine.open_planes(info, merge)

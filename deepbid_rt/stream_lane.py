@@ -1,4 +1,4 @@
-"""One plane's way through a stream engine: every frame is answered at once, from itself and the past in its place.
+"""One plane's way through a stream engine: every frame is answered from itself and others of the plane in its place.
 
 Works on views already split and in image order; knows nothing of scans, merging, threads or other planes.
 """
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.calibration import Calibration, Waiting, pad
+from deepbid_rt.context import Context, Known
 from deepbid_rt.frame import Motion
 from deepbid_rt.normalize import Normalizer
-from deepbid_rt.past import Image, Past, Rows, inputs_of, mean_of
+from deepbid_rt.past import Image, Rows, inputs_of, mean_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.registration import Registration
 from deepbid_rt.window_lane import Answer
@@ -49,9 +50,9 @@ class StreamLane:
         self._engine = engine
         self._together = engine.card.views == "mean" and not apart
         self._calibration = Calibration(engine.card, channels)
-        self._past = Past(engine.card.memories, channels, size)
         self._shape = channels, views, *size
-        self._tick: int | None = None
+        self._context = self._new_context()
+        self._early: dict[int, Image] = {}  # answers by tick, of frames that wait for what comes after them
         self._motions: dict[int, Motion] = {}
         self._registration = Registration() if stabilize else None
 
@@ -83,7 +84,7 @@ class StreamLane:
         Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
         """
         early = self._calibration.waiting
-        answers = self._answer(self._calibration.measure())
+        answers = self._answer(self._calibration.measure(), last=True)
         self.restart()
         if early:
             self._calibration.forget()
@@ -92,64 +93,62 @@ class StreamLane:
     def restart(self) -> None:
         """Forget all frames, but not the calibration."""
         self._calibration.drop()
-        self._past.reset()
-        self._tick = None
+        self._context.reset()
+        self._early.clear()
 
-    def _answer(self, frames: Waiting) -> list[Answer]:
+    def _new_context(self) -> Context:
+        card = self._engine.card
+        return Context(card.memories, card.look_ahead, self._shape[0], self._shape[2:])
+
+    def _answer(self, frames: Waiting, *, last: bool = False) -> list[Answer]:
+        """Answer the frames of which all is known with these, and all that wait if they are the last."""
         self._motions = {}
-        if not frames:
+        units = [(tick, self._calibration.apply(views)) for tick, views in frames]
+        if len(units) > 1:
+            self._early = self._answered_from_after(units)
+        known = [known for unit in units for known in self._context.see(*unit)] + (self._context.end() if last else [])
+        if not known:
             return []
-        answers = np.empty((len(frames), *self._shape), np.float32)
+        answers = np.empty((len(known), *self._shape), np.float32)
         excess = np.zeros(self._shape[0])
-        units = [self._calibration.apply(views) for _, views in frames]
-        ticks = [tick for tick, _ in frames]
-        early = self._answer_from_after(ticks, units)
-        for k, (tick, frame) in enumerate(zip(ticks, units, strict=True)):
-            if self._tick is not None and tick > self._tick + 1:
-                self._past.skip(tick - self._tick - 1)
-            self._tick = tick
-            self._motions[tick], remembered = self._past.see(frame)
-            answers[k] = early[k] if k < len(early) else self._denoise(frame, remembered)
+        for answer, one in zip(answers, known, strict=True):
+            early = self._early.pop(one.tick, None)
+            answer[:] = self._denoise(one) if early is None else early
             if self._calibration.biased:
-                excess += np.mean(answers[k] - frame, axis=(1, 2, 3), dtype=np.float64) / len(frames)
-        counts = self._calibration.restore(answers, excess, frames[-1][0] + 1)
-        answered = [(tick, image) for (tick, _), image in zip(frames, counts, strict=True)]
-        if self._registration:
-            answered = [(tick, self._registration.apply(image, self._motions[tick])) for tick, image in answered]
-        return answered
+                excess += np.mean(answer - one.frame, axis=(1, 2, 3), dtype=np.float64) / len(known)
+            self._motions[one.tick] = one.motion
+        counts = self._calibration.restore(answers, excess, known[-1].tick + 1)
+        register = self._registration
+        return [
+            (one.tick, register.apply(image, one.motion) if register else image)
+            for image, one in zip(counts, known, strict=True)
+        ]
 
-    def _answer_from_after(self, ticks: list[int], units: list[Image]) -> list[Image]:
+    def _answered_from_after(self, units: list[tuple[int, Image]]) -> dict[int, Image]:
         """Answer the first half of frames that waited together, with what came after them for a past: it is more."""
-        answers: list[Image] = []
-        if len(units) == 1:
-            return answers
-        past = Past(self._engine.card.memories, self._shape[0], self._shape[2:])
-        for k in range(len(units) - 1, -1, -1):
-            _, remembered = past.see(units[k])
-            if k < len(units) // 2:
-                answers.insert(0, self._denoise(units[k], remembered))
-            if k and ticks[k] > ticks[k - 1] + 1:
-                past.skip(ticks[k] - ticks[k - 1] - 1)
-        return answers
+        context, first = self._new_context(), [tick for tick, _ in units[: len(units) // 2]]
+        known = [known for unit in reversed(units) for known in context.see(*unit)] + context.end()
+        return {one.tick: self._denoise(one) for one in known if one.tick in first}
 
-    def _denoise(self, frame: Image, remembered: Image) -> Image:
+    def _denoise(self, known: Known) -> Image:
         """Return the answers (C, V, Y, X) for a frame."""
         answer = np.empty(self._shape, np.float32)
-        for c, views in enumerate(frame):
-            answer[c] = self._denoise_channel(views, remembered[c])
+        for c in range(len(answer)):
+            answer[c] = self._denoise_channel(known, c)
         return answer
 
-    def _denoise_channel(self, views: Image, remembered: Image) -> Image:
+    def _denoise_channel(self, known: Known, c: int) -> Image:
         """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
+        views = known.frame[c]
         if self._together:
-            return self._infer(mean_of(views[None])[0], remembered)
+            return self._infer(known, c, mean_of(views[None])[0])
         if len(views) > 1:
-            return np.stack([self._infer(view, remembered) for view in views])
+            return np.stack([self._infer(known, c, view) for view in views])
         # Trained on the lines of one direction alone; each line is answered with and without sight of itself.
         [view] = views
-        return np.float32(0.5) * (self._infer(view, remembered, "even") + self._infer(view, remembered, "odd"))
+        return np.float32(0.5) * (self._infer(known, c, view, "even") + self._infer(known, c, view, "odd"))
 
-    def _infer(self, view: Image, remembered: Image, rows: Rows = "all") -> Image:
-        inputs = pad(inputs_of(view, remembered, rows), self._engine.card.grid)
+    def _infer(self, known: Known, c: int, view: Image, rows: Rows = "all") -> Image:
+        inputs = pad(inputs_of(view, known.remembered[c], rows, known.ahead[c]), self._engine.card.grid)
         # An engine's answer is its own until the next inference.
         return self._engine.infer(inputs)[0, : self._shape[2], : self._shape[3]].copy()

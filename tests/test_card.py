@@ -39,6 +39,12 @@ def test_the_delay_is_what_the_grid_makes_it():
     assert echo_card().delay == 0
 
 
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_a_stream_engine_is_given_so_many_frames_more_and_answers_so_many_later(look_ahead):
+    card = ModelCard(name="x", kind="stream", look_ahead=look_ahead, memories=(0.4, 0.1))
+    assert (card.delay, card.depth) == (look_ahead, 5 + look_ahead)
+
+
 @pytest.mark.parametrize(
     ("change", "came", "expected"),
     [
@@ -47,7 +53,17 @@ def test_the_delay_is_what_the_grid_makes_it():
         (
             {"kind": "stream", "memories": [0.1]},
             "window 40, hop 8, look-ahead 8 for kind 'stream'",
-            "window 1, hop 1 and look-ahead 0",
+            "window 1 and hop 1, and for an average look-ahead 0",
+        ),
+        (
+            {"kind": "average", "window": 1, "hop": 1, "look_ahead": 1, "memories": [0.1]},
+            "window 1, hop 1, look-ahead 1 for kind 'average'",
+            "window 1 and hop 1, and for an average look-ahead 0",
+        ),
+        (
+            {"kind": "stream", "window": 1, "hop": 1, "look_ahead": -1, "memories": [0.1]},
+            "window 1, hop 1, look-ahead -1",
+            "1 <= hop <= window - look-ahead",
         ),
         (
             {"memories": [0.1]},

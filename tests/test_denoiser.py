@@ -13,7 +13,17 @@ from deepbid_rt.frame import DTYPES, Frame, FrameFlag, ScanGeometry
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.scan import MERGES, merge_views, split_scan, to_image_order
 from tests import jagged
-from tests.fakes import FIXED, WINDOW_CARD, SpyEngine, echo_card, flat_frame, mixing_answer, stamped_frames, stream
+from tests.fakes import (
+    FIXED,
+    STREAM_CARD,
+    WINDOW_CARD,
+    SpyEngine,
+    echo_card,
+    flat_frame,
+    mixing_answer,
+    stamped_frames,
+    stream,
+)
 from tests.lane_model import LaneModel
 
 COLLINEAR = ScanGeometry(layout="collinear")
@@ -132,7 +142,14 @@ def test_neither_input_nor_output_is_shared():
 @pytest.mark.parametrize("planes", [1, 3])
 @pytest.mark.parametrize("first", [0, 5, 16])
 @pytest.mark.parametrize(
-    "card", [echo_card(), PAPERS, WINDOW_CARD, echo_card(5, 2, 1, normalization=Normalization(frames=3))]
+    "card",
+    [
+        echo_card(),
+        PAPERS,
+        WINDOW_CARD,
+        echo_card(5, 2, 1, normalization=Normalization(frames=3)),
+        dataclasses.replace(STREAM_CARD, look_ahead=2, normalization=Normalization(frames=3)),
+    ],
 )
 def test_the_stated_delay_is_reached_and_never_exceeded(card, first, planes):
     info = stream((1, 8, 8), planes=planes)

@@ -175,16 +175,28 @@ def test_the_card_is_json_with_the_digest(exported: tuple[Path, ModelCard, Check
     assert json.loads(exported[1].to_json())["training"]["recipe"] == exported[2].recipe.digest
 
 
-@pytest.mark.parametrize(("levels", "grid"), [(1, 2), (2, 4), (3, 8)])
-def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid: int) -> None:
+@pytest.mark.parametrize(("levels", "grid", "ahead"), [(1, 2, 0), (2, 4, 1), (3, 8, 2)])
+def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid: int, ahead: int) -> None:
     recipe = Recipe(
-        mode="stream", width=2, levels=levels, patch=(1, 16, 16), memories=(0.5, 0.2, 0.1), calibration_frames=6
+        mode="stream",
+        width=2,
+        levels=levels,
+        stream_look_ahead=ahead,
+        patch=(1, 16, 16),
+        memories=(0.5, 0.2, 0.1),
+        calibration_frames=6,
     )
     weights = make_net(recipe).state_dict()
     checkpoint = replace(make_checkpoint(), recipe=recipe, weights=weights, average=weights)
     save_checkpoint(tmp_path / BEST, checkpoint)
     card = export(tmp_path, tmp_path / "model.onnx", "trial")
-    assert (card.kind, card.memories, card.depth, card.grid, card.delay) == ("stream", (0.5, 0.2, 0.1), 6, grid, 0)
+    assert (card.kind, card.memories, card.depth, card.grid, card.delay) == (
+        "stream",
+        (0.5, 0.2, 0.1),
+        6 + ahead,
+        grid,
+        ahead,
+    )
     assert (card.normalization.rule, card.normalization.frames) == ("calibrate", 6)
     assert ModelCard.from_dict(tomllib.loads(card_toml(card))) == card
     assert [i.name for i in onnx.load(tmp_path / "model.onnx").graph.input] == ["inputs"]

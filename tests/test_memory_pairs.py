@@ -58,14 +58,48 @@ def test_shapes_and_what_counts(scan: ScanGeometry) -> None:
 
 
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
-def test_no_pixel_that_counts_in_the_target_stands_in_the_input(scan: ScanGeometry) -> None:
-    pairs = pairs_of(scan)
+@pytest.mark.parametrize("look_ahead", [0, 2])
+def test_no_pixel_that_counts_in_the_target_stands_in_the_input(scan: ScanGeometry, look_ahead: int) -> None:
+    pairs = pairs_of(scan, stream_look_ahead=look_ahead)
     for step in range(20):
         batch = pairs.draw(step)
+        assert batch.inputs.shape[1] == 6 + look_ahead
         assert batch.weights is not None
         for inputs, target, weight in zip(batch.inputs, batch.targets, batch.weights, strict=True):
-            same = (inputs[[0, 3, 4, 5]] == target) & (weight > 0)
+            same = (inputs[[0, *range(3, len(inputs))]] == target) & (weight > 0)
             assert same.mean() < 0.01  # now and then two counts are equal by chance
+
+
+def numbered(scan: ScanGeometry, frames: int = 20) -> np.ndarray[Any, Any]:
+    """Every count is ten thousand times the number of its frame, near enough."""
+    return movie(scan, frames) + 10_000 * np.arange(frames, dtype=np.float32)[:, None, None]
+
+
+def numbers_of(pairs: MemoryPairs, arrays: Any) -> Any:
+    """Return which frame each array (Y, X) is of."""
+    units = pairs._recordings[0].normalizers[0]
+    return np.rint((units.offset + units.scale * arrays.mean((-2, -1)) - 1000) / 10_000).astype(int)
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_the_frame_ahead_is_the_next_one_and_now_and_then_it_is_hidden(scan: ScanGeometry) -> None:
+    pairs = pairs_of(scan, numbered(scan), stream_look_ahead=1, batch=256)
+    batch = pairs.draw(0)
+    shown, ahead = numbers_of(pairs, batch.targets[:, 0]), numbers_of(pairs, batch.inputs[:, -1])
+    hidden = ahead != shown + 1
+    assert 0.02 < hidden.mean() < 0.1
+    assert np.array_equal(batch.inputs[hidden, -1], batch.inputs[hidden, -2])
+    for held_out in pairs.held_out():
+        shown, ahead = numbers_of(pairs, held_out.targets[:, 0]), numbers_of(pairs, held_out.inputs[:, -1])
+        assert (ahead[shown < 19] == shown[shown < 19] + 1).all()
+
+
+def test_training_does_not_look_ahead_into_what_is_held_out() -> None:
+    pairs = pairs_of(COLLINEAR, numbered(COLLINEAR), stream_look_ahead=2, batch=256)
+    batch = pairs.draw(0)
+    assert pairs._recordings[0].frames_training == 17
+    assert numbers_of(pairs, batch.targets[:, 0]).max() == 14
+    assert numbers_of(pairs, batch.inputs[:, -2:]).max() == 16
 
 
 def test_the_target_of_a_frame_does_not_change_its_memories() -> None:

@@ -49,7 +49,7 @@ def test_every_field_changes_the_digest() -> None:
     other: dict[str, Any] = {"mode": "mp", "decay": "none", "patch": (8, 8, 8), "betas": (0.9, 0.99)}
     other |= {"balance": "log", "views": "mean"}
     other |= {"network": "rcan3d", "augment": "none", "minutes": 0.5, "gap_weight": 1.0, "batch": 4, "accumulate": 2}
-    of_stream: dict[str, Any] = {"memories": (0.5, 0.2, 0.1), "levels": 2}
+    of_stream: dict[str, Any] = {"memories": (0.5, 0.2, 0.1), "levels": 2, "stream_look_ahead": 1}
     for f in dataclasses.fields(Recipe):
         value = getattr(base, f.name)
         changed = other.get(f.name, value / 2 if isinstance(value, float) else 0)
@@ -107,6 +107,7 @@ def test_an_unknown_key_is_refused() -> None:
         ({"patch": [32, 100, 100]}, "patch = (32, 100, 100); expected positive multiples of 8"),
         ({"patch": [32, 64]}, "patch = (32, 64); expected 3 numbers"),
         ({"patch": [32, 64, "x"]}, "patch = 'x'; expected a whole number"),
+        ({"stream_look_ahead": 3}, "stream_look_ahead = 3; expected 0, 1 or 2"),
         ({"levels": 0}, "levels = 0; expected 1, 2 or 3"),
         ({"levels": 4}, "levels = 4; expected 1, 2 or 3"),
         ({"memories": []}, "memories = (); expected a list of numbers"),

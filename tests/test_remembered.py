@@ -26,12 +26,38 @@ def recording_of(scan, frames: int = 20) -> Recording:
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
 def test_memories_are_those_of_the_live_path(scan) -> None:
     recording = recording_of(scan)
-    [remembered] = remember([recording], GAINS)
+    [remembered] = remember([recording], GAINS, 0)
     past = Past(GAINS, 1, (24, 24))
     assert remembered.frames.tolist() == list(range(20))
     for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
         views = np.stack([frame[0::2], frame[1::2]]) if scan == COLLINEAR else frame[None]
         assert np.allclose(past.see(views[None])[1], remembered.arrays[t], atol=2e-3)
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_frames_ahead_are_those_of_the_live_path(scan) -> None:
+    recording = recording_of(scan)
+    [plain], [remembered] = remember([recording], GAINS, 0), remember([recording], GAINS, 2)
+    assert remembered.arrays.shape[2] == len(GAINS) + 3
+    assert np.array_equal(remembered.arrays[:, :, :-2], plain.arrays)
+    for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
+        mean = (frame[0::2] + frame[1::2]) / 2 if scan == COLLINEAR else frame
+        for k in (1, 2):
+            if t >= k:
+                assert np.allclose(remembered.arrays[t - k, 0, len(GAINS) + k], mean, atol=5e-3)
+    assert np.isnan(remembered.arrays[-1, 0, -2:]).all()
+    assert np.isnan(remembered.arrays[-2, 0, -1]).all()
+
+
+def test_a_stretch_sees_what_lies_ahead_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRETCH", 8)
+    recording = recording_of(COLLINEAR, 200)
+    whole, some = Remembered(recording, GAINS, 1, 200), Remembered(recording, GAINS, 1, 24)
+    for one in (whole, some):
+        one.work_out()
+    ahead = np.asarray(some.arrays[:, 0, -1])
+    assert np.array_equal(ahead, whole.arrays[some.frames, 0, -1], equal_nan=True)
+    assert np.flatnonzero(np.isnan(ahead).any(axis=(1, 2))).tolist() == [23]
 
 
 @pytest.mark.parametrize(("frames", "most"), [(1, 0), (20, 20), (256, 0), (1000, 1000)])
@@ -53,7 +79,7 @@ def test_of_others_stretches_from_beginning_to_end_are_kept(frames: int, most: i
 def test_a_stretch_knows_what_came_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRETCH", 8)
     recording = recording_of(COLLINEAR, 200)
-    whole, some = Remembered(recording, GAINS, 200), Remembered(recording, GAINS, 24)
+    whole, some = Remembered(recording, GAINS, 0, 200), Remembered(recording, GAINS, 0, 24)
     for one in (whole, some):
         one.work_out()
     assert some.frames.tolist() == [*range(8), *range(96, 104), *range(192, 200)]
@@ -73,7 +99,7 @@ def test_all_recordings_share_what_may_be_kept(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "STRETCH", 8)
     monkeypatch.setattr(module, "MOST_BYTES", 60 * 4 * 24 * 24 * 2)
     monkeypatch.setattr(Remembered, "work_out", lambda self: None)
-    long, short = remember([recording_of(COLLINEAR, 200), recording_of(COLLINEAR, 40)], GAINS)
+    long, short = remember([recording_of(COLLINEAR, 200), recording_of(COLLINEAR, 40)], GAINS, 0)
     assert (len(long.frames), len(short.frames)) == (48, 16)
 
 
@@ -85,9 +111,9 @@ def test_a_disk_without_room_is_named_before_anything_is_worked_out(monkeypatch:
 
     asked: list[int] = []
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(module, "Past", lambda *_: pytest.fail("worked out"))
+    monkeypatch.setattr(module, "Context", lambda *_: pytest.fail("worked out"))
     recipe = recipe_of()
     recordings = [open_recording(ArrayMovie(movie(COLLINEAR)), COLLINEAR, recipe)] * 6
     with pytest.raises(FileError, match=r"no room in .* before 20 frames: No space left.* 0.00 GB .* TMPDIR"):
-        remember(recordings, recipe.memories)
+        remember(recordings, recipe.memories, 0)
     assert asked == [20 * 4 * 24 * 24 * 2] * 5

@@ -183,8 +183,9 @@ def test_a_disk_that_does_not_say_its_room_ends_no_session(tmp_path, monkeypatch
 class WhoPrepares(SpyEngine):
     """Takes whole frames, if that is what it is for, or says why not."""
 
-    def __init__(self, room):
-        super().__init__(replace(STREAM_CARD, normalization=FIXED), lambda given: given[:1])
+    def __init__(self, room, look_ahead=0):
+        card = replace(STREAM_CARD, normalization=FIXED, look_ahead=look_ahead)
+        super().__init__(card, lambda given: given[:1])
         self._room = room
 
     def open_planes(self, info, merge):
@@ -213,18 +214,21 @@ class WholeFrames:
 
 
 @pytest.mark.parametrize(
-    ("room", "says"),
+    ("room", "look_ahead", "says"),
     [
-        (True, "spy, whole frames on spy, 2 CUDA graphs"),
-        (False, "spy, frames prepared on the host: the GPU has no room for frames of this size"),
+        (True, 0, "spy, whole frames on spy, 2 CUDA graphs"),
+        (False, 0, "spy, frames prepared on the host: the GPU has no room for frames of this size"),
+        (True, 1, "spy, frames prepared on the host: the engine looks ahead"),
     ],
 )
-def test_who_prepares_the_frames_is_said_in_the_log_to_subscribers_and_on_the_page(tmp_path, caplog, room, says):
+def test_who_prepares_the_frames_is_said_in_the_log_to_subscribers_and_on_the_page(
+    tmp_path, caplog, room, look_ahead, says
+):
     caplog.set_level("INFO")
     page, told = Page(), []
     publisher = Publisher(on_put=lambda _: told.append((publisher.report()["runtime"], page.look().runtime)))
     steps = series("a", scan=ScanGeometry())
-    outcome = session(steps, engine=WhoPrepares(room), record=tmp_path, publish=publisher, page=page)
+    outcome = session(steps, engine=WhoPrepares(room, look_ahead), record=tmp_path, publish=publisher, page=page)
     assert outcome.error is None
     assert outcome.status.frames_out == 3
     assert set(told) == {(says, says)}

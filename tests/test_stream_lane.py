@@ -17,15 +17,21 @@ from tests.fakes import FIXED, SpyEngine, echo_card, stream
 SIZE = (40, 44)
 
 
-def stream_card(grid=8, normalization=FIXED, views="each"):
+def stream_card(grid=8, normalization=FIXED, views="each", look_ahead=0):
     return ModelCard(
-        name="small", kind="stream", memories=(0.4, 0.1), views=views, grid=grid, normalization=normalization
+        name="small",
+        kind="stream",
+        look_ahead=look_ahead,
+        memories=(0.4, 0.1),
+        views=views,
+        grid=grid,
+        normalization=normalization,
     )
 
 
 def average(inputs):
-    """A network of sorts: the mean of the view and the memories."""
-    return inputs[[0, 3, 4]].mean(axis=0, keepdims=True)
+    """A network of sorts: the mean of the view, the memories and what comes next."""
+    return inputs[[0, *range(3, len(inputs))]].mean(axis=0, keepdims=True)
 
 
 def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average, **options):
@@ -54,14 +60,81 @@ def test_every_frame_is_answered_at_once():
     assert len(engine.windows) == 10 * 2 * 2
 
 
-def test_an_answer_depends_on_the_past_and_never_on_the_future():
-    """Step test: whatever comes after frame 12, the answers up to it are the same bits."""
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+@pytest.mark.parametrize("views", ["each", "mean"])
+def test_an_answer_depends_on_the_past_and_on_as_much_of_the_future_as_stated(look_ahead, views):
+    """Step test: whatever comes after frame 12, the answers to all that do not look at it are the same bits."""
+    card = stream_card(look_ahead=look_ahead, views=views)
     frames, other = frames_of(30), frames_of(30)
     other[13:] *= -3
-    ours, theirs = (answers_of(make_lane()[0], movie) for movie in (frames, other))
-    for tick in range(13):
-        assert np.array_equal(ours[tick][1], theirs[tick][1])
-    assert not np.array_equal(ours[13][1], theirs[13][1])
+    ours, theirs = (answers_of(make_lane(card)[0], movie) for movie in (frames, other))
+    same = [np.array_equal(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)]
+    assert same == [tick < 13 - look_ahead for tick in range(30)]
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2])
+def test_an_engine_that_looks_ahead_answers_so_many_frames_later(look_ahead):
+    card = stream_card(look_ahead=look_ahead)
+    assert card.delay == look_ahead
+    lane, engine = make_lane(card, channels=2)
+    frames = frames_of(12, channels=2)
+    for tick, frame in enumerate(frames):
+        ticks = [answered for answered, _ in lane.push(tick, frame)]
+        assert ticks == ([tick - look_ahead] if tick >= look_ahead else [])
+        assert sorted(lane.motions) == ticks
+    assert [tick for tick, _ in lane.flush()] == list(range(12 - look_ahead, 12))
+    assert sorted(lane.motions) == list(range(12 - look_ahead, 12))
+    assert {window.shape[0] for window in engine.windows} == {card.depth} == {5 + look_ahead}
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2])
+def test_the_engine_is_given_the_frames_that_come_next(look_ahead):
+    """On frames too small to move; the last ones see the slowest memory instead."""
+    size = (16, 24)
+    lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), size)
+    frames = frames_of(10, size)
+    answers_of(lane, frames)
+    means = frames[:, 0].mean(axis=1)
+    for tick, given in enumerate(engine.windows):
+        for k in range(look_ahead):
+            later = tick + 1 + k
+            assert np.allclose(given[5 + k], means[later] if later < 10 else given[4], atol=1e-6)
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_a_gap_sets_free_what_waits_for_frames_that_will_not_come(look_ahead):
+    lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), (16, 24))
+    frames = frames_of(8, (16, 24))
+    ticks = [
+        [tick for tick, _ in lane.push(n, frame)] for n, frame in zip((0, 1, 2, 3, 7, 8, 9, 10), frames, strict=True)
+    ]
+    waited = list(range(4 - look_ahead, 4))
+    assert ticks[4] == (waited or [7])
+    assert np.array_equal(engine.windows[3][-1], engine.windows[3][4])
+
+
+def test_frames_that_wait_for_calibration_and_for_what_comes_next():
+    """The first half is answered backwards in time: what comes next is then the frame before."""
+    card = stream_card(normalization=Normalization(frames=8), views="mean", look_ahead=1)
+    size = (16, 24)
+    frames = 100 + 20 * frames_of(12, size)
+    lane, engine = make_lane(card, size)
+    pushed = [[tick for tick, _ in lane.push(tick, frame)] for tick, frame in enumerate(frames)]
+    assert pushed == [[]] * 7 + [list(range(7))] + [[tick] for tick in range(7, 11)]
+    units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
+    for tick, given in zip((3, 2, 1, 0, 4, 5, 6, 7), engine.windows, strict=False):
+        assert np.allclose(given[0], units[tick], atol=1e-4)
+        beside = {0: given[4], 1: units[0], 2: units[1], 3: units[2]}.get(tick, units[tick + 1])
+        assert np.allclose(given[5], beside, atol=1e-4)
+    assert [tick for tick, _ in lane.flush()] == [11]
+
+
+def test_a_restart_forgets_what_waits():
+    lane, _ = make_lane(stream_card(look_ahead=2))
+    for tick, frame in enumerate(frames_of(4)):
+        lane.push(tick, frame)
+    lane.restart()
+    assert lane.flush() == []
 
 
 def test_the_other_view_of_a_frame_never_reaches_a_view():
@@ -205,13 +278,15 @@ def test_answers_that_are_not_finite_are_an_error(value):
 
 
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
-def test_live_equals_offline_bit_for_bit(layout):
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_live_equals_offline_bit_for_bit(layout, look_ahead):
     scan = ScanGeometry(layout)
     source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1, scan=scan), 40)
     frames = [Frame(n, source.render(n)[0]) for n in range(40)]
     movies = []
     for chunk in (1, 40):
-        denoiser = Denoiser(SpyEngine(stream_card(normalization=Normalization(frames=8)), average), source.info)
+        card = stream_card(normalization=Normalization(frames=8), look_ahead=look_ahead)
+        denoiser = Denoiser(SpyEngine(card, average), source.info)
         out = []
         for first in range(0, 40, chunk):
             out += [done for frame in frames[first : first + chunk] for done in denoiser.push(frame)]
@@ -245,11 +320,12 @@ def test_every_denoised_frame_carries_its_motion(stabilize):
 
 
 @pytest.mark.parametrize("merge", ["mean", "interleave"])
-def test_a_stabilized_movie_stands_still_and_live_equals_offline(merge):
+@pytest.mark.parametrize("look_ahead", [0, 1])
+def test_a_stabilized_movie_stands_still_and_live_equals_offline(merge, look_ahead):
     source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1), 40)
     movies = []
     for stabilize in (False, True, True):
-        spy = SpyEngine(stream_card(normalization=Normalization(frames=8)), average)
+        spy = SpyEngine(stream_card(normalization=Normalization(frames=8), look_ahead=look_ahead), average)
         denoiser = Denoiser(spy, source.info, merge=merge, stabilize=stabilize)
         out = [done for n in range(40) for done in denoiser.push(Frame(n, source.render(n)[0]))]
         movies.append(np.stack([f.pixels for f in out + denoiser.flush()]))

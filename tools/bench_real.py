@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from deepbid_rt.calibration import pad, padded_size
+from deepbid_rt.context import Context, Known
 from deepbid_rt.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.normalize import Normalizer, calibrate
-from deepbid_rt.past import Past, Rows, inputs_of
+from deepbid_rt.past import Rows, inputs_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import load_engine
@@ -62,12 +63,19 @@ def foretell(engine: Engine, movie: Movie, rows: tuple[Rows, ...]) -> Iterator[l
     scale: Normalizer = calibrate(movie[: engine.card.normalization.frames])
     size = movie.shape[1:]
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
-    past = Past(engine.card.memories, 1, size)
-    for frame in movie:
-        view = scale.apply(frame)
-        _, remembered = past.see(view[None, None])
-        answers = [engine.infer(pad(inputs_of(view, remembered[0], r), engine.card.grid)).copy() for r in rows]
-        yield [a[0, : size[0], : size[1]] * np.float32(scale.scale) + np.float32(scale.offset) for a in answers]
+    context = Context(engine.card.memories, engine.card.look_ahead, 1, size)
+
+    def answers(known: Known) -> Iterator[Movie]:
+        for r in rows:
+            given = inputs_of(known.frame[0, 0], known.remembered[0], r, known.ahead[0])
+            answer = engine.infer(pad(given, engine.card.grid))[0, : size[0], : size[1]]
+            yield answer * np.float32(scale.scale) + np.float32(scale.offset)
+
+    for t, frame in enumerate(movie):
+        for known in context.see(t, scale.apply(frame)[None, None]):
+            yield list(answers(known))
+    for known in context.end():
+        yield list(answers(known))
 
 
 def held_frame(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:

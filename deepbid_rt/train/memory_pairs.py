@@ -1,6 +1,6 @@
-"""Pairs for the stream engine: one view and what was remembered before its frame in, the other view out.
+"""Pairs for the stream engine: one view and what is known of its frame besides in, the other view out.
 
-Knows nothing of how the past is worked out, or of torch.
+Knows nothing of how past and future are worked out, or of torch.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _FLIPS = 4
 """Flips alone: a quarter turn would turn masked lines into masked columns, whose noise is not independent."""
 _FORGET = 0.05
 """Share of pairs without memories, as at the start of a series."""
+_LAST = 0.05
+"""Share of pairs without the frames ahead, as at the end of a series or before a gap."""
 _MASK = 0.25
 """Share of pairs of collinear recordings whose input shows every other line only."""
 _BLIND = 0.05
@@ -33,7 +35,8 @@ class MemoryPairs:
     """Draws pairs of single frames with their memories.
 
     The target is never part of its own input: it is the other scan direction of the same frame, and the memories hold
-    frames before it only. Their noise is independent of it, so both directions may enter them.
+    frames before it only, as what lies ahead holds frames after it. Their noise is independent of it, so both
+    directions may enter them.
 
     Parameters
     ----------
@@ -51,7 +54,7 @@ class MemoryPairs:
 
     def __init__(self, recordings: Sequence[Recording], recipe: Recipe) -> None:
         self._recordings, self._recipe = recordings, recipe
-        self._remembered = remember(recordings, recipe.memories)
+        self._remembered = remember(recordings, recipe.memories, recipe.stream_look_ahead)
 
     def draw(self, step: int, numbers: Sequence[int] | None = None) -> Batch:
         """Return the pairs of step ``step``, or those of its batch with these numbers: a pure function of all four."""
@@ -59,7 +62,9 @@ class MemoryPairs:
         for n in range(self._recipe.batch) if numbers is None else numbers:
             rng = np.random.default_rng([_TRAINING, self._recipe.seed, step, n])
             number = int(rng.integers(len(self._recordings)))
-            pairs.append(self._pair(number, rng, 0, self._recordings[number].frames_training, augment=True))
+            # Frames that are held out are not looked ahead to either.
+            end = max(1, self._recordings[number].frames_training - self._recipe.stream_look_ahead)
+            pairs.append(self._pair(number, rng, 0, end, augment=True))
         return _stack(pairs)
 
     def held_out(self) -> list[Batch]:
@@ -86,20 +91,23 @@ class MemoryPairs:
         x0 = int(rng.integers(columns - width + 1))
         place = np.s_[y0 : y0 + height, x0 : x0 + width]
         views = recording.views(t, t + 1)[0, c]
-        past = np.asarray(remembered.arrays[kept, c][:, *place], np.float32)
+        known = np.asarray(remembered.arrays[kept, c][:, *place], np.float32)
+        past, ahead = np.split(known, [len(self._recipe.memories) + 1])
         swapped, forgotten, masked, blind = rng.random(4) < (0.5, _FORGET * augment, _MASK * augment, _BLIND * augment)
         if forgotten:
             past = np.zeros_like(past)
+        if len(ahead) and rng.random() < _LAST * augment:
+            ahead = np.full_like(ahead, np.nan)
         mask: Rows = "even" if rng.random() < 0.5 else "odd"
         if len(views) == 2:
             view, target = (v[place] for v in (views[::-1] if swapped else views))
             noise = float(np.mean((view - target) ** 2, dtype=np.float64)) / 2
             shown: Rows = "none" if blind else mask if masked else "all"
-            inputs, weight = inputs_of(view, past, shown), np.ones_like(target)
+            inputs, weight = inputs_of(view, past, shown, ahead), np.ones_like(target)
         else:
             target = views[0][place]
             noise = float(np.mean((target[0::2] - target[1::2]) ** 2, dtype=np.float64)) / 2
-            inputs = inputs_of(target, past, "none" if blind else mask)
+            inputs = inputs_of(target, past, "none" if blind else mask, ahead)
             weight = 1 - inputs[1]
         orientation = int(rng.integers(_FLIPS)) if augment else 0
         pair = [orient(array, orientation) for array in (inputs, target[None], weight[None])]

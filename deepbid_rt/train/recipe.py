@@ -42,6 +42,8 @@ class Recipe:
     """Channels after the network's first level; 16 is the U-Net's 1,020,337 parameters."""
     levels: int = 3
     """Mode stream: resolutions that the network works at, from half downwards, the channels doubled at each."""
+    stream_look_ahead: int = 0
+    """Mode stream: frames after the answered one that the network sees in its place (0 to 2); the engine's delay."""
     rcan: tuple[int, int] = (3, 5)
     """Network rcan3d: residual groups, and blocks in each."""
     memories: tuple[float, ...] = (0.4, 0.15, 0.05)
@@ -102,7 +104,7 @@ class Recipe:
     hop: int = 8
     """Frames answered by one inference of the exported engine."""
     look_ahead: int = 8
-    """Frames after the answered ones that the exported engine sees."""
+    """Frames after the answered ones that the exported engine sees; mode stream has `stream_look_ahead` instead."""
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -132,6 +134,7 @@ class Recipe:
         read = {
             "memories": self.mode == "stream",
             "levels": self.mode == "stream" and self.levels != 3,
+            "stream_look_ahead": self.mode == "stream" and self.stream_look_ahead > 0,
             "rcan": self.network == "rcan3d",
             **{f.name: getattr(self, f.name) != f.default for f in dataclasses.fields(self) if f.name in _LATER},
         }

@@ -61,6 +61,7 @@ def check_values(r: Recipe) -> None:
         ("views", r.views in get_args(Views), f"one of {', '.join(get_args(Views))}"),
         ("network", r.network in get_args(Network), f"one of {', '.join(get_args(Network))}"),
         ("levels", r.levels in (1, 2, 3), "1, 2 or 3"),
+        ("stream_look_ahead", r.stream_look_ahead in (0, 1, 2), "0, 1 or 2"),
         ("rcan", min(r.rcan) >= 1, "at least 1 group of 1 block"),
         ("augment", r.augment in get_args(Augment), f"one of {', '.join(get_args(Augment))}"),
         ("patch", r.mode != "stream" or r.patch[0] == 1, "1 frame for mode stream"),

@@ -1,4 +1,4 @@
-"""What is remembered before the frames of a recording, worked out once by the code of the live path, on the disk.
+"""What is known of the frames of a recording besides, worked out once by the code of the live path, on the disk.
 
 Of recordings that would fill the disk only stretches are kept. Knows nothing of pairs or torch.
 """
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.context import Context, Known
 from deepbid_rt.errors import FileError
-from deepbid_rt.past import Past
 from deepbid_rt.train.recording import Recording
 
 MOST_BYTES = 8_000_000_000
@@ -26,35 +26,43 @@ _LEAD = 3
 
 
 class Remembered:
-    """What was remembered before some or all frames of one recording.
+    """What was remembered before some or all frames of one recording, and what came after them.
 
     Attributes
     ----------
     frames : ndarray
         (N,) frame numbers, ascending.
     arrays : ndarray
-        (N, C, M + 1, Y, X) float16, as `deepbid_rt.past.Past.see` gives them; in a temporary file that goes with it.
+        (N, C, M + 1 + A, Y, X) float16, memories, weight and frames ahead as of `deepbid_rt.context.Known`; in a
+        temporary file that goes with it.
     """
 
-    def __init__(self, recording: Recording, gains: tuple[float, ...], most: int) -> None:
-        self._recording, self._gains = recording, gains
+    def __init__(self, recording: Recording, gains: tuple[float, ...], look_ahead: int, most: int) -> None:
+        self._recording, self._gains, self._look_ahead = recording, gains, look_ahead
         self.frames = stretches(recording.movie.shape[0], most)
-        self.arrays = _room((len(self.frames), *_shape(recording, gains)))
+        self.arrays = _room((len(self.frames), *_shape(recording, gains, look_ahead)))
 
     def work_out(self) -> None:
-        """Walk through the recording, or to each stretch a while before it begins."""
+        """Walk through the recording, or through each stretch with a while before it and what is seen ahead of it."""
         _, channels, _, rows, columns = self.arrays.shape
-        past = Past(self._gains, channels, (rows, columns))
-        lead, ahead = math.ceil(_LEAD / min(self._gains)), 0
-        for n, t in enumerate(self.frames.tolist()):
-            if t - lead > ahead:
-                past.reset()
-                ahead = t - lead
-            while ahead < t:
-                past.see(self._recording.views(ahead, ahead + 1)[0])
-                ahead += 1
-            self.arrays[n] = past.see(self._recording.views(t, t + 1)[0])[1]
-            ahead += 1
+        context = Context(self._gains, self._look_ahead, channels, (rows, columns))
+        lead, walked = math.ceil(_LEAD / min(self._gains)), np.zeros(self._recording.movie.shape[0], bool)
+        for t in self.frames.tolist():
+            walked[max(0, t - lead) : t + self._look_ahead + 1] = True
+        before = -1
+        for t in np.flatnonzero(walked).tolist():
+            if t > before + 1:
+                self._keep(context.end())
+                context.reset()
+            self._keep(context.see(t, self._recording.views(t, t + 1)[0]))
+            before = t
+        self._keep(context.end())
+
+    def _keep(self, known: list[Known]) -> None:
+        for one in known:
+            begin, end = self.between(one.tick, one.tick + 1)
+            if begin < end:
+                self.arrays[begin] = np.concatenate([one.remembered, one.ahead], axis=1)
 
     def between(self, begin: int, end: int) -> tuple[int, int]:
         """Return which of the kept frames, first and one past the last, lie from frame `begin` to before `end`."""
@@ -62,8 +70,8 @@ class Remembered:
         return first, last
 
 
-def remember(recordings: Sequence[Recording], gains: tuple[float, ...]) -> list[Remembered]:
-    """Work out what is remembered before the frames of some recordings.
+def remember(recordings: Sequence[Recording], gains: tuple[float, ...], look_ahead: int) -> list[Remembered]:
+    """Work out what is remembered before the frames of some recordings, and the `look_ahead` frames after each.
 
     Raises
     ------
@@ -72,10 +80,14 @@ def remember(recordings: Sequence[Recording], gains: tuple[float, ...]) -> list[
     FileError
         When the folder of temporary files has no room for it all; before any is worked out.
     """
-    sizes = [math.prod(_shape(recording, gains)) * np.dtype(np.float16).itemsize for recording in recordings]
+    sizes = [
+        math.prod(_shape(recording, gains, look_ahead)) * np.dtype(np.float16).itemsize for recording in recordings
+    ]
     total = sum(size * recording.movie.shape[0] for size, recording in zip(sizes, recordings, strict=True))
     share = min(1.0, MOST_BYTES / total)
-    found = [Remembered(recording, gains, int(share * recording.movie.shape[0])) for recording in recordings]
+    found = [
+        Remembered(recording, gains, look_ahead, int(share * recording.movie.shape[0])) for recording in recordings
+    ]
     for one in found:
         one.work_out()
     return found
@@ -89,10 +101,10 @@ def stretches(frames: int, most: int) -> NDArray[np.intp]:
     return np.unique(begins[:, None] + np.arange(STRETCH))
 
 
-def _shape(recording: Recording, gains: tuple[float, ...]) -> tuple[int, int, int, int]:
-    """Return (C, M + 1, Y, X)."""
+def _shape(recording: Recording, gains: tuple[float, ...], look_ahead: int) -> tuple[int, int, int, int]:
+    """Return (C, M + 1 + A, Y, X)."""
     _, channels, _, rows, columns = recording.views(0, 1).shape
-    return channels, len(gains) + 1, rows, columns
+    return channels, len(gains) + 1 + look_ahead, rows, columns
 
 
 def _room(shape: tuple[int, int, int, int, int]) -> NDArray[np.float16]:

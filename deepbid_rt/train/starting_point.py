@@ -53,7 +53,7 @@ class StartingPoint:
         if {key: w.shape for key, w in self.weights.items()} != wanted:
             raise EngineError(
                 f"a starting point with other layers than the recipe's {kind}",
-                expected="as many memories, levels, groups and blocks as in the recipe",
+                expected="as many memories, frames ahead, levels, groups and blocks as in the recipe",
                 todo="take them from the recipe.toml of the starting point",
             )
 

@@ -86,13 +86,17 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
     recipe = checkpoint.recipe
     layouts: tuple[Layout, ...] = ("collinear", "ordinary")
     trained = {word for recording in checkpoint.recordings for word in recording.split()}
-    time: dict[str, Any] = {"window": recipe.window, "hop": recipe.hop, "look_ahead": recipe.look_ahead}
     stream = recipe.mode == "stream"
+    time: dict[str, Any] = (
+        {"memories": recipe.memories, "views": recipe.views, "look_ahead": recipe.stream_look_ahead}
+        if stream
+        else {"window": recipe.window, "hop": recipe.hop, "look_ahead": recipe.look_ahead}
+    )
     return ModelCard(
         name=name,
         kind="stream" if stream else "window",
         scan=tuple(layout for layout in layouts if layout in trained),
-        **({"memories": recipe.memories, "views": recipe.views} if stream else time),
+        **time,
         grid=2**recipe.levels if stream else unet3d.GRID,
         normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
         training={

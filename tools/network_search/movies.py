@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from train_engine import draw_movie
 
+from deepbid_rt.context import Context
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.line_shifts import shifts_of
-from deepbid_rt.memory import Memory
-from deepbid_rt.past import Past, Rows, inputs_of, mean_of
+from deepbid_rt.past import Rows, inputs_of
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.scan import split_scan
 from deepbid_rt.simulator.presets import NAMES, preset
@@ -69,11 +68,9 @@ class Seen:
         known = past[-1] > 0
         contrast = np.log1p(past[-2][known].std()) if known.any() else 0.0
         past = past[:, *place] * np.float32(diet.past)
-        given = inputs_of(view[place], past, rows)
-        later = self.ahead[t][: diet.ahead, *place].astype(np.float32)
-        later = np.where(np.isnan(later), given[-1], later)
+        given = inputs_of(view[place], past, rows, self.ahead[t][:, *place].astype(np.float32))
         number = np.full((int(diet.contrast), *given.shape[1:]), contrast, np.float32)
-        return np.concatenate([given, later, number])
+        return np.concatenate([given, number])
 
 
 def see(counts: NDArray[Any], scan: ScanGeometry, diet: Diet) -> Seen:
@@ -81,19 +78,13 @@ def see(counts: NDArray[Any], scan: ScanGeometry, diet: Diet) -> Seen:
     recipe = Recipe.from_dict({"mode": "stream", "patch": [1, 32, 32], "memories": list(diet.gains)})
     [normalizer] = open_recording(ArrayMovie(counts), scan, recipe).normalizers
     views = np.stack(split_scan(normalizer.apply(counts[:, 0]), scan), axis=1)
-    size = views.shape[2:]
-    past = Past(diet.gains, 1, size)
-    motions, remembered = zip(*(past.see(frame[None]) for frame in views), strict=True)
-    shifts = [shifts_of(motion, size[0]) for motion in motions]
-    ahead = np.full((len(views), diet.ahead, *size), np.nan, np.float16)
-    for t in range(len(views)):
-        for k in range(min(diet.ahead, len(views) - 1 - t)):
-            alone, shown = Memory((1.0,), size), np.empty((2, *size), np.float32)
-            alone.update(mean_of(views[t + 1 + k][None])[0], shifts[t + 1 + k])
-            alone.recall(shifts[t], shown)
-            ahead[t, k] = np.where(shown[1] > 0, shown[0], np.nan)
-    kept = np.stack([one[0] for one in remembered]).astype(np.float16)
-    return Seen(views.astype(np.float16), kept, ahead, float(normalizer.scale))
+    context = Context(diet.gains, diet.ahead, 1, views.shape[2:])
+    known = [one for t, frame in enumerate(views) for one in context.see(t, frame[None])] + context.end()
+    remembered, ahead = (
+        np.stack([one[0] for one in arrays]).astype(np.float16)
+        for arrays in ([one.remembered for one in known], [one.ahead for one in known])
+    )
+    return Seen(views.astype(np.float16), remembered, ahead, float(normalizer.scale))
 
 
 def to_learn_from(count: int, size: int, frames: int, folder: Path) -> list[NDArray[Any]]:

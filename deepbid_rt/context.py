@@ -1,0 +1,133 @@
+"""What is known of each frame of a plane beside itself: its past and, where an engine looks ahead, what came after it.
+
+Training and live use both go through `Context.see`. Knows nothing of engines, scans or counts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, takewhile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.frame import Motion
+from deepbid_rt.line_shifts import shifts_of
+from deepbid_rt.memory import Memory
+from deepbid_rt.past import Past, mean_of
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A frame, and all that an engine is told of it."""
+
+    tick: int
+    frame: Image
+    """(C, V, Y, X), as it was given."""
+    motion: Motion
+    """As of `Past.see`."""
+    remembered: Image
+    """(C, M + 1, Y, X), as of `Past.see`."""
+    ahead: Image
+    """(C, A, Y, X): the frames that came after it, all views averaged, in its place; NaN where they do not show it."""
+
+
+class Context:
+    """Past and future of the frames of one plane.
+
+    Parameters
+    ----------
+    gains : tuple of float
+        Weight of the newest frame in each memory.
+    look_ahead : int
+        Frames after each frame that it is seen with (A).
+    channels : int
+        C.
+    size : tuple of int
+        (Y, X) of one view.
+    """
+
+    def __init__(self, gains: tuple[float, ...], look_ahead: int, channels: int, size: tuple[int, int]) -> None:
+        self._past = Past(gains, channels, size)
+        self._look_ahead = look_ahead
+        self._waiting: deque[Known] = deque()
+        self._tick: int | None = None
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._past.reset()
+        self._waiting.clear()
+        self._tick = None
+
+    def see(self, tick: int, frame: Image) -> list[Known]:
+        """Take the next frame; return those of which all is known now.
+
+        Parameters
+        ----------
+        tick : int
+            Its number; numbers rise, or fall where time runs backwards. Missing ones make the memories older, and what
+            lies beyond them is not shown as what came next.
+        frame : ndarray
+            (C, V, Y, X) float32 in standard deviations of the noise; kept where there is a look-ahead.
+        """
+        known = []
+        if self._tick is not None and (missing := abs(tick - self._tick) - 1):
+            known = self.end()
+            self._past.skip(missing)
+        self._tick = tick
+        motion, remembered = self._past.see(frame)
+        self._waiting.append(
+            Known(tick, frame, motion, remembered, np.empty((len(frame), 0, *frame.shape[2:]), np.float32))
+        )
+        while len(self._waiting) > self._look_ahead:
+            known.append(self._next())
+        return known
+
+    def end(self) -> list[Known]:
+        """Return the frames that still wait, with what came after them; no more comes."""
+        return [self._next() for _ in range(len(self._waiting))]
+
+    def _next(self) -> Known:
+        first = self._waiting.popleft()
+        if not self._look_ahead:
+            return first
+        later = list(islice(self._waiting, self._look_ahead))
+        return replace(first, ahead=brought(first, later, self._look_ahead))
+
+
+def brought(first: Known, later: Sequence[Known], count: int) -> Image:
+    """Bring the frames after one to its place.
+
+    Parameters
+    ----------
+    first : Known
+    later : sequence of Known
+        At most `count`, without a gap.
+    count : int
+        A.
+
+    Returns
+    -------
+    ndarray
+        (C, A, Y, X); NaN where a frame does not show the place, is foreign, lies beyond a new start, or never came.
+    """
+    channels, _, *size = first.frame.shape
+    ahead = np.full((channels, count, *size), np.nan, np.float32)
+    if first.motion.verdict == "foreign":
+        return ahead
+    for k, other in enumerate(takewhile(lambda known: known.motion.verdict != "restarted", later)):
+        if other.motion.verdict == "foreign":
+            continue
+        # Far from where the reference began both are moved alike, so that they lie within a memory's margin.
+        far = np.rint([[first.motion.dy], [first.motion.dx]])
+        to, of = (shifts_of(known.motion, size[0]) - far for known in (first, other))
+        for c, image in enumerate(mean_of(other.frame)):
+            alone, shown = Memory((1.0,), (size[0], size[1])), np.empty((2, *size), np.float32)
+            alone.update(image, of)
+            alone.recall(to, shown)
+            ahead[c, k] = np.where(shown[1] > 0, shown[0], np.nan)
+    return ahead

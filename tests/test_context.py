@@ -1,0 +1,155 @@
+"""What came after a frame, in its place: when it is known, and where it is not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepbid_rt.context import Context, Known, brought
+from deepbid_rt.frame import Motion
+from deepbid_rt.memory import MARGIN
+from deepbid_rt.past import Past, inputs_of
+from tests.test_stabilizer import DARK, SIDE, at, noisy, scene
+
+GAINS = (0.4, 0.1)
+SMALL = (12, 10)  # too small to be moved
+
+
+def frames_of(count, size=SMALL, channels=1):
+    return np.random.default_rng(0).standard_normal((count, channels, 2, *size), np.float32)
+
+
+def seen(frames, look_ahead, ticks=None, size=SMALL):
+    context = Context(GAINS, look_ahead, frames.shape[1], size)
+    walked = [context.see(t, f) for t, f in zip(ticks or range(len(frames)), frames, strict=True)]
+    return walked, context.end()
+
+
+def known(dy=0.0, dx=0.0, value=0.0, verdict="tracked", size=(40, 40), **bend):
+    """A frame that lies at (dy, dx) of a ramp; `value` is added to it."""
+    ramp = np.add.outer(np.arange(size[0]) - dy, 0.1 * (np.arange(size[1]) - dx)) + value
+    motion = Motion(dy, dx, 9.0, verdict, **bend)
+    return Known(0, ramp[None, None].astype(np.float32), motion, np.empty(0), np.empty(0))
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_a_frame_waits_for_those_it_is_seen_with(look_ahead):
+    walked, rest = seen(frames_of(6), look_ahead)
+    assert [[one.tick for one in known] for known in walked] == [
+        [tick - look_ahead] if tick >= look_ahead else [] for tick in range(6)
+    ]
+    assert [one.tick for one in rest] == list(range(6 - look_ahead, 6))
+
+
+@pytest.mark.parametrize("look_ahead", [0, 2])
+def test_the_past_is_that_of_the_frame_itself(look_ahead):
+    frames, past = frames_of(6, channels=2), Past(GAINS, 2, SMALL)
+    walked, rest = seen(frames, look_ahead)
+    for one, frame in zip([one for known in walked for one in known] + rest, frames, strict=True):
+        assert np.array_equal(one.frame, frame)
+        assert np.array_equal(one.remembered, past.see(frame)[1])
+        assert one.ahead.shape == (2, look_ahead, *SMALL)
+
+
+def test_frames_ahead_are_the_next_ones_in_order_and_none_after_the_last():
+    frames = frames_of(5, channels=2)
+    walked, rest = seen(frames, 2)
+    means = frames.mean(axis=2)
+    for one in [one for known in walked for one in known]:
+        assert np.allclose(one.ahead[:, 0], means[one.tick + 1], atol=1e-6)
+        assert np.allclose(one.ahead[:, 1], means[one.tick + 2], atol=1e-6)
+    assert np.allclose(rest[0].ahead[:, 0], means[4], atol=1e-6)
+    assert np.isnan(rest[0].ahead[:, 1]).all()
+    assert np.isnan(rest[1].ahead).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_lies_beyond_a_gap_did_not_come_next_and_the_gap_sets_free_what_waits(sign):
+    ticks = [sign * tick for tick in (0, 1, 4, 5)]
+    walked, rest = seen(frames_of(4), 2, ticks)
+    assert [[one.tick for one in known] for known in walked] == [[], [], ticks[:2], []]
+    first, second = walked[2]
+    assert np.isfinite(first.ahead[:, 0]).all()
+    assert np.isnan(first.ahead[:, 1]).all()
+    assert np.isnan(second.ahead).all()
+    assert rest[0].remembered[0, -1].max() == pytest.approx((1 - 0.9**2) * 0.9**2, abs=1e-6)
+
+
+def test_after_a_reset_nothing_of_before_is_left():
+    context = Context(GAINS, 1, 1, SMALL)
+    for tick, frame in enumerate(frames_of(3)):
+        context.see(tick, frame)
+    context.reset()
+    assert context.end() == []
+    assert context.see(9, frames_of(1)[0]) == []
+    [one] = context.end()
+    assert not one.remembered.any()
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(0.0, 0.0), (2.0, -3.0), (0.5, 0.25), (-1.75, 4.5)])
+@pytest.mark.parametrize("begun", [(0.0, 0.0), (0.5, -0.5), (300.0, -200.0)])
+def test_a_frame_ahead_is_moved_to_where_the_tissue_was(dy, dx, begun):
+    """On a ramp an error of one pixel is 1; a frame enters at the nearest whole pixel and so is half of one off."""
+    first, later = known(*begun), known(begun[0] + dy, begun[1] + dx, value=10)
+    [[ahead]] = brought(first, [later], 1)
+    expected = first.frame[0, 0] + 10
+    inner = np.s_[8:-8, 8:-8]
+    assert np.abs(ahead - expected)[inner].max() <= 0.55 + 1e-3
+    whole = all(d == np.rint(d) for d in (dy, dx, *begun))
+    assert not whole or np.allclose(ahead[inner], expected[inner], atol=1e-3)
+
+
+def test_places_that_a_frame_ahead_does_not_show_are_unknown():
+    [[ahead]] = brought(known(), [known(3.0, 0.0)], 1)
+    assert np.isnan(ahead[-3:]).all()
+    assert np.isfinite(ahead[:-3]).all()
+    far = MARGIN + 41.0
+    assert np.isnan(brought(known(), [known(far, 0.0)], 1)).all()
+
+
+def test_lines_are_moved_each_by_its_own_shift():
+    bent = {"bend_dy": (0.0,) * 4, "bend_dx": (-4.0, -4.0, 4.0, 4.0)}
+    frame = known()
+    moved = np.stack([np.roll(line, -4 if y < 20 else 4) for y, line in enumerate(frame.frame[0, 0])])
+    later = replace(known(**bent), frame=moved[None, None])
+    [[ahead]] = brought(frame, [later], 1)
+    for rows in (np.s_[:14], np.s_[26:]):  # between them the shift passes from one to the other
+        assert np.allclose(ahead[rows, 8:-8], frame.frame[0, 0][rows, 8:-8], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "shown"),
+    [
+        (("tracked", "tracked", "held"), (True, True)),
+        (("restarted", "tracked", "tracked"), (True, True)),
+        (("foreign", "tracked", "tracked"), (False, False)),
+        (("tracked", "foreign", "tracked"), (False, True)),
+        (("tracked", "restarted", "tracked"), (False, False)),
+        (("tracked", "tracked", "restarted"), (True, False)),
+    ],
+)
+def test_foreign_frames_and_what_comes_after_a_new_start_are_not_shown(verdicts, shown):
+    first, *later = (known(verdict=verdict) for verdict in verdicts)
+    ahead = brought(first, later, 2)[0]
+    assert [bool(np.isfinite(image).all()) for image in ahead] == list(shown)
+    assert [bool(np.isnan(image).all()) for image in ahead] == [not one for one in shown]
+
+
+def test_a_closed_shutter_ahead_is_not_shown():
+    context, tissue = Context(GAINS, 1, 1, (SIDE, SIDE)), scene(1)
+    found = []
+    for n in range(20):
+        image = DARK if n == 15 else noisy(at(tissue), n)
+        found += context.see(n, np.broadcast_to(image, (1, 2, SIDE, SIDE)).astype(np.float32))
+    assert [one.tick for one in found if np.isnan(one.ahead).all()] == [14, 15]
+
+
+def test_an_engine_is_given_the_slowest_memory_where_nothing_came_after():
+    view, remembered = np.full((2, 2), 1.0, np.float32), np.full((3, 2, 2), 0.5, np.float32)
+    remembered[1] = [[7, 8], [9, 10]]
+    remembered[:, 1, 1] = 0
+    ahead = np.array([[[3, np.nan], [np.nan, np.nan]]], np.float32)
+    inputs = inputs_of(view, remembered, "all", ahead)
+    assert inputs.shape == (6, 2, 2)
+    assert inputs[5].tolist() == [[3, 8], [9, 1]]
+    assert np.array_equal(inputs[:5], inputs_of(view, remembered))
