@@ -126,8 +126,7 @@ def main() -> None:
     timed = json.loads(times.read_text(encoding="utf-8")) if times.exists() else {}
     done: dict[str, list[dict[str, Any]]] = {}
     for name in TRIALS:
-        files = sorted(options.out.glob(f"{name}-[0-9]*.json"))
-        if files:
+        if files := sorted(file for file in options.out.glob("*.json") if file.stem.rpartition("-")[0] == name):
             done[name] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     (options.out / "table.md").write_text(table(done, timed), encoding="utf-8")
     print(json.dumps({"trainings": {name: len(found) for name, found in done.items()}, "times": timed}))

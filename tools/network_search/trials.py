@@ -41,10 +41,12 @@ TRIALS = {
     "light": Trial("width 16 (`light`)", _unet(16)),
     "best": Trial("width 48 (`best`)", _unet(48)),
     "blocks": Trial("4x4 blocks, width 64", lambda depth: Blocks(64, depth)),
-    "single": Trial("1 level, width 64", _unet(64, 1)),
+    "single-48": Trial("1 level, width 48", _unet(48, 1)),
+    "single-64": Trial("1 level, width 64", _unet(64, 1)),
+    "single-96": Trial("1 level, width 96", _unet(96, 1)),
     "flat-24": Trial("2 levels, width 24", _unet(24, 2)),
     "flat-32": Trial("2 levels, width 32", _unet(32, 2)),
-    "flat": Trial("2 levels, width 48", _unet(48, 2)),
+    "flat-48": Trial("2 levels, width 48", _unet(48, 2)),
     "flat-64": Trial("2 levels, width 64", _unet(64, 2)),
     "flat-ahead-1": Trial(
         "2 levels, width 48, sees the next frame in its place (delay 1)", _unet(48, 2), Diet(ahead=1)
