@@ -150,7 +150,8 @@ PresetName = Literal["fast", "window", "paper"]
 _PRESETS: dict[PresetName, dict[str, Any]] = {
     "fast": {
         "mode": "stream",
-        "width": 32,
+        "width": 48,
+        "levels": 2,
         "memories": [0.4, 0.15, 0.03],
         "views": "mean",
         "patch": [1, 96, 96],
