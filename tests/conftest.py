@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import weakref
@@ -46,6 +47,15 @@ def listens_to_ctrl_c() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
+def no_other_tests_logging() -> Iterator[None]:
+    """Take back what a command that ran in this process said of which records it wants."""
+    logger = logging.getLogger("deepbid_rt")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)
