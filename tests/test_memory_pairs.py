@@ -83,7 +83,7 @@ def numbers_of(pairs: MemoryPairs, arrays: Any) -> Any:
 
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
 def test_the_frame_ahead_is_the_next_one_and_now_and_then_it_is_hidden(scan: ScanGeometry) -> None:
-    pairs = pairs_of(scan, numbered(scan), stream_look_ahead=1, batch=256)
+    pairs = pairs_of(scan, numbered(scan), stream_look_ahead=1, batch=256, held_out_pairs=99)
     batch = pairs.draw(0)
     shown, ahead = numbers_of(pairs, batch.targets[:, 0]), numbers_of(pairs, batch.inputs[:, -1])
     hidden = ahead != shown + 1

@@ -52,8 +52,7 @@ class Remembered:
         before = -1
         for t in np.flatnonzero(walked).tolist():
             if t > before + 1:
-                self._keep(context.end())
-                context.reset()
+                context.reset()  # all that is kept of the stretch before was seen with what lies ahead of it
             self._keep(context.see(t, self._recording.views(t, t + 1)[0]))
             before = t
         self._keep(context.end())
