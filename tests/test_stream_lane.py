@@ -273,7 +273,10 @@ def test_restarting_forgets_the_past_but_not_the_calibration():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_answers_that_are_not_finite_are_an_error(value):
     lane, _ = make_lane(answer=lambda inputs: np.full_like(inputs[:1], value))
-    with pytest.raises(StageError, match=r"^engine 'small' answered values that are not finite, in the window before frame 8 of its plane"):
+    with pytest.raises(
+        StageError,
+        match=r"^engine 'small' answered values that are not finite, in the window before frame 8 of its plane",
+    ):
         lane.push(7, frames_of(1)[0])
 
 

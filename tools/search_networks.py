@@ -1,6 +1,6 @@
 """Search for the stream engine's network: all learn from the same movies for as many steps, and are judged alike.
 
-    OMP_NUM_THREADS=1 python tools/search_networks.py --out runs/search --data ../shared/data [--trials default light]
+    OMP_NUM_THREADS=1 python tools/search_networks.py --out runs/search --data ../shared/data [--trials three-32 two-48]
         [--trainings 1 2 3] [--steps 2500]
     python tools/search_networks.py --out runs/search --timed 512
 

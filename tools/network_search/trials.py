@@ -36,22 +36,22 @@ def _unet(width: int, levels: int = 3) -> Make:
 
 
 TRIALS = {
-    "default": Trial("`default`: 2x2 blocks, width 32, 3 levels, memories 0.4, 0.15, 0.03", _unet(32)),
-    "apart": Trial("each direction alone, answers averaged", _unet(32), apart=True, of="default"),
-    "light": Trial("width 16 (`light`)", _unet(16)),
-    "best": Trial("width 48 (`best`)", _unet(48)),
+    "three-32": Trial("3 levels, width 32, 2x2 blocks, memories 0.4, 0.15, 0.03", _unet(32)),
+    "apart": Trial("each direction alone, answers averaged", _unet(32), apart=True, of="three-32"),
+    "three-16": Trial("3 levels, width 16", _unet(16)),
+    "three-48": Trial("3 levels, width 48", _unet(48)),
     "blocks": Trial("4x4 blocks, width 64", lambda depth: Blocks(64, depth)),
-    "single-48": Trial("1 level, width 48", _unet(48, 1)),
-    "single-64": Trial("1 level, width 64", _unet(64, 1)),
-    "single-96": Trial("1 level, width 96", _unet(96, 1)),
-    "flat-24": Trial("2 levels, width 24", _unet(24, 2)),
-    "flat-32": Trial("2 levels, width 32", _unet(32, 2)),
-    "flat-48": Trial("2 levels, width 48", _unet(48, 2)),
-    "flat-64": Trial("2 levels, width 64", _unet(64, 2)),
-    "flat-ahead-1": Trial(
+    "one-48": Trial("1 level, width 48 (`light`)", _unet(48, 1)),
+    "one-64": Trial("1 level, width 64", _unet(64, 1)),
+    "one-96": Trial("1 level, width 96", _unet(96, 1)),
+    "two-24": Trial("2 levels, width 24", _unet(24, 2)),
+    "two-32": Trial("2 levels, width 32", _unet(32, 2)),
+    "two-48": Trial("2 levels, width 48 (`default`)", _unet(48, 2)),
+    "two-64": Trial("2 levels, width 64", _unet(64, 2)),
+    "two-48-ahead-1": Trial(
         "2 levels, width 48, sees the next frame in its place (delay 1)", _unet(48, 2), Diet(ahead=1)
     ),
-    "deep": Trial("4 levels, width 24", _unet(24, 4)),
+    "four-24": Trial("4 levels, width 24", _unet(24, 4)),
     "separable": Trial("separable convolutions, width 48", lambda depth: separable(48, depth)),
     "mixture": Trial("answers with a weighted mean of its inputs", lambda depth: Mixture(32, depth)),
     "memory-1": Trial("memory 0.1", _unet(32), Diet((0.1,))),
