@@ -155,3 +155,9 @@ def test_pairs_are_of_kept_frames_of_their_own_part(monkeypatch: pytest.MonkeyPa
 
     assert frames(pairs.draw(0).targets) == {t for t in kept if t < 85}
     assert frames(pairs.held_out()[0].targets) <= {t for t in kept if t >= 85}
+
+
+def test_a_recording_of_hardly_any_frames_is_learned_from_with_what_there_is() -> None:
+    pairs = pairs_of(COLLINEAR, movie(COLLINEAR, 3), stream_look_ahead=2)
+    assert np.isfinite(pairs.draw(0).inputs).all()
+    assert np.isfinite(pairs.held_out()[0].inputs).all()
