@@ -38,10 +38,10 @@ def _unet(width: int, levels: int = 3) -> Make:
 TRIALS = {
     "three-32": Trial("3 levels, width 32, 2x2 blocks, memories 0.4, 0.15, 0.03", _unet(32)),
     "apart": Trial("each direction alone, answers averaged", _unet(32), apart=True, of="three-32"),
-    "three-16": Trial("3 levels, width 16", _unet(16)),
+    "three-16": Trial("3 levels, width 16 (`light`)", _unet(16)),
     "three-48": Trial("3 levels, width 48", _unet(48)),
     "blocks": Trial("4x4 blocks, width 64", lambda depth: Blocks(64, depth)),
-    "one-32": Trial("1 level, width 32 (`light`)", _unet(32, 1)),
+    "one-32": Trial("1 level, width 32", _unet(32, 1)),
     "one-48": Trial("1 level, width 48", _unet(48, 1)),
     "one-64": Trial("1 level, width 64", _unet(64, 1)),
     "one-96": Trial("1 level, width 96", _unet(96, 1)),
