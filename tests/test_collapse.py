@@ -23,7 +23,7 @@ from deepbid_rt.train.learner import Judged, Learner
 from deepbid_rt.train.loop import train
 from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.movie import ArrayMovie
-from deepbid_rt.train.recipe import Recipe
+from deepbid_rt.train.recipe import Recipe, load_recipe
 from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.run_log import read_curve
 from deepbid_rt.train.starting_point import load_starting_point
@@ -75,19 +75,15 @@ def test_the_response_is_the_spread_of_the_answers_in_units_of_the_noise() -> No
     assert response(learner, TINY, pixels) == pytest.approx(1 / 3, rel=0.03)
 
 
-@pytest.mark.parametrize(("engine", "mode"), [("window", "mp"), ("default", "stream"), ("light", "stream")])
+@pytest.mark.parametrize("engine", ["window", "light", "default", "best"])
 @pytest.mark.parametrize("correlation", [0.05, 0.0])
-def test_a_shipped_network_answers_in_the_dark_and_where_there_is_nothing(
-    engine: str, mode: Any, correlation: float
-) -> None:
-    start = load_starting_point(find_engine(engine), 1.0)
-    depth = start.weights["skip.weight"].shape[1] if mode == "stream" else 6
-    patch = (1, 64, 64) if mode == "stream" else (16, 64, 64)
-    recipe = Recipe(
-        mode=mode, width=start.width, patch=patch, calibration_frames=8, memories=(0.4, 0.15, 0.05)[: depth - 3]
-    )
+def test_a_shipped_network_answers_in_the_dark_and_where_there_is_nothing(engine: str, correlation: float) -> None:
+    file = find_engine(engine)
+    shipped = load_recipe(file.parent / "recipe.toml")
+    patch = (1 if shipped.mode == "stream" else 16, 64, 64)
+    recipe = replace(shipped, patch=patch, calibration_frames=8)
     learner = Learner(recipe)
-    learner.warm_start(start)
+    learner.warm_start(load_starting_point(file, 1.0))
     if correlation:
         source = SyntheticSource(*preset("calcium-vibrating", (64, 64), 5, correlation=correlation), 36)
         pixels = np.stack([source.render(t)[0] for t in range(36)])[:, 0]

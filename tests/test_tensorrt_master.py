@@ -110,7 +110,7 @@ def test_weights_come_in_the_order_of_computing(shipped):
     assert np.array_equal(weights[0][1], by_name[f"{first}.bias"])
 
 
-@pytest.mark.parametrize("shape", [(1, 6, 60, 64), (1, 1, 20, 32, 32)])
+@pytest.mark.parametrize("shape", [(1, 6, 62, 64), (1, 1, 20, 32, 32)])
 def test_a_size_off_the_grid_is_refused(shape):
     name = "default" if len(shape) == 4 else "window"
     model, _ = read_master(find_engine(name))
