@@ -41,14 +41,10 @@ class Context:
 
     Parameters
     ----------
-    gains : tuple of float
-        Weight of the newest frame in each memory.
+    gains, channels, size
+        As of `Past`.
     look_ahead : int
         Frames after each frame that it is seen with (A).
-    channels : int
-        C.
-    size : tuple of int
-        (Y, X) of one view.
     """
 
     def __init__(self, gains: tuple[float, ...], look_ahead: int, channels: int, size: tuple[int, int]) -> None:

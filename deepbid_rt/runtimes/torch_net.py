@@ -53,7 +53,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
 def _empty_net(card: ModelCard, weights: Sequence[tuple[NDArray[Any], NDArray[Any] | None]]) -> nn.Module:
     if card.kind == "stream":
         width, depth = weights[0][0].shape[:2]
-        return UNet2D(width, depth, card.grid.bit_length() - 1)
+        return UNet2D(width, depth, card.grid.bit_length() - 1)  # the grid is 2**levels
     return UNet3D(weights[-1][0].shape[1])
 
 

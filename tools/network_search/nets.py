@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deepbid_rt.nets.unet2d import UNet2D
 
@@ -50,13 +49,29 @@ class Recurrent(nn.Module):
         return state + update * (torch.tanh(self.candidate(torch.cat([x, reset * state], 1))) - state)
 
 
+class Remembering(nn.Module):
+    """An encoder whose answer has a learned state added to it."""
+
+    def __init__(self, encoder: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.encoder, self.unit = encoder, Recurrent(channels)
+        self.state = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer, and change the state."""
+        x = self.encoder(x)
+        self.state = self.unit(x, self.state)
+        return x + self.state
+
+
 class Stateful(UNet2D):
     """The shipped network with a learned state at one of its levels."""
 
     def __init__(self, width: int, depth: int, level: int) -> None:
         super().__init__(width, depth)
         self.level, self.channels = level, width * 2**level
-        self.unit = Recurrent(self.channels)
+        self.remembering = Remembering(self.encoders[level], self.channels)
+        self.encoders[level] = self.remembering
 
     def begin(self, count: int, rows: int, columns: int) -> Tensor:
         """Return the state before the first frame."""
@@ -65,19 +80,8 @@ class Stateful(UNet2D):
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # it has a state
         """Return answer and next state."""
-        given, skips = x, []
-        x = self.fold(x)
-        for level, encoder in enumerate(self.encoders):
-            if level:
-                skips.append(x)
-                x = F.max_pool2d(x, 2)
-            x = encoder(x)
-            if level == self.level:
-                state = self.unit(x, state)
-                x = x + state
-        for decoder in self.decoders:
-            x = decoder(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
-        return self.unfold(x) + self.skip(given), state
+        self.remembering.state = state
+        return super().forward(x), self.remembering.state
 
 
 def separable(width: int, depth: int) -> UNet2D:
