@@ -19,6 +19,9 @@ Shifts = NDArray[np.float64]
 
 MARGIN = 16
 """Lines and pixels around the field of view that are remembered while motion hides them."""
+_PIECE = 1 << 15
+"""Pixels worked on at a time: with all that is computed of them they stay in a core's own cache (a recall of 512x512
+took 4 ms instead of 6 to 7)."""
 
 
 class Memory:
@@ -45,6 +48,7 @@ class Memory:
         self._gains = gains
         self._steps = np.array(gains, np.float32)[:, None, None]
         self._size = size
+        self._most = max(1, _PIECE // size[1])
         rows, columns = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
         self._means = np.zeros((len(gains), rows, columns), np.float32)
         self._weights = np.zeros((len(gains), rows, columns), np.float32)
@@ -83,7 +87,7 @@ class Memory:
         shifts : ndarray
             (2, Y) px: where each line lies. Pixel (y, x) shows the place (y - dy, x - dx).
         """
-        for lines, dy, dx in _runs(np.floor(shifts + 0.5).astype(np.intp)):
+        for lines, dy, dx in _runs(np.floor(shifts + 0.5).astype(np.intp), self._most):
             to_y, of_y = _overlap(MARGIN + lines.start - dy, lines.stop - lines.start, self._means.shape[1])
             to_x, of_x = _overlap(MARGIN - dx, self._size[1], self._means.shape[2])
             self._enter(image[lines][of_y, of_x], (to_y, to_x))
@@ -102,7 +106,7 @@ class Memory:
         place = MARGIN - shifts
         whole = np.floor(place)
         part = (place - whole).astype(np.float32)
-        for lines, top, left in _runs(whole.astype(np.intp)):
+        for lines, top, left in _runs(whole.astype(np.intp), self._most):
             self._read(out[:, lines], lines.start + top, left, part[:, lines, None])
 
     def _enter(self, frame: Image, to: tuple[slice, slice]) -> None:
@@ -143,11 +147,12 @@ class Memory:
             to *= _all_of([tall[:, k : k + width] for k in range(4)], right)
 
 
-def _runs(whole: NDArray[np.intp]) -> Iterator[tuple[slice, int, int]]:
-    """Cut lines into runs that lie at the same whole pixel (2, lines); yield lines, and where they lie."""
+def _runs(whole: NDArray[np.intp], most: int) -> Iterator[tuple[slice, int, int]]:
+    """Cut lines into runs of at most `most` that lie at the same whole pixel (2, lines); yield lines, and where."""
     ends = np.flatnonzero(np.diff(whole, axis=1).any(axis=0)) + 1
     for start, stop in itertools.pairwise([0, *ends.tolist(), whole.shape[1]]):
-        yield slice(start, stop), int(whole[0, start]), int(whole[1, start])
+        for first in range(start, stop, most):
+            yield slice(first, min(first + most, stop)), int(whole[0, start]), int(whole[1, start])
 
 
 def _all_of(neighbours: list[NDArray[np.bool_]], weights: Image | None) -> NDArray[np.bool_]:
