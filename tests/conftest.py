@@ -153,7 +153,7 @@ def tiny_stream_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("engine") / "tiny.onnx"
-    write_onnx(UNet2D(2, STREAM_CARD.depth).eval(), STREAM_CARD, path)
+    write_onnx(UNet2D(2, STREAM_CARD.memories).eval(), STREAM_CARD, path)
     return path
 
 
@@ -210,7 +210,7 @@ def any_engine(
 
         torch.manual_seed(0)
         if name == "trained-stream":
-            engine = TorchEngine(UNet2D(2, STREAM_CARD.depth).eval(), STREAM_CARD)
+            engine = TorchEngine(UNet2D(2, STREAM_CARD.memories).eval(), STREAM_CARD)
         else:
             engine = TorchEngine(UNet3D(2).eval(), WINDOW_CARD)
     elif name.startswith("tensorrt"):

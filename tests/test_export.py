@@ -175,7 +175,7 @@ def test_the_card_is_json_with_the_digest(exported: tuple[Path, ModelCard, Check
     assert json.loads(exported[1].to_json())["training"]["recipe"] == exported[2].recipe.digest
 
 
-@pytest.mark.parametrize(("levels", "grid", "ahead"), [(1, 2, 0), (2, 4, 1), (3, 8, 2)])
+@pytest.mark.parametrize(("levels", "grid", "ahead"), [(1, 4, 0), (2, 4, 1), (3, 8, 2)])
 def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid: int, ahead: int) -> None:
     recipe = Recipe(
         mode="stream",

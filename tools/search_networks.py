@@ -58,7 +58,7 @@ def search(names: Sequence[str], options: argparse.Namespace) -> None:
         trial = TRIALS[name]
         weights = options.out / f"{trial.of or name}-{training}.pt"
         if trial.of:
-            net: nn.Module = trial.make(trial.diet.depth).eval()
+            net: nn.Module = trial.make(trial.diet).eval()
             if not weights.exists():
                 print(f"{name}: no {weights} yet", file=sys.stderr)
                 continue
@@ -94,7 +94,7 @@ def measure(names: Sequence[str], side: int, runs: int) -> dict[str, dict[str, f
         for name in names:
             trial = TRIALS[name]
             past, kept[name] = past_of(trial, views, runs) if trial.diet.past else (0.0, 0.0)
-            rounds[name].append((past, milliseconds(trial.make(trial.diet.depth).eval(), trial, side, runs)))
+            rounds[name].append((past, milliseconds(trial.make(trial.diet).eval(), trial, side, runs)))
     medians = {name: np.median(found, axis=0) for name, found in rounds.items()}
     return {
         name: {"past_ms": round(past, 2), "network_ms": round(network, 2), "past_mb": round(kept[name], 2)}

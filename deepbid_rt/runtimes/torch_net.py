@@ -52,8 +52,12 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
 
 def _empty_net(card: ModelCard, weights: Sequence[tuple[NDArray[Any], NDArray[Any] | None]]) -> nn.Module:
     if card.kind == "stream":
-        width, depth = weights[0][0].shape[:2]
-        return UNet2D(width, depth, card.grid.bit_length() - 1)  # the grid is 2**levels
+        width = weights[-3][0].shape[1]  # what the last gate sees
+        for levels in (1, 2, 3):
+            net = UNet2D(width, card.memories, card.look_ahead, levels)
+            if sum(isinstance(module, nn.Conv2d) for module in net.modules()) == len(weights):
+                return net
+        raise ValueError(f"{len(weights)} convolutions")
     return UNet3D(weights[-1][0].shape[1])
 
 

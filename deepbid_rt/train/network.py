@@ -11,7 +11,7 @@ from deepbid_rt.train.recipe import Recipe
 def make_net(recipe: Recipe) -> nn.Module:
     """Return the untrained network of a recipe."""
     if recipe.mode == "stream":
-        return unet2d.UNet2D(recipe.width, 3 + len(recipe.memories) + recipe.stream_look_ahead, recipe.levels)
+        return unet2d.UNet2D(recipe.width, recipe.memories, recipe.stream_look_ahead, recipe.levels)
     return rcan3d.RCAN3D(recipe.width, *recipe.rcan) if recipe.network == "rcan3d" else unet3d.UNet3D(recipe.width)
 
 

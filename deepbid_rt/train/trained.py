@@ -15,7 +15,7 @@ from torch import nn
 from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Layout
-from deepbid_rt.nets import unet3d
+from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
 from deepbid_rt.train.network import make_net
@@ -97,7 +97,7 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
         kind="stream" if stream else "window",
         scan=tuple(layout for layout in layouts if layout in trained),
         **time,
-        grid=2**recipe.levels if stream else unet3d.GRID,
+        grid=unet2d.grid_of(recipe.levels) if stream else unet3d.GRID,
         normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
         training={
             "mode": recipe.mode,

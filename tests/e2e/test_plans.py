@@ -64,4 +64,4 @@ def test_nvidia_s_commands_are_printed_without_tensorrt(tmp_path: Path) -> None:
     build, time = finished.stdout.splitlines()
     assert build.startswith(f"trtexec --onnx={network} --saveEngine={tmp_path / 'm.plan'} ")
     assert "--useCudaGraph" in time
-    assert network.stat().st_size > 500_000
+    assert network.stat().st_size > 50_000

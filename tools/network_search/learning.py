@@ -17,7 +17,7 @@ from network_search.nets import run
 from network_search.trials import Trial
 
 RECIPE = Recipe.from_dict({"mode": "stream", "patch": [1, 32, 32], "l1": 0.0, "mse": 1.0, "balance": "signal"})
-PAIRS, LEARNING_RATE, WARM_UP, EMA = 8, 8e-4, 0.02, 0.995
+PAIRS, WARM_UP, EMA = 8, 0.02, 0.995
 SHOWN: tuple[Rows, ...] = ("all", "even", "odd", "none")
 OFTEN = (0.7, 0.125, 0.125, 0.05)
 """How often a pair shows these lines of its view: so one network also takes ordinary scans."""
@@ -26,12 +26,12 @@ OFTEN = (0.7, 0.125, 0.125, 0.05)
 def learn(trial: Trial, movies: Sequence[Seen], seed: int, steps: int, patch: int) -> nn.Module:
     """Train; return the averaged network."""
     torch.manual_seed(seed)
-    net, average = trial.make(trial.diet.depth), trial.make(trial.diet.depth)
+    net, average = trial.make(trial.diet), trial.make(trial.diet)
     average.load_state_dict(net.state_dict())
-    optimizer = torch.optim.Adam(net.parameters(), LEARNING_RATE)
+    optimizer = torch.optim.Adam(net.parameters(), trial.learning_rate)
     rng = np.random.default_rng(seed)
     for step in range(steps):
-        rate = LEARNING_RATE * min(1, (step + 1) / (WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
+        rate = trial.learning_rate * min(1, (step + 1) / (WARM_UP * steps)) * (1 + math.cos(math.pi * step / steps)) / 2
         optimizer.param_groups[0]["lr"] = rate
         drawn = [_pair(movies[int(rng.integers(len(movies)))], trial, patch, rng) for _ in range(PAIRS // trial.length)]
         inputs, targets = (torch.from_numpy(np.stack(arrays, 1)) for arrays in zip(*drawn, strict=True))

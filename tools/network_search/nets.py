@@ -2,16 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepbid_rt.nets.unet2d import UNet2D
 
 
-class Blocks(UNet2D):
-    """The shipped network with larger blocks of pixels taken to channels."""
+class ConvPair(nn.Sequential):
+    """Two 3x3 convolutions, each followed by ReLU; resolution is kept."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1),
+            nn.ReLU(inplace=True),
+        )
+
+
+class PlainUNet2D(nn.Module):
+    """The stream engine's network until 2026-11-27: it has to learn from rectifiers and poolings what an average is.
+
+    The first convolution takes blocks of 2x2 pixels to channels (space to depth and a 1x1 convolution in one), the
+    last one gives them back. Beside it, a sum of the inputs with learned weights skips the network, so that what is
+    remembered is there from the first training step.
+
+    Parameters
+    ----------
+    width : int
+        Channels at half resolution, doubled at each level below.
+    depth : int
+        Input arrays (K).
+    levels : int
+        Resolutions that it works at, from half downwards.
+
+    """
+
+    def __init__(self, width: int = 32, depth: int = 6, levels: int = 3) -> None:
+        super().__init__()
+        outs = [width * 2**level for level in range(levels)]  # 32, 64, 128
+        self.fold = nn.Conv2d(depth, outs[0], 2, stride=2)
+        self.encoders = nn.ModuleList(ConvPair(i, o) for i, o in zip([outs[0], *outs[:-1]], outs, strict=True))
+        self.decoders = nn.ModuleList(
+            ConvPair(skip + below, skip) for skip, below in zip(outs[-2::-1], outs[:0:-1], strict=True)
+        )
+        self.unfold = nn.ConvTranspose2d(outs[0], 1, 2, stride=2)
+        self.skip = nn.Conv2d(depth, 1, 1)
+        with torch.no_grad():
+            self.skip.weight.zero_()
+            self.skip.weight[:, 3:] = 1 / max(depth - 3, 1)
+            self.unfold.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Denoise a view.
+
+        Parameters
+        ----------
+        x : Tensor
+            (N, K, Y, X) as `deepbid_rt.past.inputs_of` makes them; Y and X multiples of 2**levels.
+
+        Returns
+        -------
+        Tensor
+            (N, 1, Y, X), same units.
+        """
+        given, skips = x, []
+        x = self.fold(x)
+        for level, encoder in enumerate(self.encoders):
+            if level:
+                skips.append(x)
+                x = F.max_pool2d(x, 2)
+            x = encoder(x)
+        for decoder in self.decoders:
+            x = decoder(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
+        out: Tensor = self.unfold(x) + self.skip(given)
+        return out
+
+
+class Averages(nn.Module):
+    """What the shipped network is shown, with learned weights and nothing else: a linear filter."""
+
+    def __init__(self, gains: Sequence[float]) -> None:
+        super().__init__()
+        whole = UNet2D(1, gains)
+        self.space, self.shares, self.skip = whole.space, whole.shares, whole.skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, 1, Y, X)."""
+        parts = [share(picture) for share, picture in zip(self.shares, self.space(x), strict=True)]
+        out: Tensor = F.pixel_shuffle(torch.stack(parts).sum(0), 2) + self.skip(x)
+        return out
+
+
+class Ungated(UNet2D):
+    """The shipped network whose averages count everywhere alike."""
+
+    def __init__(self, width: int, gains: Sequence[float], levels: int) -> None:
+        super().__init__(width, gains, levels=levels)
+        for name, values in self.gates.named_parameters():
+            nn.init.constant_(values, float(name.endswith("bias")))
+            values.requires_grad = False
+
+
+class Blocks(PlainUNet2D):
+    """That network with larger blocks of pixels taken to channels."""
 
     def __init__(self, width: int, depth: int, block: int = 4) -> None:
         super().__init__(width, depth)
@@ -21,8 +119,8 @@ class Blocks(UNet2D):
             self.unfold.weight.mul_(0.1)
 
 
-class Mixture(UNet2D):
-    """The shipped network, but it says how much each input counts at each pixel, and answers with their mean."""
+class Mixture(PlainUNet2D):
+    """That network, but it says how much each input counts at each pixel, and answers with their mean."""
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__(width, depth)
@@ -64,8 +162,8 @@ class Remembering(nn.Module):
         return x + self.state
 
 
-class Stateful(UNet2D):
-    """The shipped network with a learned state at one of its levels."""
+class Stateful(PlainUNet2D):
+    """That network with a learned state at one of its levels."""
 
     def __init__(self, width: int, depth: int, level: int) -> None:
         super().__init__(width, depth)
@@ -84,9 +182,9 @@ class Stateful(UNet2D):
         return super().forward(x), self.remembering.state
 
 
-def separable(width: int, depth: int) -> UNet2D:
-    """Return the shipped network with each 3x3 convolution split into a depthwise and a pointwise one."""
-    net = UNet2D(width, depth)
+def separable(width: int, depth: int) -> PlainUNet2D:
+    """Return that network with each 3x3 convolution split into a depthwise and a pointwise one."""
+    net = PlainUNet2D(width, depth)
     wholes = {name: layer for name, layer in net.named_modules() if getattr(layer, "kernel_size", 0) == (3, 3)}
     for name, whole in wholes.items():
         i, o = whole.in_channels, whole.out_channels

@@ -19,14 +19,17 @@ from deepbid_rt.errors import EngineError
 
 PlanPrecision = Literal["fp16", "bf16", "fp32"]
 LIMIT = 1024.0
-"""Noise units that an fp16 network is given at most: with both shipped networks no layer then leaves fp16's range
+"""Noise units that an fp16 network is given at most: with all shipped networks no layer then leaves fp16's range
 (`tests/test_tensorrt_master.py`), and no signal is 1024 times its noise."""
 _TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
-_LOW = frozenset({"Conv", "ConvTranspose", "Relu", "LeakyRelu", "MaxPool", "Resize", "Concat", "Add", "Mul"})
+_LOW = frozenset(
+    {"Conv", "ConvTranspose", "Relu", "LeakyRelu", "Clip", "MaxPool", "AveragePool", "Pad", "Resize", "Concat"}
+    | {"Add", "Sub", "Mul", "DepthToSpace"}
+)
 """Operators that compute in the low precision; all others, and what adds the input to the answer, stay fp32."""
 _EXACT = {"fp16": frozenset[str](), "bf16": frozenset({"ConvTranspose"})}
 """Operators that NVIDIA's builder has no kernel for in a precision (seen with TensorRT-RTX 1.7)."""
-_DATA = {"Resize": 1}
+_DATA = {"Resize": 1, "Pad": 1}
 """How many of an operator's inputs are data; the others are sizes."""
 _BF16_OPSET = 22
 """First opset whose Conv may be bf16."""
