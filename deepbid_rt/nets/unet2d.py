@@ -31,7 +31,7 @@ class UNet2D(nn.Module):
     The answer is the slowest memory, to which is added, for each block of 2x2 pixels, a sum of all that `ScaleSpace`
     shows, each part weighed by a learned number (`shares`) times a gate between 0 and 2 (`gates`) that the U-Net sets
     there, and what the U-Net adds of its own (`own`). So plain averages over space and time, which are most of what can
-    be known of a dim picture, are there from the first step; where it flashes, flows or has an edge, the gates say so.
+    be known of a dim picture, take one number each to learn; where it flashes, flows or has an edge, the gates say so.
 
     Parameters
     ----------

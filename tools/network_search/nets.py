@@ -39,7 +39,6 @@ class PlainUNet2D(nn.Module):
         Input arrays (K).
     levels : int
         Resolutions that it works at, from half downwards.
-
     """
 
     def __init__(self, width: int = 32, depth: int = 6, levels: int = 3) -> None:
