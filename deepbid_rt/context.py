@@ -118,12 +118,12 @@ def brought(first: Known, later: Sequence[Known], count: int) -> Image:
     for k, other in enumerate(takewhile(lambda known: known.motion.verdict != "restarted", later)):
         if other.motion.verdict == "foreign":
             continue
-        # Far from where the reference began both are moved alike, so that they lie within a memory's margin.
-        far = np.rint([[first.motion.dy], [first.motion.dx]])
-        to, of = (shifts_of(known.motion, size[0]) - far for known in (first, other))
+        to, of = (shifts_of(known.motion, size[0]) for known in (first, other))
+        # Which of the other's lines show the places of these lines; shifts change little from line to line.
+        lines = np.clip(np.rint(np.arange(size[0]) - to[0] + of[0]), 0, size[0] - 1).astype(np.intp)
         for c, image in enumerate(mean_of(other.frame)):
             alone, shown = Memory((1.0,), (size[0], size[1])), np.empty((2, *size), np.float32)
-            alone.update(image, of)
-            alone.recall(to, shown)
+            alone.update(image, np.zeros_like(of))
+            alone.recall(to - of[:, lines], shown)
             ahead[c, k] = np.where(shown[1] > 0, shown[0], np.nan)
     return ahead

@@ -28,7 +28,8 @@ class Memory:
     """Several exponential averages of one channel, in coordinates of the tissue.
 
     A frame enters at the nearest whole pixel and the state itself is never resampled, so nothing blurs with time;
-    recalls are interpolated with Catmull-Rom's cubic at the fraction. The place of each pixel is off by up to half a
+    recalls are interpolated with Catmull-Rom's cubic at the fraction, and at the edge of what was seen, where it lacks
+    a neighbour, they are the nearest pixel. The place of each pixel is off by up to half a
     pixel when it enters, evenly in all directions, which blurs less than entering by bilinear interpolation would.
 
     Parameters
@@ -125,7 +126,7 @@ class Memory:
         """Interpolate lines (N + 1, lines, X) that begin at (top, left) in the state plus `part` of each."""
         rows, columns = recalled.shape[1:]
         high, wide = self._means.shape[1:]
-        # Only where all four neighbours of the interpolation stand in the state, and were seen.
+        # Only where all four neighbours of the interpolation stand in the state.
         first, last = max(1 - top, 0), min(high - 2 - top, rows)
         begin, end = max(1 - left, 0), min(wide - 2 - left, columns)
         if last - first < rows or end - begin < columns:
@@ -144,7 +145,11 @@ class Memory:
         if weight.min() == 0:
             seen = weight > 0
             tall = _all_of([seen[k : k + height] for k in range(4)], down)
-            to *= _all_of([tall[:, k : k + width] for k in range(4)], right)
+            known = _all_of([tall[:, k : k + width] for k in range(4)], right)
+            y, x = np.nonzero(~known)
+            nearest = (1 + y, 1 + x) + (part[:, first:last, 0] >= np.float32(0.5))[:, y]
+            to[:-1, y, x] = means[:, *nearest] * seen[*nearest]
+            to[-1, y, x] = weight[*nearest]
 
 
 def _runs(whole: NDArray[np.intp], most: int) -> Iterator[tuple[slice, int, int]]:

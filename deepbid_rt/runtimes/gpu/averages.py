@@ -112,12 +112,18 @@ class GpuMemory:
         lines = (around * down[..., None]).sum(dim=1)
         shown = lines.gather(2, reads.expand(len(state), -1, -1)).unfold(2, len(self._four), 1)
         found = (shown * right.mT[:, :, None]).sum(dim=3)
-        middle = slice(1, 1 + self._size[1])
+        middle, next_ = slice(1, 1 + self._size[1]), slice(2, 2 + self._size[1])
         weight = self._weights[-1].index_select(0, rows[1]).gather(1, reads[:, middle])
-        outside = (top != top.clamp(1, high - 3))[:, None] | (columns != columns.clamp(1, wide - 3))[:, middle]
         averages = found[:-1].view(*means.shape[:2], *self._size)
-        weight = weight.expand(len(means), 1, *self._size)
-        return torch.cat([averages, weight], dim=1).masked_fill_(outside | (found[-1] > 0), 0.0)
+        recalled = torch.cat([averages, weight.expand(len(means), 1, *self._size)], dim=1)
+        below, beyond = (place - whole).to(torch.float32) >= 0.5
+        row = torch.where(below, rows[2], rows[1])
+        column = torch.where(beyond[:, None], reads[:, next_], reads[:, middle])
+        both = torch.cat([means, self._weights[-1].expand(len(means), 1, *self._room)], dim=1)
+        nearest = both.index_select(2, row).gather(3, column.expand(*both.shape[:2], *self._size))
+        nearest.masked_fill_(nearest[:, -1:] <= 0, 0.0)
+        outside = (top != top.clamp(1, high - 3))[:, None] | (columns != columns.clamp(1, wide - 3))[:, middle]
+        return torch.where(found[-1] > 0, nearest, recalled).masked_fill_(outside, 0.0)
 
     def _weigh(self, part: Tensor, averages: int) -> Tensor:
         """Say how much four neighbours count for places `part` (2, Y) between the middle two, along both axes.

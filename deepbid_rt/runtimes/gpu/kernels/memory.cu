@@ -12,7 +12,8 @@ __device__ inline void cubic(float part, float (&weights)[4]) {
 }
 
 // Put together what the network is given: the view, its mask, the weight of the slowest memory, and all memories in
-// the place of the tissue; the view itself where nothing is remembered. Grid: (padded height, C).
+// the place of the tissue, the nearest pixel where a neighbour was not seen, the view itself where nothing is
+// remembered. Grid: (padded height, C).
 extern "C" __global__ void recall(const Frame frame, const Memory memory, const Stabilizer s) {
     const int row = frame.padded_rows[blockIdx.x], channel = blockIdx.y;
     const bool blank = s.state->verdict == FOREIGN || s.state->verdict == RESTARTED;
@@ -29,12 +30,16 @@ extern "C" __global__ void recall(const Frame frame, const Memory memory, const 
         const int x = frame.padded_columns[across], column = line.left + x;
         const size_t here = static_cast<size_t>(row) * frame.columns + x;
         const long long corner = (line.top - 1LL) * memory.width + column - 1;  // of the 16 places around
-        bool known = line_is_known && within(column, 1, memory.width - 3);
+        const bool inside = line_is_known && within(column, 1, memory.width - 3);
         const float *slowest = memory.weights + (depth - 1) * size;
+        const long long middle = corner + memory.width + 1;
+        const long long nearest = middle + (line.down >= 0.5f) * memory.width + (line.right >= 0.5f);
+        bool known = inside;
         for (int n = 0; known && n < 16; n++) {  // what counts for nothing need not be known
             const bool counts = down[n / 4] != 0.0f && right[n % 4] != 0.0f;
             known = !counts || slowest[corner + n / 4 * memory.width + n % 4] > 0.0f;
         }
+        const bool near = inside && !known && slowest[nearest] > 0.0f;
         float views[2], masks[2] = {1.0f, 1.0f};
         for (int pass = 0; pass < frame.passes; pass++) {
             const bool each = frame.passes == frame.views;
@@ -50,11 +55,11 @@ extern "C" __global__ void recall(const Frame frame, const Memory memory, const 
         for (int pass = 0; pass < frame.passes; pass++) {
             given[pass * next] = views[pass];
             given[pass * next + padded] = masks[pass];
-            given[pass * next + 2 * padded] = known ? slowest[corner + memory.width + 1] : 0.0f;
+            given[pass * next + 2 * padded] = known ? slowest[middle] : near ? slowest[nearest] : 0.0f;
         }
         for (int m = 0; m < depth; m++) {
             const float *means = memory.means + (channel * depth + m) * size;
-            float value = 0.0f;
+            float value = near ? means[nearest] : 0.0f;
             for (int j = 0; known && j < 4; j++) {
                 float lines = 0.0f;
                 for (int i = 0; right[j] != 0.0f && i < 4; i++)
@@ -62,7 +67,7 @@ extern "C" __global__ void recall(const Frame frame, const Memory memory, const 
                 value += right[j] * lines;
             }
             for (int pass = 0; pass < frame.passes; pass++)
-                given[pass * next + (3 + m) * padded] = known ? value : views[pass];
+                given[pass * next + (3 + m) * padded] = known || near ? value : views[pass];
         }
     }
 }
