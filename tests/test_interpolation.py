@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepbid_rt.interpolation import blend, cubic
+from deepbid_rt.interpolation import blend, cubic, lines_between
 
 
 @given(st.floats(0, 1))
@@ -32,3 +32,21 @@ def test_every_line_has_a_place_of_its_own():
 def test_without_weights_the_sample_itself_is_the_value():
     samples = [np.full((1, 1), n, np.float32) for n in range(4)]
     assert blend(samples, None) is samples[1]
+
+
+def test_an_answer_can_be_written_where_it_belongs():
+    samples = [np.full((1, 2), n, np.float32) for n in range(4)]
+    out = np.full((1, 4), 9, np.float32)[:, 1:3]
+    for weights in (None, cubic(np.full((1, 1), 0.25, np.float32))):
+        assert blend(samples, weights, out) is out
+        assert np.array_equal(out, blend(samples, weights))
+
+
+@given(st.lists(st.tuples(st.integers(1, 27), st.floats(0, 1, width=32)), min_size=1, max_size=30), st.booleans())
+def test_lines_are_what_blending_the_four_around_each_gives(places, whole):
+    """However far apart they lie, and wherever in the images."""
+    images = np.random.default_rng(0).standard_normal((2, 30, 5), np.float32)
+    top = np.array([line for line, _ in places])
+    part = np.array([[0 if whole else beyond] for _, beyond in places], np.float32)
+    expected = blend([images[:, top + k] for k in range(-1, 3)], cubic(part))
+    assert np.allclose(lines_between(images, top, part), expected, atol=1e-5)
