@@ -119,11 +119,14 @@ def brought(first: Known, later: Sequence[Known], count: int) -> Image:
         if other.motion.verdict == "foreign":
             continue
         to, of = (shifts_of(known.motion, size[0]) for known in (first, other))
-        # Which of the other's lines show the places of these lines; shifts change little from line to line.
-        lines = np.clip(np.rint(np.arange(size[0]) - to[0] + of[0]), 0, size[0] - 1).astype(np.intp)
+        # Where the other frame has the places of these lines; shifts change little from line to line.
+        line = np.arange(size[0])
+        there = of
+        for _ in range(2):
+            there = np.stack([np.interp(line - to[0] + there[0], line, along) for along in of])
         for c, image in enumerate(mean_of(other.frame)):
             alone, shown = Memory((1.0,), (size[0], size[1])), np.empty((2, *size), np.float32)
             alone.update(image, np.zeros_like(of))
-            alone.recall(to - of[:, lines], shown)
+            alone.recall(to - there, shown)
             ahead[c, k] = np.where(shown[1] > 0, shown[0], np.nan)
     return ahead

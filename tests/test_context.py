@@ -7,6 +7,7 @@ import pytest
 
 from deepbid_rt.context import Context, Known, brought
 from deepbid_rt.frame import Motion
+from deepbid_rt.line_shifts import shifts_of
 from deepbid_rt.memory import MARGIN
 from deepbid_rt.past import Past, inputs_of
 from tests.test_stabilizer import DARK, SIDE, at, noisy, scene
@@ -89,14 +90,12 @@ def test_after_a_reset_nothing_of_before_is_left():
 @pytest.mark.parametrize(("dy", "dx"), [(0.0, 0.0), (2.0, -3.0), (0.5, 0.25), (-1.75, 4.5)])
 @pytest.mark.parametrize("begun", [(0.0, 0.0), (0.5, -0.5), (300.0, -200.0)])
 def test_a_frame_ahead_is_moved_to_where_the_tissue_was(dy, dx, begun):
-    """On a ramp an error of one pixel is 1; a frame enters at the nearest whole pixel and so is half of one off."""
+    """On a ramp an error of one pixel is 1."""
     first, later = known(*begun), known(begun[0] + dy, begun[1] + dx, value=10)
     [[ahead]] = brought(first, [later], 1)
     expected = first.frame[0, 0] + 10
     inner = np.s_[8:-8, 8:-8]
-    assert np.abs(ahead - expected)[inner].max() <= 0.55 + 1e-3
-    whole = all(d == np.rint(d) for d in (dy, dx, *begun))
-    assert not whole or np.allclose(ahead[inner], expected[inner], atol=1e-3)
+    assert np.allclose(ahead[inner], expected[inner], atol=5e-3)
 
 
 def test_places_that_a_frame_ahead_does_not_show_are_unknown():
@@ -115,6 +114,21 @@ def test_lines_are_moved_each_by_its_own_shift():
     [[ahead]] = brought(frame, [later], 1)
     for rows in (np.s_[:14], np.s_[26:]):  # between them the shift passes from one to the other
         assert np.allclose(ahead[rows, 8:-8], frame.frame[0, 0][rows, 8:-8], atol=1e-3)
+
+
+def test_a_bent_frame_shows_each_place_in_the_line_that_lies_there():
+    """Both are bent, and lines far from each other show one place."""
+    y, x = np.mgrid[:64, :64].astype(np.float64)
+    pictures = []
+    for dy, bend in ((-3.0, (0.0, 1.5, 3.0, 4.5)), (4.0, (3.0, 0.0, -3.0, -6.0))):
+        empty = known(dy, 0.5 * dy, size=(64, 64), bend_dy=bend, bend_dx=tuple(0.5 * b for b in bend))
+        off_y, off_x = shifts_of(empty.motion, 64)
+        picture = np.sin((y - off_y[:, None]) / 4) + np.cos((x - off_x[:, None]) / 5)
+        pictures.append(replace(empty, frame=picture[None, None].astype(np.float32)))
+    first, later = pictures
+    [[ahead]] = brought(first, [later], 1)
+    inner = np.s_[12:-12, 12:-12]
+    assert np.abs(ahead - first.frame[0, 0])[inner].max() < 0.03
 
 
 @pytest.mark.parametrize(

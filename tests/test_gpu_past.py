@@ -165,6 +165,15 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
     assert np.abs(device._weights.numpy() - plain._weights).max() < 1e-6
 
 
+def test_what_is_too_old_to_count_is_not_recalled():
+    size = (64, 20)
+    device, shifts = GpuMemory(GAINS, 1, size, CPU), torch.full((2, 64), 0.25, dtype=torch.float64)
+    device.update(torch.ones(1, *size), torch.zeros(2, 64, dtype=torch.float64), torch.tensor(True))
+    assert device.recall(shifts).any()
+    device.skip(10_000)
+    assert not device.recall(shifts).any()
+
+
 def test_forgetting_begins_anew(device_past):
     size = (40, 40)
     device = device_past(GAINS, 1, 2, size)

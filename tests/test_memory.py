@@ -160,6 +160,23 @@ def test_what_is_too_old_to_count_is_not_recalled():
     assert not recall(memory, lie(0, 0)).any()
 
 
+def test_the_last_line_of_the_state_is_recalled_and_none_beyond_it():
+    memory = Memory((0.3,), SIZE)
+    far = 2 - MARGIN
+    memory.update(image(0), lie(far, 0))
+    assert np.array_equal(recall(memory, lie(far, 0))[0], image(0))
+    beyond = recall(memory, lie(far - 1, 0))
+    assert not beyond[:, -1].any()
+    assert np.array_equal(beyond[0, :-1], image(0)[1:])
+
+
+def test_slow_memories_grow_old_after_quick_ones():
+    memory = Memory((0.4, 0.05), SIZE)
+    for n in range(60):
+        memory.update(image(n), lie(0, 0))
+    assert np.allclose(recall(memory, lie(0, 0))[-1], 1 - 0.95**60, atol=1e-5)
+
+
 def test_the_state_does_not_blur_with_time():
     """A thousand frames of a still point seen from wandering places stay a point."""
     memory = Memory((0.05,), SIZE)

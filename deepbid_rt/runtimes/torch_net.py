@@ -44,7 +44,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
     except (KeyError, IndexError, ValueError) as error:
         raise EngineError(
             f"{path} holds a network of kind {card.kind!r} that torch does not know ({error})",
-            expected="one that deepbid-rt export wrote",
+            expected="one that this version of deepbid-rt export would write",
             todo="leave --runtime at auto",
         ) from error
     return net.eval(), card
