@@ -1,5 +1,6 @@
 """What the network is shown of view and memories at several widths, before anything is learned."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -41,12 +42,27 @@ def test_the_last_block_is_the_slowest_memory() -> None:
     assert torch.allclose(torch.pixel_shuffle(shown(given, ahead=1)[0][:, -BLOCK:], 2), given[:, 5:6])
 
 
-def test_lines_that_are_not_seen_differ_by_nothing() -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_lines_that_are_not_seen_differ_by_nothing_and_their_neighbours_count_for_them(first: int) -> None:
     given = inputs()
-    given[:, :2, 1::2] = 0
-    view = torch.pixel_shuffle(shown(given)[0][:, :BLOCK], 2)
-    assert (view[:, :, 1::2] == 0).all()
-    assert torch.allclose(view[:, :, ::2], (given[:, :1] - given[:, 5:])[:, :, ::2], atol=1e-6)
+    given[:, :2, 1 - first :: 2] = 0
+    own = shown(given)[0]
+    view = torch.pixel_shuffle(own[:, :BLOCK], 2)
+    assert (view[:, :, 1 - first :: 2] == 0).all()
+    assert torch.allclose(view[:, :, first::2], 2 * (given[:, :1] - given[:, 5:])[:, :, first::2], atol=1e-6)
+    assert torch.equal(own[:, BLOCK:], shown(inputs())[0][:, BLOCK:])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_is_even_looks_the_same_through_a_mask(first: int) -> None:
+    """Smoothed, where the view alone shows something."""
+    given = torch.zeros(1, 6, 64, 64)
+    given[:, :3] = 1
+    masked = given.clone()
+    masked[:, :2, first::2] = 0
+    for whole, half in zip(shown(given)[1:], shown(masked)[1:], strict=True):
+        inner = np.s_[:, :BLOCK, 8:-8, 8:-8]
+        assert torch.allclose(whole[inner].mean(1), half[inner].mean(1), rtol=0.1)
 
 
 def test_the_noise_of_each_difference_is_one() -> None:
@@ -105,6 +121,8 @@ def test_what_is_compared_and_how_widely_is_learned_and_what_is_masked_is_not() 
         "compare.weight": True,
         "seen.weight": False,
         "slowest.weight": False,
+        "alone.weight": False,
+        "alone.bias": False,
         "near.weight": True,
         "far.weight": True,
     }

@@ -48,9 +48,11 @@ class ScaleSpace(nn.Module):
         # Lines that are not seen differ by nothing: mask times slowest memory is what is taken off the view.
         self.seen = nn.Conv2d(depth, self.channels, 2, stride=2, bias=False).requires_grad_(requires_grad=False)
         self.slowest = nn.Conv2d(depth, self.channels, 2, stride=2, bias=False).requires_grad_(requires_grad=False)
+        # Smoothing over lines of which one of two is not seen would halve the view: the other one counts twice.
+        self.alone = nn.Conv2d(depth, self.channels, 2, stride=2).requires_grad_(requires_grad=False)
         self.near = nn.Conv2d(self.channels, self.channels, 3, padding=1, bias=False, padding_mode="replicate")
         self.far = nn.Conv2d(self.channels, self.channels, 5, padding=2, bias=False, padding_mode="replicate")
-        for layer in (self.compare, self.seen, self.slowest, self.near, self.far):
+        for layer in (self.compare, self.seen, self.slowest, self.alone, self.near, self.far):
             nn.init.zeros_(layer.weight)
         with torch.no_grad():
             self._begin_comparing(compared, slowest, [1.0, *(1 / _noise(g) for g in gains[:-1]), *[1.0] * look_ahead])
@@ -66,6 +68,9 @@ class ScaleSpace(nn.Module):
             self.compare.weight[k - BLOCK, slowest, *pixel] = 1
             self.seen.weight[k, 1, *pixel] = 1
             self.slowest.weight[k, slowest, *pixel] = 1
+            self.alone.weight[k, 1, 1 - pixel[0], pixel[1]] = -1
+        times = self.alone.get_parameter("bias")
+        times[:BLOCK], times[BLOCK:] = 2, 1
 
     def _begin_smoothing(self, unit: float) -> None:
         near, far = _near(_NEAR_PX), torch.stack([_far(px) for px in _FAR_PX])[:, None] / BLOCK
@@ -91,8 +96,8 @@ class ScaleSpace(nn.Module):
         tuple of Tensor
             (N, B, Y/2, X/2) each: as they are, smoothed over about 6 pixels, and over about 20.
         """
-        # A mask is 0 or 1; the clamp keeps the product in the range of half precision whatever comes.
-        own = self.compare(x) - self.seen(x).clamp(0, 1) * self.slowest(x)
+        # A mask is 0 or 1; the clamps keep the products in the range of half precision whatever comes.
+        own = (self.compare(x) - self.seen(x).clamp(0, 1) * self.slowest(x)) * self.alone(x).clamp(1, 2)
         far = self.far(F.avg_pool2d(own, 2))
         return own, self.near(own), F.interpolate(far, scale_factor=2.0, mode="nearest")
 
