@@ -19,6 +19,8 @@ Shifts = NDArray[np.float64]
 
 MARGIN = 16
 """Lines and pixels around the field of view that are remembered while motion hides them."""
+_OLD = 1 - 1e-5
+"""Weight from which on an average counts as old, and its start as forgotten."""
 _PIECE = 1 << 16
 """Pixels worked on at a time, so that what is computed of them stays in a core's own cache: a recall of 512x512 took
 3.5 ms, with half of this or twice as much 4 and 6."""
@@ -47,7 +49,6 @@ class Memory:
 
     def __init__(self, gains: tuple[float, ...], size: tuple[int, int]) -> None:
         self._gains = gains
-        self._steps = np.array(gains, np.float32)[:, None, None]
         self._size = size
         self._most = max(1, _PIECE // size[1])
         rows, columns = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
@@ -119,14 +120,18 @@ class Memory:
     def _enter(self, frame: Image, to: tuple[slice, slice]) -> None:
         """Average pixels into a part of the state."""
         means, weights = self._means[:, *to], self._weights[:, *to]
-        step: Image = self._steps
-        if weights.size and weights[-1].min() < 1 - 1e-5:  # the slowest is the last to be old
-            weights *= 1 - self._steps
-            weights += self._steps
-            step = self._steps / weights
-        change = frame - means
-        change *= step
-        means += change
+        if not weights.size:
+            return
+        all_old = weights[-1].min() >= _OLD  # the slowest is the last to be
+        for mean, weight, gain in zip(means, weights, self._gains, strict=True):
+            step: Image | np.float32 = np.float32(gain)
+            if not all_old and weight.min() < _OLD:
+                weight *= 1 - step
+                weight += step
+                step = step / weight
+            change = frame - mean
+            change *= step
+            mean += change
 
     def _seen(self, top: NDArray[np.intp], part: Image) -> NDArray[np.bool_]:
         """Say of which places, `part` beyond lines `top`, all lines that count were seen, (lines, X of the state)."""
