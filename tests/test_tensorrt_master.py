@@ -39,8 +39,8 @@ def test_each_precision_answers_nearly_the_same(shipped, precision):
     expected = run(model, given)[0]
     got = run(specialize(model, shape, precision), given)[0]
     assert got.dtype == np.float32
-    least = {"fp32": 1 - 1e-12, "fp16": 0.999999, "bf16": 0.9999}[precision]
-    assert np.corrcoef(expected.ravel(), got.ravel())[0, 1] >= least
+    most = {"fp32": 1e-6, "fp16": 2e-3, "bf16": 2e-2}[precision]
+    assert np.std(expected - got) <= most * np.std(expected)
     assert (np.abs(expected - got).max() > 0) == (precision != "fp32")
 
 

@@ -46,6 +46,8 @@ class GpuMemory:
         self._neighbours = torch.arange(-1, size[1] + 2, device=device)
         self._first = torch.stack([self._lines, torch.zeros_like(self._lines)])
         self._four = torch.arange(-1, 3, device=device)[:, None]
+        self._middle = self._four == 0
+        self._second = self._middle.to(torch.float32).expand(1, 2, -1, size[0])
         self._cubic = torch.tensor(_CUBIC, dtype=torch.float64, device=device)
         self._size = size
         self._turns = 2 if size[0] >= _TALL else 4
@@ -101,38 +103,37 @@ class GpuMemory:
         place = MARGIN - shifts
         whole = torch.floor(place)
         means = self._means if depth is None else self._means[:, -depth:]
-        down, right = self._weigh(place - whole, means.shape[0] * means.shape[1]).unbind(dim=1)
+        count = means.shape[0] * means.shape[1] + 1
+        down, right = self._weigh(place - whole, count).unbind(dim=1)
         top, left = (whole.to(torch.int64) + self._first).unbind()
         high, wide = self._room
         rows = (top + self._four).clamp(0, high - 1)
         columns = left[:, None] + self._neighbours
         reads = columns.clamp(0, wide - 1)
-        state = torch.cat([means.flatten(0, 1), (self._weights[-1] <= 0)[None]])
+        weights = self._weights[-1:]
+        known = torch.cat([means.flatten(0, 1), weights])
+        state = torch.cat([known, known, weights <= 0])
         around = state.index_select(1, rows.flatten()).view(len(state), *rows.shape, wide)
         lines = (around * down[..., None]).sum(dim=1)
         shown = lines.gather(2, reads.expand(len(state), -1, -1)).unfold(2, len(self._four), 1)
         found = (shown * right.mT[:, :, None]).sum(dim=3)
-        middle, next_ = slice(1, 1 + self._size[1]), slice(2, 2 + self._size[1])
-        weight = self._weights[-1].index_select(0, rows[1]).gather(1, reads[:, middle])
-        averages = found[:-1].view(*means.shape[:2], *self._size)
-        recalled = torch.cat([averages, weight.expand(len(means), 1, *self._size)], dim=1)
-        below, beyond = (place - whole).to(torch.float32) >= 0.5
-        row = torch.where(below, rows[2], rows[1])
-        column = torch.where(beyond[:, None], reads[:, next_], reads[:, middle])
-        both = torch.cat([means, self._weights[-1].expand(len(means), 1, *self._room)], dim=1)
-        nearest = both.index_select(2, row).gather(3, column.expand(*both.shape[:2], *self._size))
-        nearest.masked_fill_(nearest[:, -1:] <= 0, 0.0)
+        recalled = torch.where(found[-1] > 0, found[count:-1], found[:count])
+        middle = slice(1, 1 + self._size[1])
         outside = (top != top.clamp(1, high - 3))[:, None] | (columns != columns.clamp(1, wide - 3))[:, middle]
-        return torch.where(found[-1] > 0, nearest, recalled).masked_fill_(outside, 0.0)
+        recalled.masked_fill_(outside | (recalled[-1] <= 0), 0.0)
+        averages = recalled[:-1].view(*means.shape[:2], *self._size)
+        return torch.cat([averages, recalled[-1].expand(len(means), 1, *self._size)], dim=1)
 
-    def _weigh(self, part: Tensor, averages: int) -> Tensor:
+    def _weigh(self, part: Tensor, count: int) -> Tensor:
         """Say how much four neighbours count for places `part` (2, Y) between the middle two, along both axes.
 
         Returns
         -------
         Tensor
-            (averages + 1, 2, 4, Y): weights for each average and, for what is not known, a 1 for what counts.
+            (2 count + 1, 2, 4, Y): for each average, and for their weight, which is that of the second; the same for
+            the nearest neighbour alone; and, for what is not known, a 1 for what counts.
         """
         cubic = (self._cubic @ part[:, None] ** (self._four + 1)).to(torch.float32)
-        counts = (part[:, None] != 0) | (self._four == 0)
-        return torch.cat([cubic.expand(averages, -1, -1, -1), counts[None]])
+        nearest = (self._four == (part >= 0.5)[:, None]).expand(count, -1, -1, -1)
+        counts = (part[:, None] != 0) | self._middle
+        return torch.cat([cubic.expand(count - 1, -1, -1, -1), self._second, nearest, counts[None]])
