@@ -31,8 +31,8 @@ class Memory:
 
     A frame enters at the nearest whole pixel and the state itself is never resampled, so nothing blurs with time;
     recalls are interpolated with Catmull-Rom's cubic at the fraction, and at the edge of what was seen, where it lacks
-    a neighbour, they are the nearest pixel. The place of each pixel is off by up to half a
-    pixel when it enters, evenly in all directions, which blurs less than entering by bilinear interpolation would.
+    a neighbour, they are the nearest pixel. The place of each pixel is off by up to half a pixel when it enters,
+    evenly in all directions, which blurs less than entering by bilinear interpolation would.
 
     Parameters
     ----------
@@ -122,10 +122,9 @@ class Memory:
         means, weights = self._means[:, *to], self._weights[:, *to]
         if not weights.size:
             return
-        all_old = weights[-1].min() >= _OLD  # the slowest is the last to be
         for mean, weight, gain in zip(means, weights, self._gains, strict=True):
             step: Image | np.float32 = np.float32(gain)
-            if not all_old and weight.min() < _OLD:
+            if weight.min() < _OLD:
                 weight *= 1 - step
                 weight += step
                 step = step / weight

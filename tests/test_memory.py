@@ -170,11 +170,15 @@ def test_the_last_line_of_the_state_is_recalled_and_none_beyond_it():
     assert np.array_equal(beyond[0, :-1], image(0)[1:])
 
 
-def test_slow_memories_grow_old_after_quick_ones():
-    memory = Memory((0.4, 0.05), SIZE)
+@pytest.mark.parametrize("gains", [(0.4, 0.05), (0.05, 0.4)])
+def test_a_slow_memory_grows_old_in_its_own_time(gains):
+    """The first frame counts fully in it, and less with each that follows, however old a quick one is."""
+    memory = Memory(gains, SIZE)
     for n in range(60):
-        memory.update(image(n), lie(0, 0))
-    assert np.allclose(recall(memory, lie(0, 0))[-1], 1 - 0.95**60, atol=1e-5)
+        memory.update(np.full(SIZE, n == 0, np.float32), lie(0, 0))
+    got = recall(memory, lie(0, 0))
+    assert np.allclose(got[gains.index(0.05)], 0.05 * 0.95**59 / (1 - 0.95**60), rtol=1e-3)
+    assert np.allclose(got[-1], 1 - (1 - gains[-1]) ** 60, atol=1e-5)
 
 
 def test_the_state_does_not_blur_with_time():

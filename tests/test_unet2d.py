@@ -69,13 +69,20 @@ def test_no_rectifier_is_ever_silent_for_good() -> None:
     assert {"encoders.0.0.weight", "encoders.1.0.weight", "decoders.0.0.weight"} <= learning(net, inputs)
 
 
-def test_a_gate_shuts_out_what_it_stands_before() -> None:
-    """Where the U-Net says so, the answer is the slowest memory and nothing else."""
+def averaging() -> tuple[UNet2D, torch.Tensor]:
+    """A network that adds averages and nothing that its U-Net finds, and inputs."""
     net, inputs = begun()
     with torch.no_grad():
         for share in net.shares:
             share.weight.fill_(0.1)
         net.own.weight.zero_()
+    return net, inputs
+
+
+def test_a_gate_shuts_out_what_it_stands_before() -> None:
+    """Where the U-Net says so, the answer is the slowest memory and nothing else."""
+    net, inputs = averaging()
+    with torch.no_grad():
         assert (net(inputs) - inputs[:, 5:]).abs().mean() > 0.1
         for gate in net.gates:
             gate.weight.zero_()
@@ -85,11 +92,8 @@ def test_a_gate_shuts_out_what_it_stands_before() -> None:
 
 def test_no_gate_opens_further_than_twice() -> None:
     """A picture far brighter than all that was learned from must not open gates without a limit."""
-    net, inputs = begun()
+    net, inputs = averaging()
     with torch.no_grad():
-        for share in net.shares:
-            share.weight.fill_(0.1)
-        net.own.weight.zero_()
         for gate in net.gates:
             gate.weight.zero_()
         opened = []

@@ -46,8 +46,8 @@ class GpuMemory:
         self._neighbours = torch.arange(-1, size[1] + 2, device=device)
         self._first = torch.stack([self._lines, torch.zeros_like(self._lines)])
         self._four = torch.arange(-1, 3, device=device)[:, None]
-        self._middle = self._four == 0
-        self._second = self._middle.to(torch.float32).expand(1, 2, -1, size[0])
+        self._is_second = self._four == 0
+        self._second = self._is_second.to(torch.float32).expand(1, 2, -1, size[0])
         self._cubic = torch.tensor(_CUBIC, dtype=torch.float64, device=device)
         self._size = size
         self._turns = 2 if size[0] >= _TALL else 4
@@ -135,5 +135,5 @@ class GpuMemory:
         """
         cubic = (self._cubic @ part[:, None] ** (self._four + 1)).to(torch.float32)
         nearest = (self._four == (part >= 0.5)[:, None]).expand(count, -1, -1, -1)
-        counts = (part[:, None] != 0) | self._middle
+        counts = (part[:, None] != 0) | self._is_second
         return torch.cat([cubic.expand(count - 1, -1, -1, -1), self._second, nearest, counts[None]])
