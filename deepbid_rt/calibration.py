@@ -59,9 +59,9 @@ class Calibration:
         return bool(self._waiting)
 
     @property
-    def biased(self) -> bool:
-        """True until the error of the engine's mean was measured."""
-        return self._bias is None
+    def bias(self) -> NDArray[np.float64] | None:
+        """Constant error of the engine's mean (C,), network units; None until measured."""
+        return self._bias
 
     def take(self, tick: int, views: NDArray[Any]) -> Waiting:
         """Take a frame and return those that can be worked on now: none, all that waited, or this one."""
@@ -108,7 +108,7 @@ class Calibration:
         answers : ndarray
             (T, C, V, Y, X) in network units; overwritten.
         excess : ndarray
-            (C,) mean of the answers less that of what was given, network units; looked at while `biased`.
+            (C,) mean of the answers less that of what was given, network units; looked at until `bias` is measured.
         before : int
             Tick that follows the frames seen, for the error's message.
 

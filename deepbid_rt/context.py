@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, takewhile
+from itertools import accumulate, islice, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Known:
     motion: Motion
     """As of `Past.see`."""
     remembered: Image
-    """(C, M + 1, Y, X), as of `Past.see`."""
+    """(C, M + 1, Y, X), as of `Past.see` or `surrounded`."""
     ahead: Image
     """(C, A, Y, X): the frames that came after it, all views averaged, in its place; NaN where they do not show it."""
 
@@ -49,6 +49,7 @@ class Context:
 
     def __init__(self, gains: tuple[float, ...], look_ahead: int, channels: int, size: tuple[int, int]) -> None:
         self._past = Past(gains, channels, size)
+        self._gains = gains
         self._look_ahead = look_ahead
         self._waiting: deque[Known] = deque()
         self._tick: int | None = None
@@ -65,13 +66,13 @@ class Context:
         Parameters
         ----------
         tick : int
-            Its number; numbers rise, or fall where time runs backwards. Missing ones make the memories older, and what
-            lies beyond them is not shown as what came next.
+            Its number, above all earlier ones. Missing ones make the memories older, and what lies beyond them is not
+            shown as what came next.
         frame : ndarray
             (C, V, Y, X) float32 in standard deviations of the noise; kept where there is a look-ahead.
         """
         known = []
-        if self._tick is not None and (missing := abs(tick - self._tick) - 1):
+        if self._tick is not None and (missing := tick - self._tick - 1):
             known = self.end()
             self._past.skip(missing)
         self._tick = tick
@@ -82,6 +83,19 @@ class Context:
         while len(self._waiting) > self._look_ahead:
             known.append(self._next())
         return known
+
+    def see_together(self, frames: Sequence[tuple[int, Image]]) -> list[Known]:
+        """Take the first frames, which waited for each other; each then remembers all others, not its past alone.
+
+        Parameters
+        ----------
+        frames : sequence of (int, ndarray)
+            As of `see`.
+        """
+        known = [known for frame in frames for known in self.see(*frame)]
+        every = surrounded([*known, *self._waiting], self._gains)
+        self._waiting = deque(every[len(known) :])
+        return every[: len(known)]
 
     def end(self) -> list[Known]:
         """Return the frames that still wait, with what came after them; no more comes."""
@@ -130,3 +144,50 @@ def brought(first: Known, later: Sequence[Known], count: int) -> Image:
             alone.recall(to - there, shown)
             ahead[c, k] = np.where(shown[1] > 0, shown[0], np.nan)
     return ahead
+
+
+def surrounded(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
+    """Let each of some frames remember all others, earlier and later, the farthest in time first.
+
+    Parameters
+    ----------
+    known : sequence of Known
+        In order of time; their motions count, not what they remember.
+    gains : tuple of float
+        As of `Past`.
+
+    Returns
+    -------
+    list of Known
+        A foreign frame is not remembered and remembers nothing, and no frame one of another start.
+    """
+    if not known:
+        return []
+    rows, columns = known[0].frame.shape[2:]
+    memory = Memory(gains, (rows, columns))
+    starts = list(accumulate(one.motion.verdict == "restarted" for one in known))
+    return [
+        replace(one, remembered=_around(one, [known[k] for k, s in enumerate(starts) if s == start], memory))
+        for start, one in zip(starts, known, strict=True)
+    ]
+
+
+def _around(one: Known, every: Sequence[Known], memory: Memory) -> Image:
+    """Return (C, M + 1, Y, X), what frames beside one show of its places."""
+    remembered = np.zeros_like(one.remembered)
+    if one.motion.verdict == "foreign":
+        return remembered
+    others = sorted((other for other in every if other is not one), key=lambda other: -abs(other.tick - one.tick))
+    ages = [abs(other.tick - one.tick) for other in others]
+    lines = one.frame.shape[2]
+    # In whole pixels, so that the memory's margin lies around this frame and frames enter as near to their place.
+    origin = np.rint([[one.motion.dy], [one.motion.dx]])
+    for c, recalled in enumerate(remembered):
+        memory.reset()
+        for other, age, next_age in zip(others, ages, [*ages[1:], 0], strict=True):
+            foreign = other.motion.verdict == "foreign"
+            if not foreign:
+                memory.update(mean_of(other.frame[c : c + 1])[0], shifts_of(other.motion, lines) - origin)
+            memory.skip(max(age - next_age - 1, 0) + foreign)
+        memory.recall(shifts_of(one.motion, lines) - origin, recalled)
+    return remembered

@@ -10,8 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.calibration import Calibration
-from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import Motion
 from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer
@@ -78,24 +76,23 @@ class HostPlane:
 
 
 class DevicePlane:
-    """Sends whole frames through a device. What is measured once, on the first frames, is measured on the host.
+    """Sends whole frames through a device, but for the first ones: the host calibrates on these and answers them.
 
     Parameters
     ----------
     pipeline : FramePipeline
         For frames of this series; reset here.
-    card : ModelCard
-        Of the engine.
+    lane : StreamLane
+        For the first frames, of as many views as `views` has.
     views : Views
         Geometry of the series.
-    channels : int
-        C.
     """
 
-    def __init__(self, pipeline: FramePipeline, card: ModelCard, views: Views, channels: int) -> None:
+    def __init__(self, pipeline: FramePipeline, lane: StreamLane, views: Views) -> None:
         self._pipeline = pipeline
+        self._calibration = lane.calibration
+        self._host = HostPlane(lane, views)
         self._views = views
-        self._calibration = Calibration(card, channels)
         self._first: list[Taken] = []  # wait for the calibration
         self._alignment: LineAlignment | None = None
         pipeline.align(None)
@@ -111,58 +108,38 @@ class DevicePlane:
     def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
         """Take a frame."""
         if self.normalizers:
-            return [self._step((tick, pixels, self._views.alignment))[0]]
+            return [self._step(tick, pixels, self._views.alignment)]
         self._first.append((tick, pixels.copy(), self._views.alignment))
-        return self._begin() if self._calibration.take(tick, self._views.split(pixels)) else []
+        ready = self._host.push(tick, pixels)
+        if self.normalizers:
+            self._hand_over()
+        return ready
 
     def flush(self) -> list[Ready]:
         """Answer the frames that wait, by what they give, and restart; later frames then calibrate anew."""
-        early = bool(self._calibration.measure())
-        answers = self._begin() if early else []
+        ready = self._host.flush()
         self._restart()
-        if early:
-            self._calibration.forget()
-        return answers
+        return ready
+
+    def _hand_over(self) -> None:
+        """Let the device see the first frames, for what it is to remember; the host has answered them."""
+        self._pipeline.scale(self.normalizers or (), self._calibration.bias)
+        for taken in self._first:
+            self._step(*taken)
+        self._first = []
 
     def _restart(self) -> None:
         self._first = []
         self._tick: int | None = None
         self._pipeline.reset()
 
-    def _begin(self) -> list[Ready]:
-        """Answer the first frames; where they show that the mean is off, once more without that error."""
-        first = self._first
-        normalizers = self.normalizers or ()
-        self._pipeline.scale(normalizers)
-        steps = self._both_ways(first)
-        excess: NDArray[np.float64] = np.mean([excess for _, excess in steps], axis=0)
-        bias = self._calibration.correct(excess)
-        if bias.any():
-            self._restart()
-            self._pipeline.scale(normalizers, bias)
-            steps = self._both_ways(first)
-        self._first = []
-        return [ready for ready, _ in steps]
-
-    def _both_ways(self, frames: list[Taken]) -> list[tuple[Ready, NDArray[np.float64]]]:
-        """Answer frames that waited together: the first half from what came after them, as `StreamLane` does."""
-        early = []
-        if half := len(frames) // 2:
-            early = [self._step(taken) for taken in reversed(frames)][: -half - 1 : -1]
-            self._restart()
-        steps = [self._step(taken) for taken in frames]
-        for k, ((tick, image, _), excess) in enumerate(early):
-            steps[k] = (tick, image, steps[k][0][2]), excess
-        return steps
-
-    def _step(self, taken: Taken) -> tuple[Ready, NDArray[np.float64]]:
-        tick, pixels, alignment = taken
+    def _step(self, tick: int, pixels: NDArray[Any], alignment: LineAlignment | None) -> Ready:
         if alignment is not self._alignment:
             self._pipeline.align(alignment)
             self._alignment = alignment
-        if self._tick is not None and abs(tick - self._tick) > 1:
-            self._pipeline.skip(abs(tick - self._tick) - 1)
+        if self._tick is not None and tick - self._tick > 1:
+            self._pipeline.skip(tick - self._tick - 1)
         self._tick = tick
         image, note = self._pipeline.step(pixels)
         self._calibration.check(float(note.excess.sum()), tick + 1)
-        return (tick, image.copy(), note.motion), note.excess
+        return tick, image.copy(), note.motion

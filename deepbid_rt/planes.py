@@ -55,8 +55,7 @@ class Planes:
                 self._pipelines = engine.open_planes(info, merge)
             except EngineError as error:
                 why = error.came
-        if not self._pipelines:
-            engine.warm_up((engine.card.depth, *padded_size(self.views.size, engine.card.grid)))
+        engine.warm_up((engine.card.depth, *padded_size(self.views.size, engine.card.grid)))
         self.runtime = engine.description
         """Runtime, device and precision, and who prepares the frames where that could be the device; for reports."""
         if isinstance(engine, DeviceEngine) and engine.card.kind == "stream":
@@ -66,13 +65,11 @@ class Planes:
 
     def make(self) -> list[Plane]:
         """Return one for each plane; those made before are of no use any more."""
-        card, channels = self._engine.card, self._info.shape[0]
+        card, of = self._engine.card, (self._engine, self._info.shape[0], self.views.count, self.views.size)
+        if card.kind not in STREAMING:
+            return [HostPlane(WindowLane(*of), self.views) for _ in range(self._info.planes)]
+        lanes = [StreamLane(*of, apart=self.views.apart, stabilize=self._stabilize) for _ in range(self._info.planes)]
         if self._pipelines:
-            return [DevicePlane(pipeline, card, self.views, channels) for pipeline in self._pipelines]
-        return [HostPlane(self._lane(channels), self.views) for _ in range(self._info.planes)]
-
-    def _lane(self, channels: int) -> StreamLane | WindowLane:
-        of = (self._engine, channels, self.views.count, self.views.size)
-        if self._engine.card.kind in STREAMING:
-            return StreamLane(*of, apart=self.views.apart, stabilize=self._stabilize)
-        return WindowLane(*of)
+            both = zip(self._pipelines, lanes, strict=True)
+            return [DevicePlane(pipeline, lane, self.views) for pipeline, lane in both]
+        return [HostPlane(lane, self.views) for lane in lanes]

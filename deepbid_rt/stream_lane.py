@@ -49,17 +49,17 @@ class StreamLane:
     ) -> None:
         self._engine = engine
         self._together = engine.card.views == "mean" and not apart
-        self._calibration = Calibration(engine.card, channels)
+        self.calibration = Calibration(engine.card, channels)
+        """How counts become network units and answers counts again."""
         self._shape = channels, views, *size
-        self._context = self._new_context()
-        self._early: dict[int, Image] = {}  # answers by tick, of frames that wait for what comes after them
+        self._context = Context(engine.card.memories, engine.card.look_ahead, channels, size)
         self._motions: dict[int, Motion] = {}
         self._registration = Registration() if stabilize else None
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
-        return self._calibration.normalizers
+        return self.calibration.normalizers
 
     @property
     def motions(self) -> dict[int, Motion]:
@@ -76,59 +76,47 @@ class StreamLane:
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
         """
-        return self._answer(self._calibration.take(tick, views))
+        return self._answer(self.calibration.take(tick, views))
 
     def flush(self) -> list[Answer]:
         """Answer every frame inside and restart.
 
         Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
         """
-        early = self._calibration.waiting
-        answers = self._answer(self._calibration.measure(), last=True)
+        early = self.calibration.waiting
+        answers = self._answer(self.calibration.measure(), last=True)
         self.restart()
         if early:
-            self._calibration.forget()
+            self.calibration.forget()
         return answers
 
     def restart(self) -> None:
         """Forget all frames, but not the calibration."""
-        self._calibration.drop()
+        self.calibration.drop()
         self._context.reset()
-        self._early.clear()
-
-    def _new_context(self) -> Context:
-        card = self._engine.card
-        return Context(card.memories, card.look_ahead, self._shape[0], self._shape[2:])
 
     def _answer(self, frames: Waiting, *, last: bool = False) -> list[Answer]:
         """Answer the frames of which all is known with these, and all that wait if they are the last."""
         self._motions = {}
-        units = [(tick, self._calibration.apply(views)) for tick, views in frames]
-        if len(units) > 1:
-            self._early = self._answered_from_after(units)
-        known = [known for unit in units for known in self._context.see(*unit)] + (self._context.end() if last else [])
+        units = [(tick, self.calibration.apply(views)) for tick, views in frames]
+        see = self._context.see_together
+        known = see(units) if len(units) > 1 else [known for unit in units for known in self._context.see(*unit)]
+        known += self._context.end() if last else []
         if not known:
             return []
         answers = np.empty((len(known), *self._shape), np.float32)
         excess = np.zeros(self._shape[0])
         for answer, one in zip(answers, known, strict=True):
-            early = self._early.pop(one.tick, None)
-            answer[:] = self._denoise(one) if early is None else early
-            if self._calibration.biased:
+            answer[:] = self._denoise(one)
+            if self.calibration.bias is None:
                 excess += np.mean(answer - one.frame, axis=(1, 2, 3), dtype=np.float64) / len(known)
             self._motions[one.tick] = one.motion
-        counts = self._calibration.restore(answers, excess, known[-1].tick + 1)
+        counts = self.calibration.restore(answers, excess, known[-1].tick + 1)
         register = self._registration
         return [
             (one.tick, register.apply(image, one.motion) if register else image)
             for image, one in zip(counts, known, strict=True)
         ]
-
-    def _answered_from_after(self, units: list[tuple[int, Image]]) -> dict[int, Image]:
-        """Answer the first half of frames that waited together, with what came after them for a past: it is more."""
-        context, first = self._new_context(), [tick for tick, _ in units[: len(units) // 2]]
-        known = [known for unit in reversed(units) for known in context.see(*unit)] + context.end()
-        return {one.tick: self._denoise(one) for one in known if one.tick in first}
 
     def _denoise(self, known: Known) -> Image:
         """Return the answers (C, V, Y, X) for a frame."""

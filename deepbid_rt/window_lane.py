@@ -141,7 +141,7 @@ class WindowLane:
             for v, window in enumerate(windows):
                 given = window.view()
                 answer = window.infer() if isinstance(window, WindowOnDevice) else self._engine.infer(given)
-                if self._calibration.biased:
+                if self._calibration.bias is None:
                     excess[c] += np.mean(answer - given, dtype=np.float64) / len(windows)
                 answers[:, c, v] = answer[places, :rows, :columns]
         return list(zip(due, self._calibration.restore(answers, excess, tick + 1), strict=True))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepbid_rt.context import Context, Known, brought
+from deepbid_rt.context import Context, Known, brought, surrounded
 from deepbid_rt.frame import Motion
 from deepbid_rt.line_shifts import shifts_of
 from deepbid_rt.memory import MARGIN
@@ -64,9 +64,8 @@ def test_frames_ahead_are_the_next_ones_in_order_and_none_after_the_last():
     assert np.isnan(rest[1].ahead).all()
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_what_lies_beyond_a_gap_did_not_come_next_and_the_gap_sets_free_what_waits(sign):
-    ticks = [sign * tick for tick in (0, 1, 4, 5)]
+def test_what_lies_beyond_a_gap_did_not_come_next_and_the_gap_sets_free_what_waits():
+    ticks = [0, 1, 4, 5]
     walked, rest = seen(frames_of(4), 2, ticks)
     assert [[one.tick for one in known] for known in walked] == [[], [], ticks[:2], []]
     first, second = walked[2]
@@ -156,6 +155,71 @@ def test_a_closed_shutter_ahead_is_not_shown():
         image = DARK if n == 15 else noisy(at(tissue), n)
         found += context.see(n, np.broadcast_to(image, (1, 2, SIDE, SIDE)).astype(np.float32))
     assert [one.tick for one in found if np.isnan(one.ahead).all()] == [14, 15]
+
+
+def series(verdicts, ticks=None, places=None, size=SMALL):
+    """Frames of noise, or of one ramp where `places` say where they lie; they remember nothing yet."""
+    frames = frames_of(len(verdicts), size, channels=2)
+    moved = [known(*place, verdict=v, size=size) for place, v in zip(places or [(0, 0)] * 99, verdicts, strict=False)]
+    return [
+        replace(one, tick=t, frame=one.frame if places else f, remembered=np.zeros((1 if places else 2, 3, *size)))
+        for t, f, one in zip(ticks or range(len(frames)), frames, moved, strict=False)
+    ]
+
+
+@pytest.mark.parametrize("ticks", [(0, 1, 2, 3, 4), (0, 1, 2, 5, 6), (0, 3, 4, 8, 9)])
+def test_frames_that_came_together_remember_each_other_and_the_nearest_best(ticks):
+    """And nothing of their own."""
+    frames = series(["tracked"] * 5, ticks)
+    for k, one in enumerate(surrounded(frames, GAINS)):
+        away = {n: abs(ticks[n] - ticks[k]) for n in range(5) if n != k}
+        order = sorted(away, key=lambda n: (away[n], -ticks[n]))  # the nearest first
+        age, ages, before = 0, {}, 0
+        for n in order:
+            age += max(away[n] - before, 1)
+            ages[n], before = age - 1, away[n]
+        for gain, mean in zip(GAINS, one.remembered[1], strict=False):
+            weights = {n: gain * (1 - gain) ** ages[n] for n in order}
+            expected = sum(weight * frames[n].frame[1].mean(axis=0) for n, weight in weights.items())
+            assert np.allclose(mean, expected / sum(weights.values()), atol=1e-5)
+        assert np.allclose(one.remembered[:, 2], sum(weights.values()), atol=1e-6)
+        assert np.array_equal(one.frame, frames[k].frame)
+
+
+def test_frames_that_came_together_remember_no_foreign_one_and_none_of_another_start():
+    verdicts = ["restarted", "foreign", "tracked", "restarted", "held"]
+    shown = [[2], [], [0], [4], [3]]
+    frames = series(verdicts)
+    for one, others in zip(surrounded(frames, GAINS), shown, strict=True):
+        mean = sum(frames[n].frame.mean(axis=1) for n in others) if others else 0
+        assert np.allclose(one.remembered[:, 1], mean, atol=1e-6)
+        # A foreign frame makes what lies beyond it older.
+        assert one.remembered[:, 2] == pytest.approx(0.1 if others else 0.0, abs=0.02)
+    assert surrounded([], GAINS) == []
+
+
+def test_frames_that_came_together_remember_each_other_in_the_right_place():
+    """On a ramp an error of one pixel is 1; frames enter at whole pixels."""
+    places = [(0.0, 0.0), (1.5, -2.0), (-2.25, 3.5), (300.0, -200.0), (301.25, -202.5)]
+    verdicts = ["restarted", "tracked", "tracked", "restarted", "tracked"]
+    for one in surrounded(series(verdicts, places=places, size=(40, 40)), GAINS):
+        off = one.remembered[0, :2] - one.frame[0].mean(axis=0)
+        assert np.abs(off[:, 8:-8, 8:-8]).max() < 0.56
+
+
+@pytest.mark.parametrize("look_ahead", [0, 2])
+def test_the_first_frames_together_are_those_of_the_live_path_but_for_what_they_remember(look_ahead):
+    frames = frames_of(8)
+    (walked, rest), context = seen(frames, look_ahead), Context(GAINS, look_ahead, 1, SMALL)
+    plain = [one for known in walked for one in known] + rest
+    together = context.see_together(list(enumerate(frames[:5])))
+    assert [one.tick for one in together] == list(range(5 - look_ahead))
+    together += [one for tick in range(5, 8) for one in context.see(tick, frames[tick])] + context.end()
+    around = surrounded(plain[:5], GAINS)
+    for one, alone in zip(together, plain, strict=True):
+        assert (one.tick, one.motion) == (alone.tick, alone.motion)
+        assert np.array_equal(one.ahead, alone.ahead, equal_nan=True)
+        assert np.array_equal(one.remembered, around[one.tick].remembered if one.tick < 5 else alone.remembered)
 
 
 def test_an_engine_is_given_the_slowest_memory_where_nothing_came_after():

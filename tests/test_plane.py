@@ -10,13 +10,21 @@ from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Motion
 from deepbid_rt.line_alignment import LineAlignment
 from deepbid_rt.normalize import Normalizer, calibrate
-from deepbid_rt.plane import DevicePlane
+from deepbid_rt.plane import DevicePlane, HostPlane
 from deepbid_rt.ports import Note
+from deepbid_rt.stream_lane import StreamLane
 from deepbid_rt.views import Views
-from tests.fakes import FIXED, pixels_of, stream
+from tests.fakes import FIXED, SpyEngine, pixels_of, stream
 
 INFO = stream((2, 4, 6))
-CARD = ModelCard(name="small", kind="stream", memories=(0.5,), normalization=Normalization(rule="calibrate", frames=3))
+CARD = ModelCard(
+    name="small",
+    kind="stream",
+    memories=(0.5,),
+    views="mean",
+    grid=2,
+    normalization=Normalization(rule="calibrate", frames=3),
+)
 
 BEGUN = ("align", 0.0), "reset"
 
@@ -52,57 +60,54 @@ class Listener:
         return self._image, Note(Motion(0.0, 0.0, 9.0, "tracked"), np.full(2, self.excess))
 
 
-def plane_of(pipeline, card=CARD):
-    return DevicePlane(pipeline, card, Views(INFO, "mean"), INFO.shape[0])
+def lane_of(card=CARD, error=0.0):
+    """The lane on the host, with an engine that gives back the view, off by an error."""
+    engine = SpyEngine(card, lambda inputs: inputs[:1] + np.float32(error))
+    engine.warm_up((card.depth, *INFO.shape[1:]))
+    return StreamLane(engine, 2, 1, INFO.shape[1:])
+
+
+def plane_of(pipeline, card=CARD, error=0.0, views=None):
+    return DevicePlane(pipeline, lane_of(card, error), views or Views(INFO, "mean"))
 
 
 def number(n):
     return int(pixels_of(INFO, n)[0, 0, 0])
 
 
-def test_first_frames_wait_for_the_calibration_and_come_out_together():
-    pipeline = Listener()
-    plane = plane_of(pipeline)
+def steps(numbers):
+    return [("step", number(n)) for n in numbers]
+
+
+def test_the_host_answers_the_first_frames_together_and_then_the_device_goes_on_from_them():
+    pipeline, views = Listener(), Views(INFO, "mean")
+    plane, host = plane_of(pipeline), HostPlane(lane_of(), views)
     assert plane.push(0, pixels_of(INFO, 0)) == plane.push(1, pixels_of(INFO, 1)) == []
+    assert plane.normalizers is None
+    assert pipeline.calls == [*BEGUN]
     ready = plane.push(2, pixels_of(INFO, 2))
-    assert [tick for tick, _, _ in ready] == [0, 1, 2]
-    for tick, image, _ in ready:
-        assert np.array_equal(image, pixels_of(INFO, tick))  # each a copy
+    expected = [done for n in range(3) for done in host.push(n, pixels_of(INFO, n))]
+    for ours, theirs in zip(ready, expected, strict=True):
+        assert (ours[0], ours[2]) == (theirs[0], theirs[2])
+        assert np.array_equal(ours[1], theirs[1])
     frames = np.stack([pixels_of(INFO, n) for n in range(3)])
     assert plane.normalizers == tuple(calibrate(frames[:, c]) for c in range(2))
-    back, there = ([("step", number(n)) for n in order] for order in ((2, 1, 0), range(3)))
-    assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, None), *back, "reset", *there]
-    assert [tick for tick, _, _ in plane.push(3, pixels_of(INFO, 3))] == [3]
+    assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, [0.0, 0.0]), *steps(range(3))]
+    [(tick, image, motion)] = plane.push(3, pixels_of(INFO, 3))
+    assert (tick, motion.confidence) == (3, 9.0)
+    plane.push(4, pixels_of(INFO, 4))
+    assert np.array_equal(image, pixels_of(INFO, 3))  # a copy
+    assert pipeline.calls[-2:] == steps((3, 4))
 
 
-def test_a_mean_that_is_off_is_measured_once_and_the_first_frames_are_answered_anew():
-    pipeline = Listener(excess=0.5)
-    plane = plane_of(pipeline)
-    for n in range(3):
-        plane.push(n, pixels_of(INFO, n))
-    first = [*(("step", number(n)) for n in (2, 1, 0)), "reset", *(("step", number(n)) for n in range(3))]
-    scales = ("scale", plane.normalizers, None), ("scale", plane.normalizers, [0.5, 0.5])
-    assert pipeline.calls == [*BEGUN, scales[0], *first, "reset", scales[1], *first]
-
-
-def test_the_first_half_of_the_first_frames_is_answered_from_what_came_after_them():
-    class Counter(Listener):
-        """Answers with how many frames it remembers; where a frame lay is the same number."""
-
-        def reset(self):
-            super().reset()
-            self.remembered = 0
-
-        def step(self, pixels):
-            image, note = super().step(pixels)
-            image[:] = self.remembered
-            self.remembered += 1
-            return image, Note(Motion(0.0, float(self.remembered), 9.0, "tracked"), note.excess)
-
-    plane = plane_of(Counter(), replace(CARD, normalization=Normalization(rule="calibrate", frames=8)))
-    ready = [done for n in range(9) for done in plane.push(n, pixels_of(INFO, n))]
-    assert [int(image[0, 0, 0]) for _, image, _ in ready] == [7, 6, 5, 4, 4, 5, 6, 7, 8]
-    assert [motion.dx for _, _, motion in ready] == list(range(1, 10))
+def test_a_mean_that_is_off_is_measured_once_by_the_host_and_told():
+    pipeline = Listener()
+    plane = plane_of(pipeline, error=0.5)
+    ready = [done for n in range(3) for done in plane.push(n, pixels_of(INFO, n))]
+    [(_, _, bias)] = [call for call in pipeline.calls if call[0] == "scale"]
+    assert bias == pytest.approx([0.5, 0.5], abs=1e-6)
+    for tick, image, _ in ready:
+        assert np.abs(image - pixels_of(INFO, tick).astype(float)).max() <= 1  # but for what rounding does
 
 
 def test_missing_ticks_make_what_is_remembered_older():
@@ -111,28 +116,25 @@ def test_missing_ticks_make_what_is_remembered_older():
     for tick in (0, 1, 4, 5, 9):
         plane.push(tick, pixels_of(INFO, tick))
     skips = [(n, call) for n, call in enumerate(pipeline.calls) if call[0] == "skip"]
-    assert [call for _, call in skips] == [("skip", 2), ("skip", 2), ("skip", 3)]
-    assert [pipeline.calls[n + 1] for n, _ in skips] == [("step", number(n)) for n in (1, 4, 9)]
+    assert [call for _, call in skips] == [("skip", 2), ("skip", 3)]
+    assert [pipeline.calls[n + 1] for n, _ in skips] == steps((4, 9))
 
 
 def test_each_frame_is_aligned_as_it_was_when_it_came():
     pipeline, views = Listener(), Views(INFO, "mean")
-    plane = DevicePlane(pipeline, CARD, views, INFO.shape[0])
+    plane = plane_of(pipeline, views=views)
     for n, px in enumerate((None, 1.0, 1.0, 1.0, 2.0, None)):
         if px != (views.alignment and views.alignment.px):
             views.alignment = px and LineAlignment(INFO.scan, INFO.shape[2], px)
         plane.push(n, pixels_of(INFO, n))
     told = [call for call in pipeline.calls[len(BEGUN) :] if call[0] in ("align", "step")]
-    steps = [("step", number(n)) for n in range(6)]
-    back = [("align", 1.0), steps[2], steps[1], ("align", 0.0), steps[0]]
-    there = [steps[0], ("align", 1.0), *steps[1:4], ("align", 2.0), steps[4], ("align", 0.0), steps[5]]
-    assert told == [*back, *there]
+    frame = steps(range(6))
+    assert told == [frame[0], ("align", 1.0), *frame[1:4], ("align", 2.0), frame[4], ("align", 0.0), frame[5]]
 
 
 def test_a_known_scale_is_told_at_once_and_nothing_waits():
     pipeline = Listener()
-    card = ModelCard(name="small", kind="stream", memories=(0.5,), normalization=FIXED)
-    plane = plane_of(pipeline, card)
+    plane = plane_of(pipeline, replace(CARD, normalization=FIXED))
     assert pipeline.calls == [BEGUN[0], ("scale", (Normalizer(0.0, 1.0),) * 2, None), BEGUN[1]]
     assert len(plane.push(7, pixels_of(INFO, 7))) == 1
 
@@ -143,8 +145,10 @@ def test_a_flush_forgets_the_frames_and_a_calibration_on_too_few():
     plane.push(0, pixels_of(INFO, 0))
     assert [tick for tick, _, _ in plane.flush()] == [0]
     assert plane.normalizers is None
+    assert plane.flush() == []
     for n in range(3):
         plane.push(n, pixels_of(INFO, n))
+    assert [call for call in pipeline.calls if call[0] == "step"] == steps(range(3))
     known = plane.normalizers
     assert plane.flush() == []
     assert plane.normalizers == known
@@ -154,8 +158,6 @@ def test_a_flush_forgets_the_frames_and_a_calibration_on_too_few():
 
 
 def test_answers_that_are_not_finite_are_refused():
-    plane = plane_of(Listener(excess=np.nan))
-    plane.push(0, pixels_of(INFO, 0))
-    plane.push(1, pixels_of(INFO, 1))
+    plane = plane_of(Listener(excess=np.nan), replace(CARD, normalization=FIXED))
     with pytest.raises(StageError, match="'small' answered values that are not finite, in the window before frame 3"):
         plane.push(2, pixels_of(INFO, 2))
