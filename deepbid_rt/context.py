@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.frame import Motion
 from deepbid_rt.line_shifts import shifts_of
-from deepbid_rt.memory import Memory
+from deepbid_rt.memory import Memory, Parts
 from deepbid_rt.past import Past, mean_of
 
 Image = NDArray[np.float32]
@@ -161,33 +161,40 @@ def surrounded(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
     list of Known
         A foreign frame is not remembered and remembers nothing, and no frame one of another start.
     """
-    if not known:
-        return []
-    rows, columns = known[0].frame.shape[2:]
-    memory = Memory(gains, (rows, columns))
     starts = list(accumulate(one.motion.verdict == "restarted" for one in known))
     return [
-        replace(one, remembered=_around(one, [known[k] for k, s in enumerate(starts) if s == start], memory))
-        for start, one in zip(starts, known, strict=True)
+        around
+        for start in dict.fromkeys(starts)
+        for around in _of_one_start([one for one, s in zip(known, starts, strict=True) if s == start], gains)
     ]
 
 
-def _around(one: Known, every: Sequence[Known], memory: Memory) -> Image:
-    """Return (C, M + 1, Y, X), what frames beside one show of its places."""
-    remembered = np.zeros_like(one.remembered)
-    if one.motion.verdict == "foreign":
-        return remembered
-    others = sorted((other for other in every if other is not one), key=lambda other: -abs(other.tick - one.tick))
-    ages = [abs(other.tick - one.tick) for other in others]
-    lines = one.frame.shape[2]
-    # In whole pixels, so that the memory's margin lies around this frame and frames enter as near to their place.
-    origin = np.rint([[one.motion.dy], [one.motion.dx]])
-    for c, recalled in enumerate(remembered):
-        memory.reset()
-        for other, age, next_age in zip(others, ages, [*ages[1:], 0], strict=True):
-            foreign = other.motion.verdict == "foreign"
-            if not foreign:
-                memory.update(mean_of(other.frame[c : c + 1])[0], shifts_of(other.motion, lines) - origin)
-            memory.skip(max(age - next_age - 1, 0) + foreign)
-        memory.recall(shifts_of(one.motion, lines) - origin, recalled)
-    return remembered
+def _of_one_start(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
+    channels, _, rows, columns = known[0].frame.shape
+    shifts = np.stack([shifts_of(one.motion, rows) for one in known])
+    tissue = [one.motion.verdict != "foreign" for one in known]
+    # In whole pixels, so that the margins lie around the frames and each enters as near to its place.
+    origin = np.rint(shifts[tissue].mean(axis=(0, 2), keepdims=True)[0] if any(tissue) else 0)
+    found = [replace(one, remembered=np.zeros_like(one.remembered)) for one in known]
+    for c in range(channels):
+        alone = [Memory((1.0,), (rows, columns)) for _ in known]
+        for one, memory, off, shown in zip(known, alone, shifts, tissue, strict=True):
+            if shown:
+                memory.update(mean_of(one.frame[c : c + 1])[0], off - origin)
+        parts, memory = Parts(alone), Memory(gains, (rows, columns))
+        for k in np.flatnonzero(tissue).tolist():
+            memory.fill(parts, _shares([one.tick for one in known], tissue, k, gains))
+            memory.recall(shifts[k] - origin, found[k].remembered[c])
+    return found
+
+
+def _shares(ticks: Sequence[int], shown: Sequence[bool], k: int, gains: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return what each frame counts in each memory of frame `k` (M, T), as if the farthest had come first."""
+    away = np.abs(np.array(ticks) - ticks[k])
+    ages, age, before = np.zeros(len(ticks)), -1, 0
+    for n in sorted(range(len(ticks)), key=lambda n: (away[n], -n))[1:]:
+        age += max(int(away[n]) - before, 1)
+        ages[n], before = age, away[n]
+    gain = np.array(gains)[:, None]
+    shares: NDArray[np.float64] = gain * (1 - gain) ** ages * (np.array(shown) & (away > 0))
+    return shares

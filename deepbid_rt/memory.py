@@ -6,7 +6,7 @@ Knows nothing of how shifts are found, of scans or of engines.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,21 @@ class Memory:
             to_x, of_x = _overlap(MARGIN - dx, self._size[1], self._means.shape[2])
             self._enter(image[lines][of_y, of_x], (to_y, to_x))
 
+    def fill(self, parts: Parts, shares: NDArray[np.float64]) -> None:
+        """Forget everything, and remember memories of one frame each as if they had entered here.
+
+        Parameters
+        ----------
+        parts : Parts
+            Of memories of this size.
+        shares : ndarray
+            (N, K): the weight of each in each average, such as ``a (1 - a)^k``.
+        """
+        weight = shares.astype(np.float32)
+        np.matmul(weight, parts.seen, out=self._weights.reshape(len(weight), -1))
+        np.matmul(weight, parts.images, out=self._means.reshape(len(weight), -1))
+        np.divide(self._means, self._weights, out=self._means, where=self._weights > 0)
+
     def recall(self, shifts: Shifts, out: Image) -> None:
         """Write what is remembered of the places that a frame shows.
 
@@ -159,6 +174,14 @@ class Memory:
             nearest = top[y] + below, 1 + x + beyond
             to[-1, y, x] = weights[nearest]
             to[:-1, y, x] = means[:, *nearest] * (to[-1, y, x] > 0)
+
+
+class Parts:
+    """Memories of gain 1 and one size, each of one frame, side by side: what `Memory.fill` averages."""
+
+    def __init__(self, memories: Sequence[Memory]) -> None:
+        self.images = np.stack([memory._means.ravel() for memory in memories])  # noqa: SLF001  # of one house
+        self.seen = np.stack([memory._weights.ravel() for memory in memories])  # noqa: SLF001
 
 
 def _runs(whole: NDArray[np.intp], most: int) -> Iterator[tuple[slice, list[int]]]:

@@ -63,14 +63,28 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
         at one noise level whatever their gain; of a single frame, from its lines. 1 where nothing changes at all (a
         dark channel).
     """
-    data = frames.astype(np.float64)
-    finite = np.isfinite(data)
-    if not finite.any():
+    total = squares = 0.0
+    seen = pairs = 0
+    before = None
+    for frame in frames:
+        now = np.array(frame, np.float64)
+        now[~np.isfinite(now)] = np.nan
+        known = _known(now)
+        total, seen = total + float(known.sum()), seen + known.size
+        if before is not None:
+            change = _known(now - before)  # a hole is not noise
+            squares, pairs = squares + float(np.vdot(change, change)), pairs + change.size
+        before = now
+    if not seen:
         return Normalizer(0.0, 1.0)
-    offset = float(data[finite].mean())
-    difference = np.diff(np.where(finite, data, offset), axis=0)[finite[1:] & finite[:-1]]  # a hole is not noise
-    noise = float(np.sqrt(np.mean(difference**2) / 2)) if difference.size else _noise_between_lines(data[0])
-    return Normalizer(offset, noise if noise > _LEAST_NOISE else 1.0)
+    noise = float(np.sqrt(squares / pairs / 2)) if pairs else _noise_between_lines(now)
+    return Normalizer(total / seen, noise if noise > _LEAST_NOISE else 1.0)
+
+
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what is not NaN; the same array where all is known."""
+    unknown = np.isnan(values)
+    return values[~unknown] if unknown.any() else values
 
 
 def _noise_between_lines(frame: NDArray[np.float64]) -> float:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt.memory import MARGIN, Memory
+from deepbid_rt.memory import MARGIN, Memory, Parts
 
 GAINS = (0.4, 0.15, 0.05)
 SIZE = (20, 24)
@@ -49,6 +49,27 @@ def test_weights_are_exact_from_the_first_frame_on(events):
         expected = sum(w * frame for w, (_, frame) in zip(weights / weights.sum(), frames, strict=True))
         assert np.allclose(mean, expected, atol=1e-4)
     assert np.allclose(got[-1], weights.sum(), atol=1e-5)
+
+
+@given(st.lists(st.tuples(whole, whole), min_size=1, max_size=6), st.tuples(whole, whole))
+@settings(max_examples=40, deadline=None)
+def test_frames_side_by_side_are_averaged_as_if_they_had_come_one_after_the_other(shifts, here):
+    """Whatever was there before, and each place by the frames that saw it."""
+    memory, alone = Memory(GAINS, SIZE), [Memory((1.0,), SIZE) for _ in shifts]
+    memory.update(image(99), lie(0, 0))
+    for n, (one, shift) in enumerate(zip(alone, shifts, strict=True)):
+        one.update(image(n), lie(*shift))
+    ages = np.arange(len(shifts))[::-1]
+    gains = np.array(GAINS)[:, None]
+    memory.fill(Parts(alone), gains * (1 - gains) ** ages)
+    got = recall(memory, lie(*here))
+    seen = [recall(one, lie(*here)) for one in alone]
+    for mean, gain in zip(got, GAINS, strict=False):
+        weights = [gain * (1 - gain) ** age * shown for age, (_, shown) in zip(ages, seen, strict=True)]
+        total = np.sum(weights, axis=0)
+        expected = sum(w * picture for w, (picture, _) in zip(weights, seen, strict=True)) / np.where(total, total, 1)
+        assert np.allclose(mean, expected, atol=1e-5)
+    assert np.allclose(got[-1], total, atol=1e-6)
 
 
 @given(st.lists(st.tuples(whole, whole), min_size=1, max_size=6), st.tuples(whole, whole))
