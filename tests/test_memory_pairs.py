@@ -102,6 +102,13 @@ def test_training_does_not_look_ahead_into_what_is_held_out() -> None:
     assert numbers_of(pairs, batch.inputs[:, -2:]).max() == 16
 
 
+def test_first_frames_are_met_more_often_as_long_as_they_are_not_held_out() -> None:
+    pairs = pairs_of(COLLINEAR, numbered(COLLINEAR, 100), batch=512)
+    assert np.mean(numbers_of(pairs, pairs.draw(0).targets[:, 0]) < 20) == pytest.approx(0.3 + 0.7 * 20 / 85, abs=0.07)
+    pairs = pairs_of(COLLINEAR, numbered(COLLINEAR), stream_look_ahead=2, batch=256)
+    assert numbers_of(pairs, pairs.draw(0).targets[:, 0]).max() == 14
+
+
 def test_the_target_of_a_frame_does_not_change_its_memories() -> None:
     """Beyond where the frame lies: this movie is too small to be moved."""
     ours, other = movie(COLLINEAR), movie(COLLINEAR)

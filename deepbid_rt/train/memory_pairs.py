@@ -23,6 +23,8 @@ _FLIPS = 4
 """Flips alone: a quarter turn would turn masked lines into masked columns, whose noise is not independent."""
 _FORGET = 0.05
 """Share of pairs without memories, as at the start of a series."""
+_YOUNG, _YOUTH = 0.3, 20
+"""Share of pairs from the first frames of a recording, and how many these are: memories are worth less there."""
 _LAST = 0.05
 """Share of pairs without the frames ahead, as at the end of a series or before a gap."""
 _MASK = 0.25
@@ -64,6 +66,8 @@ class MemoryPairs:
             number = int(rng.integers(len(self._recordings)))
             # Frames that are held out are not looked ahead to either.
             end = max(1, self._recordings[number].frames_training - self._recipe.stream_look_ahead)
+            if rng.random() < _YOUNG:
+                end = min(end, _YOUTH)
             pairs.append(self._pair(number, rng, 0, end, augment=True))
         return _stack(pairs)
 
