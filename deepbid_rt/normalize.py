@@ -5,6 +5,7 @@ Knows nothing of where the frames come from, nor of windows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,38 +54,55 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
     Parameters
     ----------
     frames : ndarray
-        (T, ...) raw counts of consecutive frames of one plane and channel.
+        (T, V, Y, X) raw counts of consecutive frames of one plane and channel; two views show the same places.
 
     Returns
     -------
     Normalizer
         Offset: the mean (DeepBID subtracts the mean of the whole stack; a stream has no whole stack). Scale: the
-        standard deviation of the noise, from differences of neighbouring frames, so that a network meets all rigs
-        at one noise level whatever their gain; of a single frame, from its lines. 1 where nothing changes at all (a
-        dark channel).
+        standard deviation of the noise, so that a network meets all rigs at one noise level whatever their gain. 1
+        where nothing changes at all (a dark channel).
+
+    Notes
+    -----
+    Neighbouring frames differ by the noise and by what moved between them, two views of one frame by the noise and by
+    how far apart their lines lie: the lesser of the two is the noise. Of a single frame, what its lines differ by
+    stands for the former.
     """
-    total = squares = 0.0
-    seen = pairs = 0
+    everything, between_frames, between_views = _Mean(), _Mean(), _Mean()
     before = None
     for frame in frames:
         now = np.array(frame, np.float64)
         now[~np.isfinite(now)] = np.nan
-        known = _known(now)
-        total, seen = total + float(known.sum()), seen + known.size
+        everything.add(now)
         if before is not None:
-            change = _known(now - before)  # a hole is not noise
-            squares, pairs = squares + float(np.vdot(change, change)), pairs + change.size
+            between_frames.add((now - before) ** 2)
+        if now.ndim == 3 and len(now) == 2:
+            between_views.add((now[1] - now[0]) ** 2)
         before = now
-    if not seen:
+    if not everything.count:
         return Normalizer(0.0, 1.0)
-    noise = float(np.sqrt(squares / pairs / 2)) if pairs else _noise_between_lines(now)
-    return Normalizer(total / seen, noise if noise > _LEAST_NOISE else 1.0)
+    noise = math.sqrt(between_frames.value / 2) if between_frames.count else _noise_between_lines(now)
+    apart = math.sqrt(between_views.value / 2)
+    noise = min(noise, apart) if apart > _LEAST_NOISE else noise  # else the same view twice: it says nothing
+    return Normalizer(everything.value, noise if noise > _LEAST_NOISE else 1.0)
 
 
-def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return what is not NaN; the same array where all is known."""
-    unknown = np.isnan(values)
-    return values[~unknown] if unknown.any() else values
+class _Mean:
+    """The mean of all numbers added that are not NaN; 0 of none."""
+
+    def __init__(self) -> None:
+        self.count, self._total = 0, 0.0
+
+    @property
+    def value(self) -> float:
+        return self._total / max(self.count, 1)
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        unknown = np.isnan(values)
+        known = values[~unknown] if unknown.any() else values  # a hole is not noise
+        self._total += float(known.sum())
+        self.count += known.size
 
 
 def _noise_between_lines(frame: NDArray[np.float64]) -> float:

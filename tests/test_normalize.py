@@ -73,6 +73,20 @@ def test_calibration_finds_the_noise_and_the_mean_of_a_structured_scene(dtype, n
     assert normalizer.offset == pytest.approx(float(frames.mean(dtype=np.float64)), rel=1e-6)
 
 
+@pytest.mark.parametrize(("moving", "apart"), [(0, 0), (0, 3), (3, 0)])
+def test_neither_motion_nor_lines_that_lie_apart_count_as_noise(moving, apart):
+    scene = 2000 + 800 * np.sin(np.arange(48)[:, None] / 5) * np.cos(np.arange(64) / 3)
+    frames = np.stack([[np.roll(scene, moving * t + apart * v, -1) for v in range(2)] for t in range(16)])
+    frames += RNG.normal(0, 20.0, frames.shape)
+    frames[4, 1, :9] = np.nan
+    assert calibrate(frames).scale == pytest.approx(20.0, rel=0.03)
+
+
+def test_one_view_given_twice_says_nothing_of_the_noise():
+    frames = RNG.normal(0, 20.0, (16, 1, 48, 64)).repeat(2, axis=1)
+    assert calibrate(frames).scale == pytest.approx(20.0, rel=0.03)
+
+
 def test_a_still_scene_has_scale_one():
     frames = np.broadcast_to(RNG.integers(0, 99, (4, 5)), (16, 4, 5)).astype(np.int16)
     assert calibrate(frames) == Normalizer(float(frames.mean()), 1.0)

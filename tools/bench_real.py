@@ -60,7 +60,7 @@ def squared(prediction: Movie, truth: Movie) -> float:
 
 def foretell(engine: Engine, movie: Movie, rows: tuple[Rows, ...]) -> Iterator[list[Movie]]:
     """Yield, for each frame, the answers of an engine that sees only these lines of it."""
-    scale: Normalizer = calibrate(movie[: engine.card.normalization.frames])
+    scale: Normalizer = calibrate(movie[: engine.card.normalization.frames, None])
     size = movie.shape[1:]
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
     context = Context(engine.card.memories, engine.card.look_ahead, 1, size)

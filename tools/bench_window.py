@@ -33,7 +33,7 @@ def movie(size: int, frames: int, seed: int) -> tuple[Stack, Stack]:
     source = SyntheticSource(SceneSettings(seed=seed), ScanSettings(size=(size, size), seed=seed), frames)
     raw, truth = (np.stack(part)[:, 0] for part in zip(*(source.render(t) for t in range(frames)), strict=True))
     forward = raw[:, 0::2]
-    normalizer = calibrate(forward[:16])
+    normalizer = calibrate(forward[:16, None])
     return normalizer.apply(forward), normalizer.apply(truth)
 
 
