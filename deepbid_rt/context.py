@@ -177,12 +177,11 @@ def _of_one_start(known: Sequence[Known], gains: tuple[float, ...]) -> list[Know
     origin = np.rint(shifts[tissue].mean(axis=(0, 2), keepdims=True)[0] if any(tissue) else 0)
     found = [replace(one, remembered=np.zeros_like(one.remembered)) for one in known]
     for c in range(channels):
-        alone = [Memory((1.0,), (rows, columns)) for _ in known]
-        for one, memory, off, shown in zip(known, alone, shifts, tissue, strict=True):
-            if shown:
-                memory.update(mean_of(one.frame[c : c + 1])[0], off - origin)
-        parts, memory = Parts(alone), Memory(gains, (rows, columns))
-        for k in np.flatnonzero(tissue).tolist():
+        parts, memory = Parts(len(known), (rows, columns)), Memory(gains, (rows, columns))
+        shown = np.flatnonzero(tissue).tolist()
+        for k in shown:
+            parts.put(k, mean_of(known[k].frame[c : c + 1])[0], shifts[k] - origin)
+        for k in shown:
             memory.fill(parts, _shares([one.tick for one in known], tissue, k, gains))
             memory.recall(shifts[k] - origin, found[k].remembered[c])
     return found

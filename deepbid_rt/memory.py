@@ -95,12 +95,12 @@ class Memory:
             self._enter(image[lines][of_y, of_x], (to_y, to_x))
 
     def fill(self, parts: Parts, shares: NDArray[np.float64]) -> None:
-        """Forget everything, and remember memories of one frame each as if they had entered here.
+        """Forget everything, and remember these frames as if they had entered one after the other.
 
         Parameters
         ----------
         parts : Parts
-            Of memories of this size.
+            Of frames of this size.
         shares : ndarray
             (N, K): the weight of each in each average, such as ``a (1 - a)^k``.
         """
@@ -177,11 +177,27 @@ class Memory:
 
 
 class Parts:
-    """Memories of gain 1 and one size, each of one frame, side by side: what `Memory.fill` averages."""
+    """Some frames side by side, each in its place: what `Memory.fill` averages.
 
-    def __init__(self, memories: Sequence[Memory]) -> None:
-        self.images = np.stack([memory._means.ravel() for memory in memories])  # noqa: SLF001  # of one house
-        self.seen = np.stack([memory._weights.ravel() for memory in memories])  # noqa: SLF001
+    Parameters
+    ----------
+    count : int
+        K.
+    size : tuple of int
+        (Y, X) of a frame.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
+        self._alone = Memory((1.0,), size)
+        pixels = self._alone._means.size  # noqa: SLF001  # a memory's own
+        self.images = np.zeros((count, pixels), np.float32)
+        self.seen = np.zeros((count, pixels), np.float32)
+
+    def put(self, k: int, image: Image, shifts: Shifts) -> None:
+        """Put in frame `k`, as `Memory.update` lets it enter."""
+        self._alone.reset()
+        self._alone.update(image, shifts)
+        self.images[k], self.seen[k] = self._alone._means.ravel(), self._alone._weights.ravel()  # noqa: SLF001
 
 
 def _runs(whole: NDArray[np.intp], most: int) -> Iterator[tuple[slice, list[int]]]:

@@ -55,15 +55,17 @@ def test_weights_are_exact_from_the_first_frame_on(events):
 @settings(max_examples=40, deadline=None)
 def test_frames_side_by_side_are_averaged_as_if_they_had_come_one_after_the_other(shifts, here):
     """Whatever was there before, and each place by the frames that saw it."""
-    memory, alone = Memory(GAINS, SIZE), [Memory((1.0,), SIZE) for _ in shifts]
+    memory, parts = Memory(GAINS, SIZE), Parts(len(shifts), SIZE)
+    alone = [Memory((0.5,), SIZE) for _ in shifts]
     memory.update(image(99), lie(0, 0))
     for n, (one, shift) in enumerate(zip(alone, shifts, strict=True)):
         one.update(image(n), lie(*shift))
+        parts.put(n, image(n), lie(*shift))
     ages = np.arange(len(shifts))[::-1]
     gains = np.array(GAINS)[:, None]
-    memory.fill(Parts(alone), gains * (1 - gains) ** ages)
+    memory.fill(parts, gains * (1 - gains) ** ages)
     got = recall(memory, lie(*here))
-    seen = [recall(one, lie(*here)) for one in alone]
+    seen = [(picture, weight > 0) for picture, weight in (recall(one, lie(*here)) for one in alone)]
     for mean, gain in zip(got, GAINS, strict=False):
         weights = [gain * (1 - gain) ** age * shown for age, (_, shown) in zip(ages, seen, strict=True)]
         total = np.sum(weights, axis=0)
