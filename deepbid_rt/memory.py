@@ -6,7 +6,7 @@ Knows nothing of how shifts are found, of scans or of engines.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
