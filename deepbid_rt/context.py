@@ -182,12 +182,12 @@ def _of_one_start(known: Sequence[Known], gains: tuple[float, ...]) -> list[Know
         for k in shown:
             parts.put(k, mean_of(known[k].frame[c : c + 1])[0], shifts[k] - origin)
         for k in shown:
-            memory.fill(parts, _shares([one.tick for one in known], tissue, k, gains))
+            memory.fill(parts, _shares([one.tick for one in known], k, gains))
             memory.recall(shifts[k] - origin, found[k].remembered[c])
     return found
 
 
-def _shares(ticks: Sequence[int], shown: Sequence[bool], k: int, gains: tuple[float, ...]) -> NDArray[np.float64]:
+def _shares(ticks: Sequence[int], k: int, gains: tuple[float, ...]) -> NDArray[np.float64]:
     """Return what each frame counts in each memory of frame `k` (M, T), as if the farthest had come first."""
     away = np.abs(np.array(ticks) - ticks[k])
     ages, age, before = np.zeros(len(ticks)), -1, 0
@@ -195,5 +195,5 @@ def _shares(ticks: Sequence[int], shown: Sequence[bool], k: int, gains: tuple[fl
         age += max(int(away[n]) - before, 1)
         ages[n], before = age, away[n]
     gain = np.array(gains)[:, None]
-    shares: NDArray[np.float64] = gain * (1 - gain) ** ages * (np.array(shown) & (away > 0))
+    shares: NDArray[np.float64] = gain * (1 - gain) ** ages * (away > 0)
     return shares
