@@ -12,14 +12,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import FileError, StreamError
-from deepbid_rt.frame import Direction, ScanGeometry
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.scan import merge_scan
 from deepbid_rt.train import survey as module
 from deepbid_rt.train.movie import ArrayMovie, FileMovie
 from deepbid_rt.train.survey import survey
-
-ORDINARY = ScanGeometry()
 
 
 def movie(dtype: Any = np.int16) -> NDArray[Any]:
@@ -29,7 +25,7 @@ def movie(dtype: Any = np.int16) -> NDArray[Any]:
 
 def refusal(pixels: NDArray[Any]) -> str:
     with pytest.raises(StreamError) as error:
-        survey(ArrayMovie(pixels), 8, ORDINARY)
+        survey(ArrayMovie(pixels), 8)
     return str(error.value)
 
 
@@ -37,24 +33,10 @@ def test_each_channel_is_measured_on_the_first_frames() -> None:
     pixels = movie()
     pixels[:, 1] *= 2
     pixels[8:] += 1000
-    one, two = survey(ArrayMovie(pixels), 8, ORDINARY)
+    one, two = survey(ArrayMovie(pixels), 8)
     assert one.offset == pytest.approx(500, abs=5)
     assert one.scale == pytest.approx(30, rel=0.2)
     assert two.scale == pytest.approx(60, rel=0.2)
-
-
-@pytest.mark.parametrize("first", ["forward", "backward"])
-@pytest.mark.parametrize("mirrored", [True, False])
-def test_motion_is_no_noise_where_both_directions_see_the_same_lines(first: Direction, mirrored: bool) -> None:
-    rng = np.random.default_rng(0)
-    picture = rng.normal(500, 200, (70, 32, 40))
-    picture[1:] = rng.permutation(picture, axis=0)[1:]  # each frame shows another place
-    scan = ScanGeometry("collinear", first=first, mirrored=mirrored)
-    directions = [picture + rng.normal(0, 30, picture.shape) for _ in range(2)]
-    pixels = merge_scan(*directions, scan).astype(np.int16)[:, None]
-    for lines in (64, 63):  # a last line may have no partner
-        [normalizer] = survey(ArrayMovie(pixels[:, :, :lines]), 16, scan)
-        assert normalizer.scale == pytest.approx(30, rel=0.05)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -90,9 +72,9 @@ def test_a_saturated_channel_is_refused_and_a_few_bright_pixels_are_not() -> Non
     assert re.match(r"a recording whose channel 0 has 1\d% of its pixels at its highest count, 4095", refusal(pixels))
     pixels = movie()
     pixels[20:, :, 0, :3] = 4095
-    survey(ArrayMovie(pixels), 8, ORDINARY)
+    survey(ArrayMovie(pixels), 8)
     dark = np.random.default_rng(0).poisson(0.05, (60, 1, 8, 8))  # most pixels at the lowest count are no harm
-    survey(ArrayMovie(dark), 8, ORDINARY)
+    survey(ArrayMovie(dark), 8)
 
 
 def damaged(path: Path, page: int) -> Path:
@@ -112,7 +94,7 @@ def damaged(path: Path, page: int) -> Path:
 def test_an_unreadable_page_in_the_middle_is_found(tmp_path: Path) -> None:
     path = damaged(tmp_path / "movie.tif", 27)
     with TiffMovie(path) as file, pytest.raises(FileError, match=f"^page 27 of {re.escape(str(path))} cannot be dec"):
-        survey(FileMovie(file), 8, ORDINARY)
+        survey(FileMovie(file), 8)
 
 
 def test_whole_numbers_that_lie_uncompressed_are_only_sampled() -> None:
@@ -123,6 +105,6 @@ def test_whole_numbers_that_lie_uncompressed_are_only_sampled() -> None:
             read.update(range(t0, t1))
             return super().read(t0, t1, *place)
 
-    survey(Counting(np.tile(movie(), (50, 1, 1, 1))), 8, ORDINARY)
+    survey(Counting(np.tile(movie(), (50, 1, 1, 1))), 8)
     assert len(read) < 30
     assert max(read) == 2999

@@ -144,7 +144,7 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
             expected=f"at least {2 * t} frames of {y} x {x} for the recipe's patch and a held-out part as long",
             todo="choose a smaller patch or a larger recording",
         )
-    normalizers = survey(movie, min(recipe.calibration_frames, frames - held), scan)
+    normalizers = survey(movie, min(recipe.calibration_frames, frames - held))
     return Recording(movie, scan, split, normalizers, frames - held, slices)
 
 

@@ -1,6 +1,6 @@
 """A look through a recording before training: what cannot be learned from is refused now, not after an hour.
 
-Knows nothing of file formats, recipes or torch.
+Knows nothing of file formats, scans, recipes or torch.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.normalize import Normalizer, calibrate
-from deepbid_rt.scan import split_scan
 from deepbid_rt.train.movie import BlockReader
 
 SATURATED = 0.05
@@ -23,7 +21,7 @@ _SAMPLES = 16
 _BLOCK_BYTES = 32 << 20
 
 
-def survey(movie: BlockReader, first: int, scan: ScanGeometry) -> tuple[Normalizer, ...]:
+def survey(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
     """Look a recording through and measure the offset and noise of its channels.
 
     Movies of whole numbers without compression are sampled. All others are read from end to end, because any page may
@@ -33,9 +31,7 @@ def survey(movie: BlockReader, first: int, scan: ScanGeometry) -> tuple[Normaliz
     ----------
     movie : BlockReader
     first : int
-        Frames at the start that offset and noise are measured on, as the live path does.
-    scan : ScanGeometry
-        How their lines lie.
+        Frames at the start that offset and noise are measured on.
 
     Returns
     -------
@@ -60,8 +56,9 @@ def survey(movie: BlockReader, first: int, scan: ScanGeometry) -> tuple[Normaliz
     for channel in range(channels):
         start = movie.read(0, first, channel, 0, lines, 0, pixels)
         _require_contrast(movie, channel, samples)
-        views = split_scan(start[:, : lines // 2 * 2], scan) if scan.layout == "collinear" else (start,)
-        normalizer = calibrate(np.stack(views, axis=1))
+        # Between frames alone, whatever the scan: engines that learned from shaking movies with motion counted as noise
+        # are better on all others, see docs/stream-engine.md, "What is noise".
+        normalizer = calibrate(start[:, None])
         if first > 1 and (start == start[0]).all():
             raise StreamError(
                 f"a recording whose channel {channel} is the same picture in each of its first {first} frames",
