@@ -167,7 +167,7 @@ _PRESETS: dict[PresetName, dict[str, Any]] = {
         "held_out_pairs": 4,
         "validate_every": 400,
         "checkpoint_every": 200,
-        "calibration_frames": 16,
+        "calibration_frames": 8,
     },
     "window": {},
     "paper": {

@@ -21,6 +21,10 @@ from deepbid_rt.train.collapse import refuse_collapsed
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.seed import SEEN, is_seed, read_seed
 
+_FIRST = 16
+"""Frames that wait for each other when a stream engine begins: they answer each other, so more than a recipe asks of a
+recording, whose normalisation learns more from fewer, see docs/stream-engine.md, "What is noise"."""
+
 
 def load_trained(
     source: Path, name: str, seen: Normalization | None = None, *, exact: bool = False, collapsed: bool = False
@@ -98,7 +102,7 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
         scan=tuple(layout for layout in layouts if layout in trained),
         **time,
         grid=unet2d.grid_of(recipe.levels) if stream else unet3d.GRID,
-        normalization=Normalization(rule="calibrate", frames=recipe.calibration_frames),
+        normalization=Normalization(rule="calibrate", frames=_FIRST if stream else recipe.calibration_frames),
         training={
             "mode": recipe.mode,
             **({} if stream else {"network": recipe.network}),
