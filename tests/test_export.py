@@ -197,7 +197,7 @@ def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid:
         grid,
         ahead,
     )
-    assert (card.normalization.rule, card.normalization.frames) == ("calibrate", 6)
+    assert (card.normalization.rule, card.normalization.frames) == ("calibrate", 16)  # not the 6 frames of the recipe
     assert ModelCard.from_dict(tomllib.loads(card_toml(card))) == card
     assert [i.name for i in onnx.load(tmp_path / "model.onnx").graph.input] == ["inputs"]
     read = load_net(tmp_path / "model.onnx")[0].state_dict()
