@@ -56,8 +56,8 @@ def survey(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
     for channel in range(channels):
         start = movie.read(0, first, channel, 0, lines, 0, pixels)
         _require_contrast(movie, channel, samples)
-        # Between frames alone, whatever the scan: engines that learned from shaking movies with motion counted as noise
-        # are better on all others, see docs/stream-engine.md, "What is noise".
+        # Between frames alone, whatever the scan: engines that learned with motion counted as noise are better on still
+        # tissue and in blood, see docs/stream-engine.md, "What is noise".
         normalizer = calibrate(start[:, None])
         if first > 1 and (start == start[0]).all():
             raise StreamError(
