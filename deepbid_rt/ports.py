@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import Event, Frame, Gap, Motion, StreamEnd, StreamInfo
-from deepbid_rt.line_alignment import LineAlignment
-from deepbid_rt.normalize import Normalizer
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.normalizer import Normalizer
 
 
 class FrameSource(Protocol):
@@ -62,7 +62,7 @@ class Engine(Protocol):
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Denoise a C-contiguous input (K, Y, X) in normalised units; the result may be reused by the next call.
 
-        A window of K frames is answered by as many, the inputs of a stream engine (`deepbid_rt.past.inputs_of`) by one
+        A window of K frames is answered by as many, the inputs of a stream engine (`deepbid_rt.motion.history.inputs_of`) by one
         (1, Y, X).
         """
         ...
@@ -125,7 +125,7 @@ class DeviceEngine(Protocol):
 
 @runtime_checkable
 class WindowOnDevice(Protocol):
-    """A `deepbid_rt.window.Window` that the engine denoises where it lies."""
+    """A `deepbid_rt.denoising.window.Window` that the engine denoises where it lies."""
 
     @property
     def filled(self) -> int:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from deepbid_rt.frame import ScanGeometry, StreamInfo
-from deepbid_rt.scan import merge_scan
+from deepbid_rt.scan.directions import merge_scan
 
 RATE_HZ = 1.0
 """A frame is a block: an answer after each."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from deepbid_rt.frame import Frame, Motion, ScanGeometry, StreamInfo
-from deepbid_rt.meter import Histogram
-from deepbid_rt.status import State, Status
-from deepbid_rt.tally import MotionTally
-from deepbid_rt.web.board import Board
+from deepbid_rt.live.latency import Histogram
+from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.status import State, Status
+from deepbid_rt.web.latest_frames import Board
 from deepbid_rt.web.report import Snapshot
 from deepbid_rt.wire.source_status import SourceStatus
 

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.openvino_core import core
+from deepbid_rt.runtimes.gpu.device_memory import cuda_failed
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory
-from deepbid_rt.runtimes.gpu.memory import cuda_failed
 from deepbid_rt.runtimes.gpu.probe import Gpu
+from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor
 from deepbid_rt.runtimes.tensorrt.load import Host
@@ -407,14 +407,14 @@ class EverySize:
     description = "TensorRT on the simulated GPU, a plan for every size"
 
     def __init__(self, onnx: Path) -> None:
-        from deepbid_rt.runtimes.tensorrt.master import read_master
+        from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_master
 
         self._onnx = onnx
         self._master, self.card = read_master(onnx)
         self._engine: TensorRtEngine | None = None
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        from deepbid_rt.runtimes.tensorrt.master import specialize
+        from deepbid_rt.runtimes.tensorrt.onnx_specialize import specialize
 
         stream = self.card.kind == "stream"
         given = (1, *shape) if stream else (1, 1, *shape)

@@ -10,8 +10,9 @@ import pytest
 from deepbid_rt.runtimes import find_engine, load_engine
 from deepbid_rt.train.export import card_toml
 from deepbid_rt.train.recipe import load_recipe
+from tests import ROOT
 
-FOLDERS = sorted(path.parent for path in (Path(__file__).parents[1] / "engines").glob("*/recipe.toml"))
+FOLDERS = sorted(path.parent for path in (ROOT / "engines").glob("*/recipe.toml"))
 
 
 def test_there_are_the_three_and_the_papers() -> None:

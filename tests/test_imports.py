@@ -7,11 +7,11 @@ import re
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
+
 HEAVY = {
     "PIL",
     "aiohttp",
@@ -86,18 +86,18 @@ def test_the_contract_knows_every_heavy_dependency():
     ("module", "allowed"),
     [
         ("deepbid_rt", set()),
-        ("deepbid_rt.scan", set()),
+        ("deepbid_rt.scan.directions", set()),
         ("deepbid_rt.wire.codec", {"msgpack"}),
-        ("deepbid_rt.denoiser", {"scipy"}),
-        ("deepbid_rt.pipeline", {"scipy"}),
-        ("deepbid_rt.publisher", set()),
+        ("deepbid_rt.denoising.denoiser", {"scipy"}),
+        ("deepbid_rt.live.pipeline", {"scipy"}),
+        ("deepbid_rt.simulator.publisher", set()),
         ("deepbid_rt.simulator.synthetic", {"scipy"}),
         ("deepbid_rt.recording.recorder", {"tifffile"}),
         ("deepbid_rt.zmq_io", {"zmq", "msgpack"}),
         ("deepbid_rt.runtimes.echo", set()),
         ("deepbid_rt.runtimes.tensorrt.engine", set()),
-        ("deepbid_rt.loopback", set()),
-        ("deepbid_rt.session_report", set()),
+        ("deepbid_rt.wire.loopback", set()),
+        ("deepbid_rt.live.session_report", set()),
         ("deepbid_rt.viewer.hud", set()),
         ("deepbid_rt.viewer.traces", set()),
         ("deepbid_rt.viewer.snapshot", {"tifffile", "zmq", "msgpack"}),

@@ -15,8 +15,7 @@ import pytest
 import tifffile
 
 from deepbid_rt.train.collapse import ended_by_collapse
-
-ROOT = Path(__file__).parents[1]
+from tests import ROOT
 
 TINY = {
     "bench_engine.py": ("--size", "16", "--frames", "16", "--runs", "1", "--engines", "default,window,average"),

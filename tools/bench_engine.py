@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import load_engine

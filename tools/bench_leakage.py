@@ -14,7 +14,7 @@ import sys
 
 import numpy as np
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.evaluation.leakage import leakage
 from deepbid_rt.frame import ScanGeometry, StreamInfo
 from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine

@@ -22,8 +22,8 @@ import numpy as np
 from skimage.registration import phase_cross_correlation
 
 from deepbid_rt.frame import Layout, ScanGeometry, StreamInfo
-from deepbid_rt.line_phase import LinePhase
 from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.scan.line_phase import LinePhase
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 

@@ -21,13 +21,13 @@ from contextlib import closing, contextmanager
 import numpy as np
 import psutil
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Event, Frame, StreamEnd, StreamInfo
-from deepbid_rt.outlet import Outlet
-from deepbid_rt.pipeline import Pipeline
-from deepbid_rt.publisher import Publisher
+from deepbid_rt.live.pipeline import Pipeline
+from deepbid_rt.live.sink_worker import Outlet
+from deepbid_rt.live.status import Limits, Status
 from deepbid_rt.runtimes.echo import EchoEngine
-from deepbid_rt.status import Limits, Status
+from deepbid_rt.simulator.publisher import Publisher
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 RATES_HZ = (100, 200, 300, 350, 400, 500, 600, 800, 1000)

@@ -25,7 +25,7 @@ from PIL import Image, ImageSequence
 
 from deepbid_rt.card import Views
 from deepbid_rt.cli.options import line_phase
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.evaluation.baselines import gaussian, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.movie import Movie

@@ -28,15 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from deepbid_rt.calibration import pad, padded_size
-from deepbid_rt.context import Context, Known
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.calibration import pad, padded_size
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
-from deepbid_rt.normalize import Normalizer, calibrate
-from deepbid_rt.past import Rows, inputs_of
+from deepbid_rt.motion.frame_context import Context, Known
+from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import load_engine
+from deepbid_rt.scan.normalizer import Normalizer, calibrate
 
 Movie = NDArray[np.float32]
 _FIRST = 60

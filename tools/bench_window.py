@@ -16,9 +16,9 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.normalize import calibrate
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import load_engine
+from deepbid_rt.scan.normalizer import calibrate
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from paper_table import write_figures, write_table
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import StageError
 from deepbid_rt.evaluation.baselines import gaussian, tune_gaussian
 from deepbid_rt.evaluation.dynamics import dynamics

@@ -31,7 +31,7 @@ from network_search.trials import TRIALS
 from torch import nn
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.scan import split_scan
+from deepbid_rt.scan.directions import split_scan
 
 FIRST = 60
 """Frames of a recording that only fill the memories."""

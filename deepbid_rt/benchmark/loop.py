@@ -12,18 +12,18 @@ from torch import Tensor
 
 from deepbid_rt.benchmark.timing import movie, percentiles
 from deepbid_rt.card import ModelCard
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
-from deepbid_rt.normalize import calibrate
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.gpu import kernels
 from deepbid_rt.runtimes.gpu.device import Device
+from deepbid_rt.runtimes.gpu.device_memory import DeviceMemory
 from deepbid_rt.runtimes.gpu.kernel_check import check
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
-from deepbid_rt.runtimes.gpu.memory import DeviceMemory
 from deepbid_rt.runtimes.gpu.pipeline import Bind, GpuPipeline
 from deepbid_rt.runtimes.gpu.slots import SLOTS
 from deepbid_rt.runtimes.torch_net import bind_buffers
+from deepbid_rt.scan.normalizer import calibrate
 
 Pipeline = GpuPipeline | KernelPipeline
 

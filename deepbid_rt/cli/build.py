@@ -15,14 +15,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from deepbid_rt.calibration import padded_size
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, print_table, progress_bar, say
+from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import find_engine
-from deepbid_rt.scan import lines_of_views
+from deepbid_rt.scan.directions import lines_of_views
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.zmq_io import ZmqSource

@@ -17,12 +17,12 @@ from deepbid_rt.cli.judge import judge
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.page import make_page
 from deepbid_rt.cli.session import Outcome, Plan, run_session
-from deepbid_rt.denoiser import check_stabilizes
+from deepbid_rt.denoising.denoiser import check_stabilizes
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import Verdict
+from deepbid_rt.live.status import Limits
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import engine_digest, load_engine
-from deepbid_rt.status import Limits
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 SIZES = (512, 384, 320, 256, 192, 160, 128, 112, 96, 80, 64)

@@ -11,15 +11,15 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, progress_bar, say
-from deepbid_rt.denoiser import Denoiser, check_stabilizes
+from deepbid_rt.denoising.denoiser import Denoiser, check_stabilizes
+from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.errors import FileError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.offline import denoise
-from deepbid_rt.phase_watch import NOTHING_READ, PhaseReading
+from deepbid_rt.live.line_phase_monitor import NOTHING_READ, PhaseReading
+from deepbid_rt.live.motion_stats import MotionTally
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
-from deepbid_rt.tally import MotionTally
 
 
 def run(

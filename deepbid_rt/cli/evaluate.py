@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.figures import FIGURES
 from deepbid_rt.evaluation.movie import Movie, mean_of
-from deepbid_rt.evaluation.spool import Spool
+from deepbid_rt.evaluation.temp_movie import Spool
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.offline import denoise
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.recording.trace_table import read_traces

@@ -46,7 +46,7 @@ def run(
     """Write a run's best network as an engine file, checked against torch."""
     try:
         from deepbid_rt.train.export import export
-        from deepbid_rt.train.seed import SEEN
+        from deepbid_rt.train.imported_checkpoint import SEEN
     except ImportError as error:
         raise EngineError(
             f"exporting without {error.name}",

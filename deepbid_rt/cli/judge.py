@@ -13,10 +13,10 @@ from deepbid_rt.evaluation.movie import Movie, lines_averaged
 from deepbid_rt.evaluation.paper import paper_figures
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.frame import Motion
+from deepbid_rt.motion.registration import Registration
 from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.registration import Registration
 
 
 class _Selected:

@@ -9,8 +9,8 @@ import typer
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.phase_lock import LinePhasePolicy
 from deepbid_rt.runtimes import DEFAULT_ENGINE
+from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 
 
 class Layout(StrEnum):

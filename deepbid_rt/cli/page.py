@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from deepbid_rt.cli.output import say
 from deepbid_rt.errors import EndpointError
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
 
 if TYPE_CHECKING:
     from deepbid_rt.web import Server

@@ -8,7 +8,7 @@ from types import FrameType
 
 from deepbid_rt.cli.output import say
 from deepbid_rt.ports import FrameSource
-from deepbid_rt.publisher import Faults, Publisher, PublishSummary
+from deepbid_rt.simulator.publisher import Faults, Publisher, PublishSummary
 from deepbid_rt.zmq_io import ZmqSink
 
 POLL_S = 0.2

@@ -11,8 +11,8 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json
 from deepbid_rt.cli.publish import publish
-from deepbid_rt.publisher import Faults
 from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.simulator.publisher import Faults
 
 
 def run(

@@ -12,8 +12,8 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.page import make_page
 from deepbid_rt.cli.session import Plan, run_session
+from deepbid_rt.live.status import Limits
 from deepbid_rt.runtimes import engine_digest, load_engine
-from deepbid_rt.status import Limits
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 

@@ -11,22 +11,22 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from deepbid_rt.cli.output import live_line, number
-from deepbid_rt.cli.present_denoiser import PresentDenoiser
+from deepbid_rt.cli.series_denoisers import PresentDenoiser
 from deepbid_rt.cli.session_log import SessionLog
 from deepbid_rt.cli.session_report import report
-from deepbid_rt.denoiser import Denoiser, GapPolicy, check_stabilizes
+from deepbid_rt.denoising.denoiser import Denoiser, GapPolicy, check_stabilizes
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.mailbox import Overflow
-from deepbid_rt.outlet import Outlet
-from deepbid_rt.phase_lock import LinePhasePolicy
-from deepbid_rt.phase_watch import PhaseWatch
-from deepbid_rt.pipeline import Pipeline
+from deepbid_rt.live.event_queue import Overflow
+from deepbid_rt.live.line_phase_monitor import PhaseWatch
+from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.pipeline import Pipeline
+from deepbid_rt.live.sink_worker import Outlet
+from deepbid_rt.live.status import Limits, Status
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
-from deepbid_rt.scan import Merge
-from deepbid_rt.status import Limits, Status
-from deepbid_rt.tally import MotionTally
+from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
+from deepbid_rt.live.status import Status
 from deepbid_rt.recording.sidecar import Sidecar
-from deepbid_rt.status import Status
 
 NOTE_EVERY_S = 1.0
 """How often the state of the session is written."""

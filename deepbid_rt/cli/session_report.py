@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.session_report import SessionReport
-from deepbid_rt.status import Status
+from deepbid_rt.live.session_report import SessionReport
+from deepbid_rt.live.status import Status
 
 
 def report(

@@ -16,8 +16,8 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, progress_bar
 from deepbid_rt.cli.publish import publish
 from deepbid_rt.frame import Event, Frame
-from deepbid_rt.publisher import Faults
 from deepbid_rt.recording.tiff_writer import TiffMovieWriter
+from deepbid_rt.simulator.publisher import Faults
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 

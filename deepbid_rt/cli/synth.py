@@ -21,7 +21,7 @@ from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.evaluation.moments import Moments
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.recording.tiff_writer import TiffMovieWriter
-from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.scan.directions import split_scan, to_image_order
 from deepbid_rt.simulator.cells import Cells
 from deepbid_rt.simulator.presets import preset
 from deepbid_rt.simulator.raster import Raster

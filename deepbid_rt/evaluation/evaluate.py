@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.baselines import best_linear, exponential_average, rolling_mean
 from deepbid_rt.evaluation.figures import unknown
-from deepbid_rt.evaluation.judge import Judgement, View, judge
-from deepbid_rt.evaluation.known import gather
 from deepbid_rt.evaluation.movie import Movie, as_movie, inspect, lines_averaged, paired, spread_of
 from deepbid_rt.evaluation.paper import SSIM_SIDE
-from deepbid_rt.evaluation.shared import Desk
-from deepbid_rt.evaluation.spool import spooled
+from deepbid_rt.evaluation.references import gather
+from deepbid_rt.evaluation.scores import Judgement, View, judge
+from deepbid_rt.evaluation.shared_reader import Desk
+from deepbid_rt.evaluation.temp_movie import spooled
 
 _THREADS = min(4, os.cpu_count() or 1)
 """Movies judged at a time; more would need more memory and room for temporary movies."""

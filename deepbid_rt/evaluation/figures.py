@@ -1,6 +1,6 @@
 """The figures of an evaluation: their names in JSON and tables, in the order in which they stand, and what they need.
 
-Knows how none of them is computed; `deepbid_rt.evaluation.judge` does that, docs/evaluation.md explains them.
+Knows how none of them is computed; `deepbid_rt.evaluation.scores` does that, docs/evaluation.md explains them.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, StreamInfo
 

@@ -14,8 +14,8 @@ from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.box_plot import box_plot
 from deepbid_rt.evaluation.evaluate import Evaluation
 from deepbid_rt.evaluation.figures import FIGURES
-from deepbid_rt.evaluation.judge import View
 from deepbid_rt.evaluation.picture import side_by_side
+from deepbid_rt.evaluation.scores import View
 
 Panels = list[tuple[str, NDArray[Any]]]
 

@@ -16,15 +16,15 @@ from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
 from deepbid_rt.runtimes.gpu.runner import Queue, Runner
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
 from deepbid_rt.runtimes.gpu.tensor_series import tensor_series
 from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_there, tensor_of
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.nets.unet3d import UNet3D
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, Queue
 from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Queue
 from deepbid_rt.runtimes.gpu.torch_memory import tensor_of
-from deepbid_rt.runtimes.tensorrt.master import LIMIT, read_master, weights_of
+from deepbid_rt.runtimes.tensorrt.onnx_specialize import LIMIT, read_master, weights_of
 
 
 def load_net(path: Path) -> tuple[nn.Module, ModelCard]:

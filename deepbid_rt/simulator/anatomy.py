@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.simulator import brush
-from deepbid_rt.simulator.brush import Image
-from deepbid_rt.simulator.chart import chart
+from deepbid_rt.simulator import shapes as brush
 from deepbid_rt.simulator.heart import chamber
 from deepbid_rt.simulator.optics import Optics
+from deepbid_rt.simulator.resolution_target import chart
+from deepbid_rt.simulator.shapes import Image
 
 Kind = Literal["dense", "sparse", "vessels", "flow", "heart", "chart"]
 KINDS: tuple[Kind, ...] = ("dense", "sparse", "vessels")

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.simulator import brush
+from deepbid_rt.simulator import shapes as brush
 from deepbid_rt.simulator.anatomy import Vessel
-from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.shapes import Image
 
 _FLOW_PX = 4096
 """Length after which the pattern of blood cells repeats."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.simulator import brush
-from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator import shapes as brush
+from deepbid_rt.simulator.shapes import Image
 
 _SIZE = 0.24
 """Mean half axis of the cavity, in shorter sides of the canvas."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.shapes import Image
 
 
 def fitted(picture: Image, shape: tuple[int, int]) -> Image:

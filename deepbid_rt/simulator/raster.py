@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.shapes import Image
 from deepbid_rt.simulator.tissue import Clock
 
 

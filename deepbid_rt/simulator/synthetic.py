@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.scan import merge_scan, split_scan
-from deepbid_rt.simulator.brush import Image
+from deepbid_rt.scan.directions import merge_scan, split_scan
+from deepbid_rt.simulator.frame_stamp import stamp
 from deepbid_rt.simulator.raster import Raster
-from deepbid_rt.simulator.stamp import stamp
+from deepbid_rt.simulator.shapes import Image
 from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 
@@ -110,7 +110,7 @@ class SyntheticSource:
     n_frames : int or None
         Length of the series; None for an endless one.
     stamped : bool
-        Write each frame's number into its pixels, see `deepbid_rt.simulator.stamp`.
+        Write each frame's number into its pixels, see `deepbid_rt.simulator.frame_stamp`.
     source : str
         Name of the sender.
     on_truth : callable, optional

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StreamError
 from deepbid_rt.simulator import anatomy
 from deepbid_rt.simulator.anatomy import Kind
-from deepbid_rt.simulator.beat import Beat
 from deepbid_rt.simulator.blood import Blood
-from deepbid_rt.simulator.brush import Image
+from deepbid_rt.simulator.heartbeat import Beat
 from deepbid_rt.simulator.motion import Motion
 from deepbid_rt.simulator.optics import Optics
 from deepbid_rt.simulator.picture import fitted
+from deepbid_rt.simulator.shapes import Image
 
 _BLOCK_S = 16.0
 """Events are drawn in blocks this long; a transient has died away after one block."""

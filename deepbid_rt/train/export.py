@@ -22,7 +22,7 @@ from torch import nn
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet2d import UNet2D
-from deepbid_rt.openvino_core import core
+from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.train.trained import load_trained
 
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
@@ -41,7 +41,7 @@ def export(
     ----------
     source : Path
         A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file, ours or
-        one of DeepBID or DeepCAD-RT (see `deepbid_rt.train.seed`).
+        one of DeepBID or DeepCAD-RT (see `deepbid_rt.train.imported_checkpoint`).
     out_path : Path
         The ONNX file to write; its folder must exist. Written whole or not at all.
     name : str

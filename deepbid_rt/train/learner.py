@@ -22,9 +22,9 @@ from deepbid_rt.train.compute import choose_compute
 from deepbid_rt.train.network import deepest_frames, make_net
 from deepbid_rt.train.objective import gap_loss, learning_rate, loss
 from deepbid_rt.train.pairs import split_block
+from deepbid_rt.train.process_group import World
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.starting_point import StartingPoint
-from deepbid_rt.train.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,18 @@ from pathlib import Path
 
 from deepbid_rt.errors import FileError, StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.phase_lock import LinePhasePolicy
+from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.train.checkpoint import load_for_resume, replace_text, require_room
 from deepbid_rt.train.collapse import ended_by_collapse, has_collapsed
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.movie import BlockReader
+from deepbid_rt.train.process_group import joined
 from deepbid_rt.train.progress import TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recordings
 from deepbid_rt.train.run import Run
 from deepbid_rt.train.run_log import RunLog
 from deepbid_rt.train.starting_point import load_starting_point
-from deepbid_rt.train.world import joined
 
 
 def train(

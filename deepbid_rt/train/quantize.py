@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
-from deepbid_rt.openvino_core import core
+from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.train.export import written_whole
 
 LARGEST_DIFFERENCE = 0.15

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.normalize import Normalizer
-from deepbid_rt.phase_lock import LinePhasePolicy
-from deepbid_rt.scan import split_scan, to_image_order
-from deepbid_rt.train.aligned_movie import AlignedMovie, alignment_of
+from deepbid_rt.scan.directions import split_scan, to_image_order
+from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
+from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.train.check_recording import survey
+from deepbid_rt.train.line_phase_movie import AlignedMovie, alignment_of
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recipe_rules import Mode
-from deepbid_rt.train.survey import survey
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
     ------
     StreamError
         When the layout does not fit the recipe's mode, the recording is too small or too short for the patch, or
-        its pixels cannot be learned from, see `deepbid_rt.train.survey.survey`.
+        its pixels cannot be learned from, see `deepbid_rt.train.check_recording.survey`.
     FileError
         When a frame cannot be read.
     """

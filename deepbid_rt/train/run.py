@@ -16,15 +16,15 @@ from deepbid_rt.train.budget import Budget
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from deepbid_rt.train.collapse import collapse, has_collapsed
 from deepbid_rt.train.learner import Judged, Learner
-from deepbid_rt.train.memory_pairs import MemoryPairs
 from deepbid_rt.train.objective import learning_rate
+from deepbid_rt.train.process_group import World
 from deepbid_rt.train.progress import Ended, TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import Recording
 from deepbid_rt.train.run_log import RunLog
 from deepbid_rt.train.stop import StopSignal
+from deepbid_rt.train.stream_pairs import MemoryPairs
 from deepbid_rt.train.window_pairs import WindowPairs
-from deepbid_rt.train.world import World
 
 log = logging.getLogger(__name__)
 

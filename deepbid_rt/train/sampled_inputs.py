@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
-from deepbid_rt.denoiser import Denoiser
-from deepbid_rt.offline import denoise
+from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.ports import FrameSource
 
 

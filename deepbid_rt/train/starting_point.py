@@ -17,9 +17,9 @@ from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.train.checkpoint import as_checkpoint, best_of, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
+from deepbid_rt.train.imported_checkpoint import is_seed, read_seed
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.seed import is_seed, read_seed
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from deepbid_rt.frame import Layout
 from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
+from deepbid_rt.train.imported_checkpoint import SEEN, is_seed, read_seed
 from deepbid_rt.train.network import make_net
-from deepbid_rt.train.seed import SEEN, is_seed, read_seed
 
 _FIRST = 16
 """Frames that wait for each other when a stream engine begins: they answer each other, so more than a recipe asks of a
@@ -40,7 +40,7 @@ def load_trained(
     seen : Normalization, optional
         What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
     exact : bool
-        Let a network of another project see all that it can, see `deepbid_rt.train.seed.Seed.card`.
+        Let a network of another project see all that it can, see `deepbid_rt.train.imported_checkpoint.Seed.card`.
     collapsed : bool
         Load a network even if it has collapsed, to look at it.
 

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import FileError
 from deepbid_rt.frame import DTYPES, Frame, StreamInfo
-from deepbid_rt.scan import split_scan, to_image_order
+from deepbid_rt.scan.directions import split_scan, to_image_order
 from deepbid_rt.train.collapse import collapse, has_collapsed
 from deepbid_rt.train.recording import Recording
 from deepbid_rt.train.run_log import read_curve

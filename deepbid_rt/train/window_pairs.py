@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.scan import to_image_order
+from deepbid_rt.scan.directions import to_image_order
 from deepbid_rt.train.batch import Batch, Gap
 from deepbid_rt.train.pairs import Pair, block_size, orient, orientation_count, split_block
 from deepbid_rt.train.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deepbid_rt.session_report import CAUSES, LARGE_PHASE_PX, SessionReport
+from deepbid_rt.live.session_report import CAUSES, LARGE_PHASE_PX, SessionReport
 from deepbid_rt.viewer.playback import ViewState
 from deepbid_rt.wire.source_status import SourceState
 

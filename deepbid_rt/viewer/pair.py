@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
-from deepbid_rt.scan import merge_views, split_scan, to_image_order
+from deepbid_rt.scan.directions import merge_views, split_scan, to_image_order
 
 MAX_WAITING = 8
 """Denoised frames that wait for their raw frames; raw frames are rarely later than this."""

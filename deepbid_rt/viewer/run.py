@@ -15,7 +15,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from deepbid_rt.errors import RefusedError
-from deepbid_rt.meter import Histogram
+from deepbid_rt.live.latency import Histogram
 from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
 from deepbid_rt.viewer.history import History
 from deepbid_rt.viewer.view import View

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.meter import Histogram
-from deepbid_rt.session_report import SessionReport
+from deepbid_rt.live.latency import Histogram
+from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.viewer.camera import Camera, Rect, place_panels
 from deepbid_rt.viewer.colors import REGIONS, count_not_finite
 from deepbid_rt.viewer.controls import Controls

@@ -4,7 +4,7 @@ The only folder that imports aiohttp and prometheus_client. Whatever browsers do
 taps of `Board` keep references and answer at once, and everything else happens in the server's own thread.
 """
 
-from deepbid_rt.web.board import Board
+from deepbid_rt.web.latest_frames import Board
 from deepbid_rt.web.server import Server
 
 __all__ = ["Board", "Server"]

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from deepbid_rt import __version__
-from deepbid_rt.status import State
+from deepbid_rt.live.status import State
 from deepbid_rt.web.report import Snapshot
 
 PREFIX = "deepbid_rt_"

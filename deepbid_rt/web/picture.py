@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepbid_rt.frame import FrameFlag, StreamInfo
-from deepbid_rt.registration import Registration
-from deepbid_rt.scan import Merge
-from deepbid_rt.views import Views
-from deepbid_rt.web.board import Pair
+from deepbid_rt.motion.registration import Registration
+from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.splitter import Views
+from deepbid_rt.web.latest_frames import Pair
 
 MOST_SIDE = 768
 """Lines and pixels of one panel; larger frames are shown at every second, third ... line and pixel."""

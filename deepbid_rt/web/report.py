@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.phase_watch import NOTHING_READ, PhaseReading
-from deepbid_rt.status import Status
-from deepbid_rt.web.board import MOST_PLANES, Board
+from deepbid_rt.live.line_phase_monitor import NOTHING_READ, PhaseReading
+from deepbid_rt.live.status import Status
+from deepbid_rt.web.latest_frames import MOST_PLANES, Board
 from deepbid_rt.web.trace import Point
 from deepbid_rt.wire.source_status import SourceStatus
 

@@ -15,8 +15,8 @@ from importlib import resources
 from aiohttp import web
 
 from deepbid_rt.errors import EndpointError
-from deepbid_rt.web.board import Board
-from deepbid_rt.web.gate import Gate
+from deepbid_rt.web.access_policy import Gate
+from deepbid_rt.web.latest_frames import Board
 from deepbid_rt.web.metrics import Metrics
 from deepbid_rt.web.picture import Painter, Picture
 from deepbid_rt.web.report import Snapshot, report

@@ -13,8 +13,8 @@ import zmq
 
 from deepbid_rt.errors import EndpointError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.loopback import is_loopback
 from deepbid_rt.wire.codec import Encoder, Part
+from deepbid_rt.wire.loopback import is_loopback
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, host_of, set_common, unusable
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import zmq
 
 from deepbid_rt.frame import Event, Layout
-from deepbid_rt.ring import SlotRing
-from deepbid_rt.wire.intake import Intake
+from deepbid_rt.wire.receive_ring import SlotRing
+from deepbid_rt.wire.receiver import Intake
 from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, set_common, unusable
 

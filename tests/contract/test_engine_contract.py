@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.card import STREAMING, ModelCard
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from tests.fakes import stamped_frames, stream
 
 

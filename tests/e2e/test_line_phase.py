@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 from deepbid_rt.frame import StreamEnd
+from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.recording.sidecar import read_sidecar
-from deepbid_rt.session_report import SessionReport
 from deepbid_rt.zmq_io import ZmqSource
 from tests.e2e.commands import Running, run, started
 

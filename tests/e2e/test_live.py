@@ -17,7 +17,7 @@ from deepbid_rt.frame import Frame, StreamInfo, Verdict
 from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.runtimes import DEFAULT_ENGINE
-from deepbid_rt.simulator.stamp import read_stamp
+from deepbid_rt.simulator.frame_stamp import read_stamp
 from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.e2e.commands import Finished, page_count, run, started

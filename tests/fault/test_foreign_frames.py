@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.denoiser import Denoiser  # after the check for torch
+from deepbid_rt.denoising.denoiser import Denoiser  # after the check for torch
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Frame, StreamEnd
-from deepbid_rt.mailbox import Overflow
-from deepbid_rt.outlet import Outlet
-from deepbid_rt.pipeline import Pipeline
+from deepbid_rt.live.event_queue import Overflow
+from deepbid_rt.live.pipeline import Pipeline
+from deepbid_rt.live.sink_worker import Outlet
+from deepbid_rt.live.status import State
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes.gpu.device import HostDevice
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.torch import TorchEngine
-from deepbid_rt.status import State
 from tests.fakes import ListSink, ListSource, stream
 from tests.simulated_gpu import SimulatedMemory, SimulatedTensorRt, SimulatedTorchMemory, simulated_host
 from tests.stand_in_cuda import StandInMemory

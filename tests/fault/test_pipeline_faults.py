@@ -5,14 +5,14 @@ import threading
 import numpy as np
 import pytest
 
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import FileError, OverrunError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd
-from deepbid_rt.mailbox import Overflow
-from deepbid_rt.outlet import Outlet
-from deepbid_rt.pipeline import Pipeline
+from deepbid_rt.live.event_queue import Overflow
+from deepbid_rt.live.pipeline import Pipeline
+from deepbid_rt.live.sink_worker import Outlet
+from deepbid_rt.live.status import Limits, State
 from deepbid_rt.runtimes.echo import EchoEngine
-from deepbid_rt.status import Limits, State
 from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, pixels_of, raise_, stamped_frames, stream
 
 PAPERS = echo_card(40, 8, 8)

@@ -9,12 +9,12 @@ import torch
 
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program
 from deepbid_rt.runtimes.gpu.driver import Kernels
 from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses
 from deepbid_rt.runtimes.gpu.kernel_series import kernel_series
-from deepbid_rt.runtimes.gpu.memory import Buffer, Program
 from deepbid_rt.runtimes.torch import TorchEngine
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
 from tests.simulated_gpu import SimulatedTorchMemory
 from tests.stand_in_cuda import StandInMemory, library
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepbid_rt.calibration import padded_size
+from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes.gpu import kernels
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
-from deepbid_rt.runtimes.gpu.kernel_past import NOTE, STRIPS, TURNS, KernelPast
+from deepbid_rt.runtimes.gpu.kernel_history import NOTE, STRIPS, TURNS, KernelPast
 from tests.fakes import stream
 from tests.stand_in_cuda import StandInMemory
 

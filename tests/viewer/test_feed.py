@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.session_report import SessionReport
+from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
 from deepbid_rt.viewer.pair import Pair
 from deepbid_rt.viewer.roi import Roi

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deepbid_rt.session_report import CAUSES, SessionReport
+from deepbid_rt.live.session_report import CAUSES, SessionReport
 from deepbid_rt.viewer.hud import (
     RECENT_S,
     Facts,

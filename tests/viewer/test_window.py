@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepbid_rt.session_report import CAUSES, SessionReport
+from deepbid_rt.live.session_report import CAUSES, SessionReport
 from deepbid_rt.viewer.colors import BACKGROUND
 from deepbid_rt.viewer.keys import KEYS
 from deepbid_rt.viewer.theme import PANE

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepbid_rt.calibration import pad
+from deepbid_rt.denoising.calibration import pad
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.paper import agreement
-from deepbid_rt.openvino_core import core
-from deepbid_rt.past import Past, Rows, mean_of
+from deepbid_rt.motion.history import Past, Rows, mean_of
+from deepbid_rt.runtimes.openvino_core import core
 from network_search.movies import Image, Seen
 from network_search.nets import Stateful, run
 from network_search.trials import Trial

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from train_engine import draw_movie
 
-from deepbid_rt.context import Context
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.past import Rows, inputs_of
+from deepbid_rt.motion.frame_context import Context
+from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.scan import split_scan
+from deepbid_rt.scan.directions import split_scan
 from deepbid_rt.simulator.presets import NAMES, preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings

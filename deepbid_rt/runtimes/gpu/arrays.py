@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 
 
 class Arrays:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deepbid_rt.errors import StageError
-from deepbid_rt.runtimes.gpu.memory import cuda_failed
+from deepbid_rt.runtimes.gpu.device_memory import cuda_failed
 
 log = logging.getLogger(__name__)
 

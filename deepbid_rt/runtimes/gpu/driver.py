@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.memory import Extent, Queue, cuda_failed
+from deepbid_rt.runtimes.gpu.device_memory import Extent, Queue, cuda_failed
 
 _HANDLE = ctypes.c_void_p
 _PROTOTYPES: dict[str, list[Any] | None] = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.scan import Merge, backward_start, lines_of_views, merged_geometry
+from deepbid_rt.scan.directions import Merge, backward_start, lines_of_views, merged_geometry
 
 CARRIERS = {"|u1": torch.uint8, "<u2": torch.int16, "<i2": torch.int16, "<f4": torch.float32}
 """Type that pixels travel in: torch computes little with uint16, so its bits travel as int16."""

@@ -12,12 +12,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.gpu.device import Device, HostDevice
-from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue
 from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer, bytes_of, tensor_of
 
 
 class HostMemory:
-    """`deepbid_rt.runtimes.gpu.memory.DeviceMemory` in ordinary memory; every copy is done at once."""
+    """`deepbid_rt.runtimes.gpu.device_memory.DeviceMemory` in ordinary memory; every copy is done at once."""
 
     def __init__(self) -> None:
         self.description = f"torch {torch.__version__}"

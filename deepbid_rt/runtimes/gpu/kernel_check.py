@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.calibration import pad
+from deepbid_rt.denoising.calibration import pad
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.line_alignment import LineAlignment
-from deepbid_rt.normalize import Normalizer
-from deepbid_rt.past import Past, inputs_of, mean_of
+from deepbid_rt.motion.history import Past, inputs_of, mean_of
+from deepbid_rt.motion.pyramid import smooth
 from deepbid_rt.ports import Note
-from deepbid_rt.pyramid import smooth
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
-from deepbid_rt.scan import lines_of_views, merge_scan, to_image_order
-from deepbid_rt.views import Views
+from deepbid_rt.scan.directions import lines_of_views, merge_scan, to_image_order
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.scan.splitter import Views
 
 log = logging.getLogger(__name__)
 

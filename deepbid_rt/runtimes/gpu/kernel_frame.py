@@ -1,6 +1,6 @@
 """The arrays between raw counts and network units, and what the kernels are told of a frame's geometry.
 
-The numpy truth: `deepbid_rt.views`, `deepbid_rt.normalize`, `deepbid_rt.line_alignment`. Knows nothing of the past.
+The numpy truth: `deepbid_rt.scan.splitter`, `deepbid_rt.scan.normalizer`, `deepbid_rt.scan.line_offset`. Knows nothing of the past.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import DTYPES, StreamInfo
-from deepbid_rt.line_alignment import LineAlignment
-from deepbid_rt.normalize import Normalizer
 from deepbid_rt.runtimes.gpu import kernel_arguments as told
 from deepbid_rt.runtimes.gpu.arrays import Arrays
-from deepbid_rt.scan import MERGES, Merge, backward_start, merged_lines
-from deepbid_rt.views import Views
+from deepbid_rt.scan.directions import MERGES, Merge, backward_start, merged_lines
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.scan.splitter import Views
 
 
 class FrameArrays:

@@ -1,7 +1,7 @@
 """One plane of a stream engine in kernels of our own: one raw frame goes up, one denoised frame comes down.
 
 The same surface as `deepbid_rt.runtimes.gpu.pipeline.GpuPipeline`, on the seam to the memory alone: without torch, and
-in some twenty launches a frame. `deepbid_rt.denoiser.Denoiser` is the truth; ``tests/test_gpu_pipeline.py`` compares.
+in some twenty launches a frame. `deepbid_rt.denoising.denoiser.Denoiser` is the truth; ``tests/test_gpu_pipeline.py`` compares.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard
+from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.line_alignment import LineAlignment
-from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Note
 from deepbid_rt.runtimes.gpu.arrays import Arrays
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, Program, Queue
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
-from deepbid_rt.runtimes.gpu.kernel_past import NOTE, STRIPS, THREADS, VERDICTS, KernelPast
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, Program, Queue
+from deepbid_rt.runtimes.gpu.kernel_history import NOTE, STRIPS, THREADS, VERDICTS, KernelPast
 from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
-from deepbid_rt.scan import Merge, merged_lines
-from deepbid_rt.views import Views
+from deepbid_rt.scan.directions import Merge, merged_lines
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.scan.splitter import Views
 
 BindPasses = Callable[[Buffer, Buffer, tuple[int, int, int, int]], Queue]
 """Given inputs (N, K, Y, X) and answers (N, 1, Y, X) on the device, float32, and the shape of the inputs: return

@@ -8,11 +8,11 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.runtimes.gpu import kernels
+from deepbid_rt.runtimes.gpu.device_memory import DeviceMemory, cuda_refused
 from deepbid_rt.runtimes.gpu.kernel_check import check
 from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses, KernelPipeline
-from deepbid_rt.runtimes.gpu.memory import DeviceMemory, cuda_refused
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
 
 
 def kernel_series(bind: BindPasses, card: ModelCard, memory: DeviceMemory) -> SeriesOnDevice:

@@ -1,7 +1,7 @@
 """One plane of a stream engine on the device: one raw frame goes up, one denoised frame comes down, in two slots.
 
 Between them nothing waits for the host: split, align, normalise, stabilise, remember, infer, map back, merge, round and
-clip are captured as one CUDA graph per slot. `deepbid_rt.denoiser.Denoiser` is the truth; `tests/test_gpu_pipeline.py`
+clip are captured as one CUDA graph per slot. `deepbid_rt.denoising.denoiser.Denoiser` is the truth; `tests/test_gpu_pipeline.py`
 compares. What is measured stays with the host: offset, scale, bias and how far lines lie off are told.
 """
 
@@ -15,19 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepbid_rt.calibration import padded_size
 from deepbid_rt.card import ModelCard
+from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.line_alignment import LineAlignment
-from deepbid_rt.normalize import Normalizer
 from deepbid_rt.ports import Note
 from deepbid_rt.runtimes.gpu import frames as ops
 from deepbid_rt.runtimes.gpu.device import Device, Queue
-from deepbid_rt.runtimes.gpu.line_shifts import STRIPS
-from deepbid_rt.runtimes.gpu.past import GpuPast
+from deepbid_rt.runtimes.gpu.history import GpuPast
+from deepbid_rt.runtimes.gpu.nonrigid import STRIPS
+from deepbid_rt.runtimes.gpu.rigid import VERDICTS
 from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
-from deepbid_rt.runtimes.gpu.stabilizer import VERDICTS
-from deepbid_rt.scan import Merge, lines_of_views, merged_lines
+from deepbid_rt.scan.directions import Merge, lines_of_views, merged_lines
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.normalizer import Normalizer
 
 Bind = Callable[[Tensor, Tensor], Queue]
 """Given input (N, K, Y, X) and answer (N, 1, Y, X) on the device, both float32: return what queues the network. Called

@@ -12,8 +12,8 @@ import pycuda.driver as cuda
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
 from deepbid_rt.runtimes.gpu.driver import Kernels
-from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
 
 
 class PycudaBuffer:
@@ -25,7 +25,7 @@ class PycudaBuffer:
 
 
 class PycudaMemory:
-    """`deepbid_rt.runtimes.gpu.memory.DeviceMemory` by pycuda.
+    """`deepbid_rt.runtimes.gpu.device_memory.DeviceMemory` by pycuda.
 
     The context is made current for each call and given back after it, so any one thread may use this at a time.
     """

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import DeepbidError
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory, cuda_failed
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, cuda_failed
 
 Queue = Callable[[], None]
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
 
 
 class DevicePipeline(FramePipeline, Protocol):

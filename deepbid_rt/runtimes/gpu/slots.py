@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from deepbid_rt.errors import DeepbidError
-from deepbid_rt.runtimes.gpu.memory import Queue, cuda_failed
+from deepbid_rt.runtimes.gpu.device_memory import Queue, cuda_failed
 
 SLOTS = 2
 """Frames on their way at once: while one is computed the next is copied."""

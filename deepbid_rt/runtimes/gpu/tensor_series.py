@@ -7,10 +7,10 @@ import torch
 from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.runtimes.gpu.device import Device
-from deepbid_rt.runtimes.gpu.memory import cuda_failed, no_room
+from deepbid_rt.runtimes.gpu.device_memory import cuda_failed, no_room
 from deepbid_rt.runtimes.gpu.pipeline import Bind, GpuPipeline
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
-from deepbid_rt.scan import Merge
+from deepbid_rt.scan.directions import Merge
 
 
 def tensor_series(bind: Bind, card: ModelCard, device: Device) -> SeriesOnDevice:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
 from deepbid_rt.runtimes.gpu.driver import Kernels
-from deepbid_rt.runtimes.gpu.memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class TorchBuffer:
 
 
 class TorchMemory:
-    """`deepbid_rt.runtimes.gpu.memory.DeviceMemory` by torch."""
+    """`deepbid_rt.runtimes.gpu.device_memory.DeviceMemory` by torch."""
 
     def __init__(self) -> None:
         if not cuda_is_there():

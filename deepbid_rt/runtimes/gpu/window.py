@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.runtimes.gpu.memory import Buffer, DeviceMemory
-from deepbid_rt.window import Window
+from deepbid_rt.denoising.window import Window
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 
 BindRing = Callable[[list[Buffer], Buffer], Callable[[int], None]]
 """Given where a window may begin, and where the answer goes: return what queues the network on the window that begins
@@ -25,7 +25,7 @@ class DeviceWindow(Window):
     Parameters
     ----------
     length, shape
-        As of `Window`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.memory.ALIGNMENT`.
+        As of `Window`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.device_memory.ALIGNMENT`.
     memory : DeviceMemory
         Not closed here; what is taken from it is released with this object.
     bind : callable

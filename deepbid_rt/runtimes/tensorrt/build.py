@@ -23,7 +23,7 @@ from deepbid_rt.runtimes.tensorrt.check import compare, inputs_from
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor, golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host
-from deepbid_rt.runtimes.tensorrt.master import PlanPrecision, read_master, specialize
+from deepbid_rt.runtimes.tensorrt.onnx_specialize import PlanPrecision, read_master, specialize
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
 from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 from deepbid_rt.runtimes.tensorrt.trtexec import trtexec_commands

@@ -47,7 +47,7 @@ def build_plan(
     trt : TensorRt
         The module.
     network : bytes
-        ONNX with fixed sizes, as `deepbid_rt.runtimes.tensorrt.master.specialize` makes it.
+        ONNX with fixed sizes, as `deepbid_rt.runtimes.tensorrt.onnx_specialize.specialize` makes it.
     effort : Effort
         Level and workspace.
     timing_cache : bytes

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
-from deepbid_rt.denoiser import Denoiser
+from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
 from deepbid_rt.ports import Engine

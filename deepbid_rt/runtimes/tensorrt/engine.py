@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.calibration import padded_size
+from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import FramePipeline
-from deepbid_rt.runtimes.gpu.memory import Buffer, Queue, cuda_refused
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, Queue, cuda_refused
 from deepbid_rt.runtimes.gpu.runner import Runner
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.tensorrt.facts import golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.network import PlanNetwork
-from deepbid_rt.scan import Merge
-from deepbid_rt.views import Views
+from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.splitter import Views
 
 if TYPE_CHECKING:  # it needs torch, which need not be there
     from deepbid_rt.runtimes.gpu.device import Device

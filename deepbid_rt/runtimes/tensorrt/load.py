@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.memory import DeviceMemory, open_memory
+from deepbid_rt.runtimes.gpu.device_memory import DeviceMemory, open_memory
 from deepbid_rt.runtimes.gpu.probe import Gpu, find_gpu
 from deepbid_rt.runtimes.tensorrt.api import CudaEngine, TensorRt, import_tensorrt
 from deepbid_rt.runtimes.tensorrt.facts import PlanFacts, Tensor

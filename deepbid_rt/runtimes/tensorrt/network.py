@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deepbid_rt.runtimes.gpu.memory import Buffer, Queue, cuda_failed
+from deepbid_rt.runtimes.gpu.device_memory import Buffer, Queue, cuda_failed
 from deepbid_rt.runtimes.tensorrt.api import ExecutionContext
 from deepbid_rt.runtimes.tensorrt.load import LoadedPlan
 

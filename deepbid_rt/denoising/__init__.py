@@ -1,0 +1,1 @@
+"""Raw frames in, denoised frames out: pure, single-threaded and without I/O."""

@@ -1,0 +1,1 @@
+"""A running session: threads, bounded queues, latency, status."""

@@ -1,0 +1,199 @@
+"""What is known of each frame of a plane beside itself: its past and, where an engine looks ahead, what came after it.
+
+Training and live use both go through `Context.see`. Knows nothing of engines, scans or counts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, islice, takewhile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepbid_rt.frame import Motion
+from deepbid_rt.motion.history import Past, mean_of
+from deepbid_rt.motion.nonrigid import shifts_of
+from deepbid_rt.motion.temporal_averages import Memory, Parts
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A frame, and all that an engine is told of it."""
+
+    tick: int
+    frame: Image
+    """(C, V, Y, X), as it was given."""
+    motion: Motion
+    """As of `Past.see`."""
+    remembered: Image
+    """(C, M + 1, Y, X), as of `Past.see` or `surrounded`."""
+    ahead: Image
+    """(C, A, Y, X): the frames that came after it, all views averaged, in its place; NaN where they do not show it."""
+
+
+class Context:
+    """Past and future of the frames of one plane.
+
+    Parameters
+    ----------
+    gains, channels, size
+        As of `Past`.
+    look_ahead : int
+        Frames after each frame that it is seen with (A).
+    """
+
+    def __init__(self, gains: tuple[float, ...], look_ahead: int, channels: int, size: tuple[int, int]) -> None:
+        self._past = Past(gains, channels, size)
+        self._gains = gains
+        self._look_ahead = look_ahead
+        self._waiting: deque[Known] = deque()
+        self._tick: int | None = None
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._past.reset()
+        self._waiting.clear()
+        self._tick = None
+
+    def see(self, tick: int, frame: Image) -> list[Known]:
+        """Take the next frame; return those of which all is known now.
+
+        Parameters
+        ----------
+        tick : int
+            Its number, above all earlier ones. Missing ones make the memories older, and what lies beyond them is not
+            shown as what came next.
+        frame : ndarray
+            (C, V, Y, X) float32 in standard deviations of the noise; kept where there is a look-ahead.
+        """
+        known = []
+        if self._tick is not None and (missing := tick - self._tick - 1):
+            known = self.end()
+            self._past.skip(missing)
+        self._tick = tick
+        motion, remembered = self._past.see(frame)
+        self._waiting.append(
+            Known(tick, frame, motion, remembered, np.empty((len(frame), 0, *frame.shape[2:]), np.float32))
+        )
+        while len(self._waiting) > self._look_ahead:
+            known.append(self._next())
+        return known
+
+    def see_together(self, frames: Sequence[tuple[int, Image]]) -> list[Known]:
+        """Take the first frames, which waited for each other; each then remembers all others, not its past alone.
+
+        Parameters
+        ----------
+        frames : sequence of (int, ndarray)
+            As of `see`.
+        """
+        known = [known for frame in frames for known in self.see(*frame)]
+        every = surrounded([*known, *self._waiting], self._gains)
+        self._waiting = deque(every[len(known) :])
+        return every[: len(known)]
+
+    def end(self) -> list[Known]:
+        """Return the frames that still wait, with what came after them; no more comes."""
+        return [self._next() for _ in range(len(self._waiting))]
+
+    def _next(self) -> Known:
+        first = self._waiting.popleft()
+        if not self._look_ahead:
+            return first
+        later = list(islice(self._waiting, self._look_ahead))
+        return replace(first, ahead=brought(first, later, self._look_ahead))
+
+
+def brought(first: Known, later: Sequence[Known], count: int) -> Image:
+    """Bring the frames after one to its place.
+
+    Parameters
+    ----------
+    first : Known
+    later : sequence of Known
+        At most `count`, without a gap.
+    count : int
+        A.
+
+    Returns
+    -------
+    ndarray
+        (C, A, Y, X); NaN where a frame does not show the place, is foreign, lies beyond a new start, or never came.
+    """
+    channels, _, *size = first.frame.shape
+    ahead = np.full((channels, count, *size), np.nan, np.float32)
+    if first.motion.verdict == "foreign":
+        return ahead
+    for k, other in enumerate(takewhile(lambda known: known.motion.verdict != "restarted", later)):
+        if other.motion.verdict == "foreign":
+            continue
+        to, of = (shifts_of(known.motion, size[0]) for known in (first, other))
+        # Where the other frame has the places of these lines; shifts change little from line to line.
+        line = np.arange(size[0])
+        there = of
+        for _ in range(2):
+            there = np.stack([np.interp(line - to[0] + there[0], line, along) for along in of])
+        for c, image in enumerate(mean_of(other.frame)):
+            alone, shown = Memory((1.0,), (size[0], size[1])), np.empty((2, *size), np.float32)
+            alone.update(image, np.zeros_like(of))
+            alone.recall(to - there, shown)
+            ahead[c, k] = np.where(shown[1] > 0, shown[0], np.nan)
+    return ahead
+
+
+def surrounded(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
+    """Let each of some frames remember all others, earlier and later, the farthest in time first.
+
+    Parameters
+    ----------
+    known : sequence of Known
+        In order of time; their motions count, not what they remember.
+    gains : tuple of float
+        As of `Past`.
+
+    Returns
+    -------
+    list of Known
+        A foreign frame is not remembered and remembers nothing, and no frame one of another start.
+    """
+    starts = list(accumulate(one.motion.verdict == "restarted" for one in known))
+    return [
+        around
+        for start in dict.fromkeys(starts)
+        for around in _of_one_start([one for one, s in zip(known, starts, strict=True) if s == start], gains)
+    ]
+
+
+def _of_one_start(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
+    channels, _, rows, columns = known[0].frame.shape
+    shifts = np.stack([shifts_of(one.motion, rows) for one in known])
+    tissue = [one.motion.verdict != "foreign" for one in known]
+    # In whole pixels, so that the margins lie around the frames and each enters as near to its place.
+    origin = np.rint(shifts[tissue].mean(axis=(0, 2), keepdims=True)[0] if any(tissue) else 0)
+    found = [replace(one, remembered=np.zeros_like(one.remembered)) for one in known]
+    for c in range(channels):
+        parts, memory = Parts(len(known), (rows, columns)), Memory(gains, (rows, columns))
+        shown = np.flatnonzero(tissue).tolist()
+        for k in shown:
+            parts.put(k, mean_of(known[k].frame[c : c + 1])[0], shifts[k] - origin)
+        for k in shown:
+            memory.fill(parts, _shares([one.tick for one in known], k, gains))
+            memory.recall(shifts[k] - origin, found[k].remembered[c])
+    return found
+
+
+def _shares(ticks: Sequence[int], k: int, gains: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return what each frame counts in each memory of frame `k` (M, T), as if the farthest had come first."""
+    away = np.abs(np.array(ticks) - ticks[k])
+    ages, age, before = np.zeros(len(ticks)), -1, 0
+    for n in sorted(range(len(ticks)), key=lambda n: (away[n], -n))[1:]:
+        age += max(int(away[n]) - before, 1)
+        ages[n], before = age, away[n]
+    gain = np.array(gains)[:, None]
+    shares: NDArray[np.float64] = gain * (1 - gain) ** ages * (away > 0)
+    return shares

@@ -1,0 +1,1 @@
+"""The geometry of a scan: directions split and merged, line phase, counts to network units."""

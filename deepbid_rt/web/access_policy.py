@@ -1,0 +1,84 @@
+"""Who may see the page: addresses, hosts and the token. Pure; knows no server."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+
+from deepbid_rt.errors import EndpointError
+from deepbid_rt.wire.loopback import is_loopback
+
+LEAST_TOKEN = 12
+"""Characters of the shortest token that is taken."""
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Decides which requests are answered.
+
+    Raises
+    ------
+    EndpointError
+        When other machines can reach the host and there is no token, or the token is short or cannot stand in an
+        address.
+    """
+
+    host: str
+    port: int
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is None:
+            if not is_loopback(self.host):
+                raise EndpointError(
+                    f"a page on {self.host}, which other machines can reach, without a token",
+                    expected="a loopback address such as 127.0.0.1:8080, or a token",
+                    todo="bind loopback, or choose a token with --http-token",
+                )
+        elif len(self.token) < LEAST_TOKEN or not _TOKEN.fullmatch(self.token):
+            raise EndpointError(
+                "a token that is too short or holds other than letters, digits, and . _ ~ -",
+                expected=f"at least {LEAST_TOKEN} of these characters",
+                todo="make one with python -c 'import secrets; print(secrets.token_urlsafe())'",
+            )
+
+    @classmethod
+    def of(cls, address: str, token: str | None) -> Gate:
+        """Read ``HOST:PORT``; port 0 takes a free one. Raises `EndpointError` also when it is malformed."""
+        match = _ADDRESS.fullmatch(address)
+        if match is None or int(match["port"]) > 65535:
+            raise EndpointError(
+                f"the address {address!r} for the page",
+                expected="HOST:PORT, such as 127.0.0.1:8080",
+                todo="correct the address",
+            )
+        return cls(match["host"], int(match["port"]), token)
+
+    def admits_host(self, header: str | None) -> bool:
+        """Tell whether a request's ``Host`` is an address or a name of this machine.
+
+        A page of another origin whose name was made to resolve to this machine (DNS rebinding) sends that name; it can
+        never send an address.
+        """
+        if not header:
+            return False
+        host = re.sub(r":[0-9]*$", "", header).lower()
+        if host in ("localhost", self.host.lower(), socket.gethostname().lower()):
+            return True
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+    def admits_token(self, given: str | None) -> bool:
+        """Tell whether a token is the right one, in a time that does not depend on how much of it is right."""
+        if self.token is None:
+            return True
+        return hmac.compare_digest((given or "").encode("utf-8", "replace"), self.token.encode())

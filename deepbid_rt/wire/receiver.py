@@ -1,0 +1,233 @@
+"""Messages in, events out: follows one stream, finds what is missing, and keeps count.
+
+Knows the wire and the ring but no socket, thread or clock: whoever receives calls `Intake.take` and says when.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deepbid_rt.errors import StreamError, WireError
+from deepbid_rt.frame import Frame, GapCause, Layout, StreamEnd, StreamInfo
+from deepbid_rt.wire.codec import Part, decode
+from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, Message, NoteMessage, StartMessage
+from deepbid_rt.wire.receive_ring import SlotRing
+from deepbid_rt.wire.series import Series
+from deepbid_rt.wire.source_status import SourceState, SourceStatus
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Decodes, follows and counts the messages of one sender. `take` is for one thread; `status` for any.
+
+    A jump of ``seq`` is a loss on the wire; a jump of ``fn`` beyond that is a loss at the source; either going back,
+    or a new series id, is a new series. A beat announces the series to those who came late, and tells of losses at
+    the end of what was sent.
+
+    Parameters
+    ----------
+    ring : SlotRing
+        Where events go.
+    default_layout : Layout or None
+        How lines lie where the sender does not say.
+    stall_s, lost_s : float
+        Seconds without a frame (at least 5 periods) and without any message, after which the state says so.
+    """
+
+    def __init__(
+        self, ring: SlotRing, *, default_layout: Layout | None = None, stall_s: float = 0.5, lost_s: float = 3.0
+    ) -> None:
+        self._ring = ring
+        self._default_layout = default_layout
+        self._stall_s = stall_s
+        self._lost_s = lost_s
+        self._series: Series | None = None
+        self._last_sid = ""
+        self._restarts = 0
+        self._heard_s = self._frame_s = 0.0
+        self._received = self._unannounced = 0
+        self._lost: dict[GapCause, int] = {"source": 0, "transport": 0}
+        self._bad: dict[str, int] = {}
+        self._sender: Mapping[str, Any] = {}
+
+    def take(self, parts: Sequence[Part], *, now_s: float, now_ns: int) -> None:
+        """Take one message.
+
+        Parameters
+        ----------
+        parts : sequence of buffers
+            As received; not used after the call.
+        now_s, now_ns
+            Monotonic seconds, for the state; nanoseconds since the Unix epoch, for `Frame.arrived_ns`.
+        """
+        try:
+            message = decode(parts, default_layout=self._default_layout, arrived_ns=now_ns)
+            self._check(message, now_s)
+        except WireError as error:
+            self._refuse(error)
+            return
+        self._heard_s = now_s
+        match message:
+            case StartMessage():
+                self._take_start(message, now_s)
+            case FrameMessage():
+                self._take_frame(message, now_s)
+            case BeatMessage():
+                self._take_beat(message, now_s)
+            case EndMessage():
+                self._take_end(message)
+            case NoteMessage():
+                self._take_note(message)
+
+    def status(self, now_s: float) -> SourceStatus:
+        """Return state and counts at the monotonic time ``now_s``."""
+        return SourceStatus(
+            state=self._state(now_s),
+            received=self._received,
+            lost={**self._lost, "ring": self._ring.lost},
+            bad=dict(self._bad),
+            unannounced=self._unannounced,
+            unread=self._ring.unread,
+            sender=self._sender,
+        )
+
+    def _state(self, now_s: float) -> SourceState:
+        series = self._series
+        if series is None:
+            return "ended" if self._last_sid else "waiting"
+        if now_s - self._heard_s >= self._lost_s:
+            return "lost"
+        if now_s - self._frame_s > max(5 / series.info.rate_hz, self._stall_s):
+            return "stalled"
+        return "live"
+
+    def _check(self, message: Message, now_s: float) -> None:
+        """Raise `WireError` for what `decode` cannot know: the running series and the ring."""
+        if isinstance(message, StartMessage | BeatMessage) and message.info.frame_bytes > self._ring.max_frame_bytes:
+            raise WireError(
+                "frame-size",
+                f"a series with frames of {message.info.frame_bytes} bytes",
+                expected=f"at most {self._ring.max_frame_bytes}",
+                todo="give the source a larger ring",
+            )
+        series = self._series
+        if series is None or now_s - self._heard_s >= self._lost_s:
+            return
+        if (message.role, message.source) != (series.role, series.info.source):
+            raise WireError(
+                "sender",
+                f"a message of {message.role}/{message.source} amid those of {series.role}/{series.info.source}",
+                expected="one sender",
+                todo="narrow the topic to the sender that is meant",
+            )
+        if (
+            message.sid == series.sid
+            and message.hh != series.hh
+            and not isinstance(message, StartMessage | BeatMessage)
+        ):
+            raise WireError(
+                "hash",
+                f"hh = {message.hh} in series {message.sid}",
+                expected=f"{series.hh}, the hash of its start body",
+                todo="let the sender begin a new series when the start body changes",
+            )
+
+    def _refuse(self, error: WireError) -> None:
+        self._bad[error.kind] = self._bad.get(error.kind, 0) + 1
+        if self._bad[error.kind] == 1:
+            log.warning("refused a message (%s): %s", error.kind, error)
+            if error.kind in ("layout", "frame-size"):
+                # Without this message there is no stream at all, and whoever reads can do something about it.
+                self._ring.put(StreamError(error.came, expected=error.expected, todo=error.todo))
+
+    def _take_start(self, message: StartMessage, now_s: float) -> None:
+        series = self._running(message)
+        if series is None or message.seq < series.next_seq:
+            self._begin(message, message.info, message.seq + 1, None, now_s)
+        else:
+            series.follow(message.seq)
+
+    def _take_frame(self, message: FrameMessage, now_s: float) -> None:
+        series, frame = self._running(message), message.frame
+        if series is None:
+            self._unannounced += 1
+            return
+        if series.goes_back(message.seq, frame.index):
+            series = self._begin(message, series.info, message.seq, None, now_s)
+        series.follow(message.seq)
+        self._report_missing(series, frame.index - 1)
+        series.next_fn = frame.index + 1
+        if self._fits(series, frame):
+            self._ring.put(frame)
+            self._received += 1
+            self._frame_s = now_s
+
+    def _take_beat(self, message: BeatMessage, now_s: float) -> None:
+        last_fn, self._sender = message.last_fn, message.status
+        if series := self._running(message):
+            series.miss_before(message.last_seq + 1)
+            self._report_missing(series, last_fn)
+            if message.end is not None:
+                self._end(message.end)
+        elif message.end is None and (self._series is not None or message.sid != self._last_sid):
+            next_fn = None if last_fn is None else last_fn + 1
+            self._begin(message, message.info, message.last_seq + 1, next_fn, now_s)
+
+    def _take_end(self, message: EndMessage) -> None:
+        if series := self._running(message):
+            series.follow(message.seq)
+            self._report_missing(series, message.last_fn)
+            self._end(message.end)
+
+    def _take_note(self, message: NoteMessage) -> None:
+        log.info("note from %s: %s", message.source, message.text)
+        if series := self._running(message):
+            series.follow(message.seq)
+
+    def _running(self, message: Message) -> Series | None:
+        """Return the running series if the message belongs to it."""
+        series = self._series
+        return series if series and (message.sid, message.hh) == (series.sid, series.hh) else None
+
+    def _begin(self, message: Message, info: StreamInfo, next_seq: int, next_fn: int | None, now_s: float) -> Series:
+        if self._series is not None:
+            self._end(StreamEnd("replaced"))
+        self._restarts = self._restarts + 1 if message.sid == self._last_sid else 0
+        self._last_sid = message.sid
+        if self._restarts:
+            # Recordings are named after the series, so one that begins again under its old id needs another name.
+            info = replace(info, series=f"{message.sid[:48]}-{self._restarts}")
+        series = Series(message.role, message.sid, message.hh, info, next_seq, next_fn)
+        self._ring.put(info)
+        self._series, self._frame_s = series, now_s
+        return series
+
+    def _end(self, end: StreamEnd) -> None:
+        self._series = None
+        self._ring.put(end)
+
+    def _report_missing(self, series: Series, last_fn: int | None) -> None:
+        """Report the frames up to number ``last_fn`` that did not come."""
+        if last_fn is not None:
+            for gap in series.gaps_before(last_fn + 1):
+                self._lost[gap.cause] += gap.count
+                self._ring.put(gap)
+
+    def _fits(self, series: Series, frame: Frame) -> bool:
+        info, pixels = series.info, frame.pixels
+        if series.fits and pixels.shape == info.shape and pixels.dtype == info.dtype and frame.plane < info.planes:
+            return True
+        error = StreamError(
+            f"frame {frame.index} of shape {pixels.shape}, type {pixels.dtype.str} and plane {frame.plane}",
+            expected=f"shape {info.shape}, type {info.dtype.str} and plane below {info.planes} as its series began",
+            todo="let the sender begin a new series when its frames change",
+        )
+        if series.fits:
+            self._ring.put(error)
+        series.fits = False
+        self._refuse(WireError("series", error.came, expected=error.expected, todo=error.todo))
+        return False

@@ -1,0 +1,163 @@
+"""Whole frames through a device that is a list of what it was asked."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepbid_rt.card import ModelCard, Normalization
+from deepbid_rt.denoising.plane_denoiser import DevicePlane, HostPlane
+from deepbid_rt.denoising.stream_denoiser import StreamLane
+from deepbid_rt.errors import StageError
+from deepbid_rt.frame import Motion
+from deepbid_rt.ports import Note
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.normalizer import Normalizer, calibrate
+from deepbid_rt.scan.splitter import Views
+from tests.fakes import FIXED, SpyEngine, pixels_of, stream
+
+INFO = stream((2, 4, 6))
+CARD = ModelCard(
+    name="small",
+    kind="stream",
+    memories=(0.5,),
+    views="mean",
+    grid=2,
+    normalization=Normalization(rule="calibrate", frames=3),
+)
+
+BEGUN = ("align", 0.0), "reset"
+
+
+class Listener:
+    """A `FramePipeline` that answers each frame with itself, one array for all answers."""
+
+    description = "listener"
+
+    def __init__(self, excess=0.0):
+        self.calls = []
+        self.px = 3.0  # of the series before
+        self.excess = excess
+        self._image = np.zeros(INFO.shape, INFO.dtype)
+
+    def scale(self, normalizers, bias=None):
+        self.calls.append(("scale", tuple(normalizers), None if bias is None else bias.tolist()))
+
+    def align(self, alignment):
+        if alignment or self.px:
+            self.calls.append(("align", alignment.px if alignment else 0.0))
+        self.px = alignment.px if alignment else 0.0
+
+    def reset(self):
+        self.calls.append("reset")
+
+    def skip(self, count):
+        self.calls.append(("skip", count))
+
+    def step(self, pixels):
+        self.calls.append(("step", int(pixels[0, 0, 0])))
+        self._image[:] = pixels
+        return self._image, Note(Motion(0.0, 0.0, 9.0, "tracked"), np.full(2, self.excess))
+
+
+def lane_of(card=CARD, error=0.0):
+    """The lane on the host, with an engine that gives back the view, off by an error."""
+    engine = SpyEngine(card, lambda inputs: inputs[:1] + np.float32(error))
+    engine.warm_up((card.depth, *INFO.shape[1:]))
+    return StreamLane(engine, 2, 1, INFO.shape[1:])
+
+
+def plane_of(pipeline, card=CARD, error=0.0, views=None):
+    return DevicePlane(pipeline, lane_of(card, error), views or Views(INFO, "mean"))
+
+
+def number(n):
+    return int(pixels_of(INFO, n)[0, 0, 0])
+
+
+def steps(numbers):
+    return [("step", number(n)) for n in numbers]
+
+
+def test_the_host_answers_the_first_frames_together_and_then_the_device_goes_on_from_them():
+    pipeline, views = Listener(), Views(INFO, "mean")
+    plane, host = plane_of(pipeline), HostPlane(lane_of(), views)
+    assert plane.push(0, pixels_of(INFO, 0)) == plane.push(1, pixels_of(INFO, 1)) == []
+    assert plane.normalizers is None
+    assert pipeline.calls == [*BEGUN]
+    ready = plane.push(2, pixels_of(INFO, 2))
+    expected = [done for n in range(3) for done in host.push(n, pixels_of(INFO, n))]
+    for ours, theirs in zip(ready, expected, strict=True):
+        assert (ours[0], ours[2]) == (theirs[0], theirs[2])
+        assert np.array_equal(ours[1], theirs[1])
+    frames = np.stack([pixels_of(INFO, n) for n in range(3)])
+    assert plane.normalizers == tuple(calibrate(frames[:, c]) for c in range(2))
+    assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, [0.0, 0.0]), *steps(range(3))]
+    [(tick, image, motion)] = plane.push(3, pixels_of(INFO, 3))
+    assert (tick, motion.confidence) == (3, 9.0)
+    plane.push(4, pixels_of(INFO, 4))
+    assert np.array_equal(image, pixels_of(INFO, 3))  # a copy
+    assert pipeline.calls[-2:] == steps((3, 4))
+
+
+def test_a_mean_that_is_off_is_measured_once_by_the_host_and_told():
+    pipeline = Listener()
+    plane = plane_of(pipeline, error=0.5)
+    ready = [done for n in range(3) for done in plane.push(n, pixels_of(INFO, n))]
+    [(_, _, bias)] = [call for call in pipeline.calls if call[0] == "scale"]
+    assert bias == pytest.approx([0.5, 0.5], abs=1e-6)
+    for tick, image, _ in ready:
+        assert np.abs(image - pixels_of(INFO, tick).astype(float)).max() <= 1  # but for what rounding does
+
+
+def test_missing_ticks_make_what_is_remembered_older():
+    pipeline = Listener()
+    plane = plane_of(pipeline)
+    for tick in (0, 1, 4, 5, 9):
+        plane.push(tick, pixels_of(INFO, tick))
+    skips = [(n, call) for n, call in enumerate(pipeline.calls) if call[0] == "skip"]
+    assert [call for _, call in skips] == [("skip", 2), ("skip", 3)]
+    assert [pipeline.calls[n + 1] for n, _ in skips] == steps((4, 9))
+
+
+def test_each_frame_is_aligned_as_it_was_when_it_came():
+    pipeline, views = Listener(), Views(INFO, "mean")
+    plane = plane_of(pipeline, views=views)
+    for n, px in enumerate((None, 1.0, 1.0, 1.0, 2.0, None)):
+        if px != (views.alignment and views.alignment.px):
+            views.alignment = px and LineAlignment(INFO.scan, INFO.shape[2], px)
+        plane.push(n, pixels_of(INFO, n))
+    told = [call for call in pipeline.calls[len(BEGUN) :] if call[0] in ("align", "step")]
+    frame = steps(range(6))
+    assert told == [frame[0], ("align", 1.0), *frame[1:4], ("align", 2.0), frame[4], ("align", 0.0), frame[5]]
+
+
+def test_a_known_scale_is_told_at_once_and_nothing_waits():
+    pipeline = Listener()
+    plane = plane_of(pipeline, replace(CARD, normalization=FIXED))
+    assert pipeline.calls == [BEGUN[0], ("scale", (Normalizer(0.0, 1.0),) * 2, None), BEGUN[1]]
+    assert len(plane.push(7, pixels_of(INFO, 7))) == 1
+
+
+def test_a_flush_forgets_the_frames_and_a_calibration_on_too_few():
+    pipeline = Listener()
+    plane = plane_of(pipeline)
+    plane.push(0, pixels_of(INFO, 0))
+    assert [tick for tick, _, _ in plane.flush()] == [0]
+    assert plane.normalizers is None
+    assert plane.flush() == []
+    for n in range(3):
+        plane.push(n, pixels_of(INFO, n))
+    assert [call for call in pipeline.calls if call[0] == "step"] == steps(range(3))
+    known = plane.normalizers
+    assert plane.flush() == []
+    assert plane.normalizers == known
+    assert pipeline.calls[-1] == "reset"
+    plane.push(50, pixels_of(INFO, 50))
+    assert pipeline.calls[-1] == ("step", number(50))  # no skip before it
+
+
+def test_answers_that_are_not_finite_are_refused():
+    plane = plane_of(Listener(excess=np.nan), replace(CARD, normalization=FIXED))
+    with pytest.raises(StageError, match="'small' answered values that are not finite, in the window before frame 3"):
+        plane.push(2, pixels_of(INFO, 2))

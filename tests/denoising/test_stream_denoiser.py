@@ -1,0 +1,384 @@
+"""A stream lane: exact, causal, one answer per frame, and the calibration of every lane."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.card import ModelCard, Normalization
+from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.stream_denoiser import StreamLane
+from deepbid_rt.errors import EngineError, StageError
+from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry
+from deepbid_rt.scan.normalizer import calibrate
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
+from tests.fakes import FIXED, SpyEngine, echo_card, stream
+
+SIZE = (40, 44)
+
+
+def stream_card(grid=8, normalization=FIXED, views="each", look_ahead=0):
+    return ModelCard(
+        name="small",
+        kind="stream",
+        look_ahead=look_ahead,
+        memories=(0.4, 0.1),
+        views=views,
+        grid=grid,
+        normalization=normalization,
+    )
+
+
+def average(inputs):
+    """A network of sorts: the mean of the view, the memories and what comes next."""
+    return inputs[[0, *range(3, len(inputs))]].mean(axis=0, keepdims=True)
+
+
+def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average, **options):
+    engine = SpyEngine(card or stream_card(), answer)
+    engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
+    return StreamLane(engine, channels, views, size, **options), engine
+
+
+def frames_of(count, size=SIZE, channels=1, views=2, seed=0):
+    rng = np.random.default_rng(seed)
+    scene = 5 * rng.standard_normal(size)
+    return (scene + rng.standard_normal((count, channels, views, *size))).astype(np.float32)
+
+
+def answers_of(lane, frames):
+    return [answer for tick, frame in enumerate(frames) for answer in lane.push(tick, frame)] + lane.flush()
+
+
+def test_every_frame_is_answered_at_once():
+    lane, engine = make_lane(channels=2)
+    for tick, frame in enumerate(frames_of(10, channels=2)):
+        [(answered, image)] = lane.push(tick, frame)
+        assert answered == tick
+        assert image.shape == (2, 2, *SIZE)
+    assert lane.flush() == []
+    assert len(engine.windows) == 10 * 2 * 2
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+@pytest.mark.parametrize("views", ["each", "mean"])
+def test_an_answer_depends_on_the_past_and_on_as_much_of_the_future_as_stated(look_ahead, views):
+    """Step test: whatever comes after frame 12, the answers to all that do not look at it are the same bits."""
+    card = stream_card(look_ahead=look_ahead, views=views)
+    frames, other = frames_of(30), frames_of(30)
+    other[13:] *= -3
+    ours, theirs = (answers_of(make_lane(card)[0], movie) for movie in (frames, other))
+    same = [np.array_equal(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)]
+    assert same == [tick < 13 - look_ahead for tick in range(30)]
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2])
+def test_an_engine_that_looks_ahead_answers_so_many_frames_later(look_ahead):
+    card = stream_card(look_ahead=look_ahead)
+    assert card.delay == look_ahead
+    lane, engine = make_lane(card, channels=2)
+    frames = frames_of(12, channels=2)
+    for tick, frame in enumerate(frames):
+        ticks = [answered for answered, _ in lane.push(tick, frame)]
+        assert ticks == ([tick - look_ahead] if tick >= look_ahead else [])
+        assert sorted(lane.motions) == ticks
+    assert [tick for tick, _ in lane.flush()] == list(range(12 - look_ahead, 12))
+    assert sorted(lane.motions) == list(range(12 - look_ahead, 12))
+    assert {window.shape[0] for window in engine.windows} == {card.depth} == {5 + look_ahead}
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2])
+def test_the_engine_is_given_the_frames_that_come_next(look_ahead):
+    """On frames too small to move; the last ones see the slowest memory instead."""
+    size = (16, 24)
+    lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), size)
+    frames = frames_of(10, size)
+    answers_of(lane, frames)
+    means = frames[:, 0].mean(axis=1)
+    for tick, given in enumerate(engine.windows):
+        for k in range(look_ahead):
+            later = tick + 1 + k
+            assert np.allclose(given[5 + k], means[later] if later < 10 else given[4], atol=1e-6)
+
+
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_a_gap_sets_free_what_waits_for_frames_that_will_not_come(look_ahead):
+    lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), (16, 24))
+    frames = frames_of(8, (16, 24))
+    ticks = [
+        [tick for tick, _ in lane.push(n, frame)] for n, frame in zip((0, 1, 2, 3, 7, 8, 9, 10), frames, strict=True)
+    ]
+    waited = list(range(4 - look_ahead, 4))
+    assert ticks[4] == (waited or [7])
+    assert np.array_equal(engine.windows[3][-1], engine.windows[3][4])
+
+
+def test_frames_that_wait_for_calibration_and_for_what_comes_next():
+    card = stream_card(normalization=Normalization(frames=8), views="mean", look_ahead=1)
+    size = (16, 24)
+    frames = 100 + 20 * frames_of(12, size)
+    lane, engine = make_lane(card, size)
+    pushed = [[tick for tick, _ in lane.push(tick, frame)] for tick, frame in enumerate(frames)]
+    assert pushed == [[]] * 7 + [list(range(7))] + [[tick] for tick in range(7, 11)]
+    units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
+    for tick, given in enumerate(engine.windows):
+        assert np.allclose(given[0], units[tick], atol=1e-4)
+        assert np.allclose(given[5], units[tick + 1], atol=1e-4)
+    assert [tick for tick, _ in lane.flush()] == [11]
+
+
+def test_a_restart_forgets_what_waits():
+    lane, _ = make_lane(stream_card(look_ahead=2))
+    for tick, frame in enumerate(frames_of(4)):
+        lane.push(tick, frame)
+    lane.restart()
+    assert lane.flush() == []
+
+
+def test_the_other_view_of_a_frame_never_reaches_a_view():
+    """But for where the frame lies: on frames too small to move, nothing of it does."""
+    size = (16, 24)
+    frames = frames_of(12, size)
+    other = frames.copy()
+    other[11, :, 1] += 9
+    engines = []
+    for movie in (frames, other):
+        lane, engine = make_lane(size=size)
+        answers_of(lane, movie)
+        engines.append(engine)
+    ours, theirs = (engine.windows[-2:] for engine in engines)
+    assert np.array_equal(ours[0], theirs[0])
+    assert not np.array_equal(ours[1], theirs[1])
+
+
+def test_views_together_are_seen_once_as_their_mean():
+    lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(4)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image[0], frame[0].mean(axis=0), atol=1e-5)
+        assert np.array_equal(image[0, 0], image[0, 1])
+    assert len(engine.windows) == 4
+    assert (engine.windows[-1][1] == 1).all()
+
+
+def test_views_that_are_wanted_apart_are_seen_apart():
+    lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1], apart=True)
+    for tick, frame in enumerate(frames_of(3)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame)
+    assert len(engine.windows) == 6
+
+
+def test_lines_scanned_once_are_answered_with_and_without_sight_of_themselves():
+    """An engine that gives back what it sees shows each line in one of two answers."""
+    lane, engine = make_lane(views=1, answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(3, views=1)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame / 2)
+    seen = [window[1, : SIZE[0], 0] for window in engine.windows[-2:]]
+    assert np.array_equal(seen[0], np.arange(SIZE[0]) % 2 == 0)
+    assert np.array_equal(seen[1], np.arange(SIZE[0]) % 2 == 1)
+
+
+def test_lines_scanned_once_may_be_seen_whole():
+    lane, engine = make_lane(stream_card(views="mean"), views=1, answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(3, views=1)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame)
+    assert len(engine.windows) == 3
+
+
+def test_missing_ticks_make_the_memory_older():
+    size = (16, 16)
+    frames = frames_of(6, size)
+    lane, engine = make_lane(size=size)
+    for tick, frame in zip((0, 1, 5), frames, strict=False):
+        lane.push(tick, frame)
+    weight = engine.windows[-1][2]
+    assert np.allclose(weight, (1 - 0.9**2) * 0.9**3, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 9), (33, 41)])
+def test_padding_is_a_mirror_and_is_cropped_away(size):
+    lane, engine = make_lane(size=size, answer=lambda inputs: inputs[:1])
+    for tick, frame in enumerate(frames_of(4, size)):
+        [(_, image)] = lane.push(tick, frame)
+        assert np.allclose(image, frame)
+    rows, columns = padded_size(size, 8)
+    mirrored = np.pad(frame[0, 1], [(0, rows - size[0]), (0, columns - size[1])], mode="symmetric")
+    assert np.allclose(engine.windows[-1][0], mirrored)
+
+
+def test_calibration_holds_the_first_frames_and_then_delays_nothing():
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
+    frames = 100 + 20 * frames_of(12)
+    counts = [len(lane.push(tick, frame)) for tick, frame in enumerate(frames)]
+    assert counts == [0, 0, 0, 4] + [1] * 8
+    assert lane.normalizers == (calibrate(frames[:4, 0]),)
+
+
+def test_frames_that_wait_together_remember_each_other():
+    card, size = stream_card(normalization=Normalization(frames=4), views="mean"), (16, 24)
+    frames = frames_of(6, size)
+    lane, engine = make_lane(card, size)
+    answers = [answer for tick, frame in enumerate(frames) for answer in lane.push(tick, frame)]
+    assert [tick for tick, _ in answers] == list(range(6))
+    for k, given in enumerate(engine.windows):
+        assert given[2] == pytest.approx(1 - 0.9 ** (3 if k < 4 else k), abs=1e-6)
+    units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
+    expected = (units[3] * 0.81 + units[2] * 0.9 + units[1]) / 2.71
+    assert engine.windows[0][4] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_frame_alone_is_answered_from_nothing():
+    lane, engine = make_lane(stream_card(normalization=Normalization(frames=8), views="mean"))
+    assert lane.push(0, frames_of(1)[0]) == []
+    assert len(lane.flush()) == len(engine.windows) == 1
+    assert not engine.windows[0][2].any()
+
+
+def test_a_constant_error_of_the_mean_is_taken_away():
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)), answer=lambda x: x[:1] + 0.5)
+    frames = 100 + 20 * frames_of(12)
+    for tick, image in answers_of(lane, frames):
+        assert np.allclose(image, frames[tick], atol=0.01)
+
+
+def test_a_flush_answers_what_waits_for_calibration_and_later_frames_calibrate_anew():
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=8)))
+    frames = frames_of(3)
+    assert [tick for tick, _ in answers_of(lane, frames)] == [0, 1, 2]
+    assert lane.normalizers is None
+
+
+def test_restarting_forgets_the_past_but_not_the_calibration():
+    lane, engine = make_lane(stream_card(normalization=Normalization(frames=4)))
+    for tick, frame in enumerate(frames_of(8)):
+        lane.push(tick, frame)
+    known = lane.normalizers
+    lane.restart()
+    lane.push(20, frames_of(1)[0])
+    assert lane.normalizers == known
+    assert not engine.windows[-1][2].any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_answers_that_are_not_finite_are_an_error(value):
+    lane, _ = make_lane(answer=lambda inputs: np.full_like(inputs[:1], value))
+    with pytest.raises(
+        StageError,
+        match=r"^engine 'small' answered values that are not finite, in the window before frame 8 of its plane",
+    ):
+        lane.push(7, frames_of(1)[0])
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+@pytest.mark.parametrize("look_ahead", [0, 1, 2])
+def test_live_equals_offline_bit_for_bit(layout, look_ahead):
+    scan = ScanGeometry(layout)
+    source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1, scan=scan), 40)
+    frames = [Frame(n, source.render(n)[0]) for n in range(40)]
+    movies = []
+    for chunk in (1, 40):
+        card = stream_card(normalization=Normalization(frames=8), look_ahead=look_ahead)
+        denoiser = Denoiser(SpyEngine(card, average), source.info)
+        out = []
+        for first in range(0, 40, chunk):
+            out += [done for frame in frames[first : first + chunk] for done in denoiser.push(frame)]
+        movies.append(np.stack([f.pixels for f in out + denoiser.flush()]))
+    assert np.array_equal(*movies)
+    assert len(movies[0]) == 40
+
+
+def test_every_answer_has_the_motion_of_its_own_frame():
+    """Also those that waited for the calibration, and came out together."""
+    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
+    for tick, frame in enumerate(frames_of(6)):
+        ticks = [answered for answered, _ in lane.push(tick, frame)]
+        assert sorted(lane.motions) == ticks
+        assert ticks == ([] if tick < 3 else list(range(4)) if tick == 3 else [tick])
+        if tick == 3:
+            assert [lane.motions[t].verdict for t in ticks] == ["restarted", "tracked", "tracked", "tracked"]
+    assert lane.flush() == []
+    assert not lane.motions
+
+
+@pytest.mark.parametrize("stabilize", [False, True])
+def test_every_denoised_frame_carries_its_motion(stabilize):
+    source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1), 30)
+    spy = SpyEngine(stream_card(normalization=Normalization(frames=8)), average)
+    denoiser = Denoiser(spy, source.info, stabilize=stabilize)
+    out = [done for n in range(30) for done in denoiser.push(Frame(n, source.render(n)[0]))]
+    assert [frame.motion.verdict for frame in out] == ["restarted"] + ["tracked"] * 29
+    assert {bool(frame.flags & FrameFlag.MOTION_CORRECTED) for frame in out} == {stabilize}
+    assert denoiser.info.user.get("stabilized", False) is stabilize
+
+
+@pytest.mark.parametrize("merge", ["mean", "interleave"])
+@pytest.mark.parametrize("look_ahead", [0, 1])
+def test_a_stabilized_movie_stands_still_and_live_equals_offline(merge, look_ahead):
+    source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1), 40)
+    movies = []
+    for stabilize in (False, True, True):
+        spy = SpyEngine(stream_card(normalization=Normalization(frames=8), look_ahead=look_ahead), average)
+        denoiser = Denoiser(spy, source.info, merge=merge, stabilize=stabilize)
+        out = [done for n in range(40) for done in denoiser.push(Frame(n, source.render(n)[0]))]
+        movies.append(np.stack([f.pixels for f in out + denoiser.flush()]))
+    moving, still, again = movies
+    assert np.array_equal(still, again)
+    assert np.array_equal(still[0], moving[0])
+    inner = np.s_[10:, 0, 6:-6, 6:-6]
+    assert still[inner].std(axis=0).mean() < 0.85 * moving[inner].std(axis=0).mean()
+
+
+def test_a_window_engine_is_refused_when_it_is_to_stabilize():
+    with pytest.raises(
+        EngineError, match=r"^a registered movie from engine 'small' of kind echo, which does not estim"
+    ):
+        Denoiser(SpyEngine(echo_card()), stream(), stabilize=True)
+
+
+def test_a_lost_frame_only_ages_the_memory_by_default():
+    source = SyntheticSource(SceneSettings(seed=1), ScanSettings(size=(16, 16), seed=1), 30)
+    engine = SpyEngine(stream_card(), average)
+    denoiser = Denoiser(engine, source.info)
+    for n in (*range(20), 21):
+        denoiser.push(Frame(n, source.render(n)[0]))
+    assert engine.windows[-1][2].max() == pytest.approx((1 - 0.9**20) * 0.9, abs=1e-5)
+
+
+def test_short_gaps_are_bridged_by_hold_and_not_by_reset():
+    source = SyntheticSource(SceneSettings(seed=1), ScanSettings(size=(16, 16), seed=1), 30)
+    weights = {}
+    for policy in ("hold", "reset"):
+        engine = SpyEngine(stream_card(), average)
+        denoiser = Denoiser(engine, source.info, gap=policy)
+        for n in (*range(20), 22):
+            denoiser.push(Frame(n, source.render(n)[0]))
+        weights[policy] = engine.windows[-1][2].max()
+    assert weights["hold"] == pytest.approx((1 - 0.9**20) * 0.9**2, abs=1e-5)
+    assert weights["reset"] == 0
+
+
+@pytest.mark.parametrize("kind", ["dark", "saturated"])
+def test_foreign_frames_are_answered_alone_and_quality_is_back_at_once(kind):
+    scene = SceneSettings(seed=3, motion_px=1.0)
+    source = SyntheticSource(scene, ScanSettings(size=(64, 64), seed=3), 60)
+    value = {"dark": 90, "saturated": 4095}[kind]
+    movies, spies = [], []
+    for foreign in (True, False):
+        spies.append(SpyEngine(stream_card(normalization=Normalization(frames=8)), average))
+        denoiser = Denoiser(spies[-1], source.info)
+        out = []
+        for n in range(60):
+            pixels, _ = source.render(n)
+            if foreign and 30 <= n < 34:
+                pixels = np.full_like(pixels, value) + np.random.default_rng(n).integers(0, 2, pixels.shape, np.int16)
+            out += denoiser.push(Frame(n, pixels))
+        movies.append(np.stack([f.pixels for f in out])[:, 0].astype(float))
+    assert not any(window[2].any() for window in spies[0].windows[60:68])
+    difference = np.abs(movies[0] - movies[1]).mean(axis=(1, 2))
+    noise = np.abs(np.diff(movies[1], axis=0)).mean()
+    assert difference[:30].max() == 0
+    assert difference[34:].max() < noise
+    assert difference[50:].max() < 0.3 * noise

@@ -1,0 +1,66 @@
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from deepbid_rt.denoising.window import Window
+
+
+class WindowMachine(RuleBasedStateMachine):
+    """The ring against a list of all frames."""
+
+    @initialize(length=st.integers(1, 9), rows=st.integers(1, 3))
+    def begin(self, length, rows):
+        self.window = Window(length, (rows, 2))
+        self.shape = (rows, 2)
+        self.frames = []
+        self.number = 0
+
+    @rule()
+    def push(self):
+        self.number += 1
+        frame = np.full(self.shape, self.number, np.float32)
+        frame[0, 0] = -self.number
+        self.window.push(frame)
+        self.frames.append(frame.copy())
+        frame.fill(-1e9)  # a window keeps copies
+
+    @rule()
+    def clear(self):
+        self.window.clear()
+        self.frames = []
+
+    @invariant()
+    def holds_the_last_frames(self):
+        length = self.window.length
+        assert self.window.filled == min(len(self.frames), length)
+        if not self.frames:
+            return
+        last = self.frames[-length:]
+        backwards = (last + last[::-1]) * length  # what a mirror at the first frame shows, nearest first
+        expected = backwards[: length - len(last)][::-1] + last
+        view = self.window.view()
+        assert view.flags.c_contiguous
+        assert view.dtype == np.float32
+        assert np.array_equal(view, expected)
+
+
+TestWindow = WindowMachine.TestCase
+TestWindow.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_looking_copies_nothing():
+    window = Window(4, (2, 2))
+    for number in range(6):
+        window.push(np.full((2, 2), number, np.float32))
+    assert np.shares_memory(window.view(), window.view())
+
+
+def test_looking_between_pushes_changes_nothing():
+    looked, unlooked = Window(5, (1, 1)), Window(5, (1, 1))
+    for number in range(12):
+        frame = np.full((1, 1), number, np.float32)
+        looked.push(frame)
+        looked.view()
+        unlooked.push(frame)
+    assert np.array_equal(looked.view(), unlooked.view())

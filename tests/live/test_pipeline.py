@@ -1,0 +1,277 @@
+import threading
+
+import numpy as np
+import pytest
+
+from deepbid_rt.card import ModelCard
+from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.live.event_queue import Overflow
+from deepbid_rt.live.pipeline import Pipeline
+from deepbid_rt.live.sink_worker import Outlet
+from deepbid_rt.live.status import Limits, State
+from deepbid_rt.runtimes.echo import EchoEngine
+from tests.fakes import FIXED, ListSink, ListSource, SpyEngine, echo_card, pixels_of, stamped_frames, stream
+
+PAPERS = echo_card(40, 8, 8)
+LOSSLESS = Overflow.FAIL
+
+
+def maker(card=PAPERS, **rest):
+    return lambda info: Denoiser(EchoEngine(card), info, **rest)
+
+
+def outlet(sink, name="out", capacity=1000, overflow=LOSSLESS):
+    return Outlet(name, sink, overflow, capacity)
+
+
+def same(frames, info, numbers):
+    assert [frame.index for frame in frames] == list(numbers)
+    for frame in frames:
+        assert np.array_equal(frame.pixels, pixels_of(info, frame.index))
+
+
+def series(info, count, first=0, end="done"):
+    return [info, *stamped_frames(info, count, first), StreamEnd(end)]
+
+
+@pytest.mark.parametrize("card", [echo_card(), PAPERS], ids=["at-once", "papers"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_every_frame_goes_through_the_threads_unharmed(card, dtype):
+    """The source overwrites its array at every read, so this also shows that the one copy is made."""
+    info = stream((2, 5, 7), dtype)
+    raw, denoised = ListSink(), ListSink()
+    source = ListSource(series(info, 100))
+    pipeline = Pipeline(
+        source, maker(card), raw=[outlet(raw, "raw")], denoised=[outlet(denoised)], limits=Limits(series=1)
+    )
+    status = pipeline.run()
+    same(raw.frames, info, range(100))
+    same(denoised.frames, info, range(100))
+    assert raw.events[0] is info
+    assert denoised.events[0].parent == info.series
+    assert raw.ends == denoised.ends == ["done"]
+    assert status.state is pipeline.status().state is State.DONE
+    assert (status.frames_in, status.frames_out, status.engine_lost, status.gaps) == (100, 100, 0, 0)
+    assert status.sink_lost == {"raw": 0, "out": 0}
+    assert (source.opened, raw.closed, denoised.closed) == (1, 1, 1)
+    assert source.closed >= 1
+    assert raw.threads == {"sink raw"}
+    assert denoised.threads == {"sink out"}
+
+
+def test_latencies_are_counted_by_stage():
+    info = stream()
+    sinks = [ListSink(), ListSink(), ListSink()]
+    status = Pipeline(
+        ListSource(series(info, 30)),
+        maker(),
+        denoised=[outlet(sinks[0], "a"), outlet(sinks[1], "b"), Outlet("watch", sinks[2], timed=False)],
+        limits=Limits(series=1),
+    ).run()
+    assert {name: histogram.count for name, histogram in status.latency.items()} == {
+        "transport": 30,
+        "queue": 30,
+        "engine": 30,
+        "total": 30,
+        "a": 30,
+        "b": 30,
+    }
+    assert "watch" in status.sink_lost
+    assert status.latency["transport"].quantile_ms(0.5) == pytest.approx(1e-3, rel=0.03)
+
+
+def test_motion_is_counted_by_verdict():
+    info = stream((1, 16, 16))
+    engine = SpyEngine(ModelCard(name="s", kind="stream", memories=(0.5,), normalization=FIXED), lambda x: x[:1])
+    status = Pipeline(ListSource(series(info, 9)), lambda info: Denoiser(engine, info), limits=Limits(series=1)).run()
+    assert status.motion.counts == {"tracked": 0, "held": 9, "foreign": 0, "restarted": 0}  # too small to move
+    assert Pipeline(ListSource(series(info, 9)), maker(), limits=Limits(series=1)).run().motion.summary() is None
+
+
+def test_the_total_is_counted_without_any_sink():
+    status = Pipeline(ListSource(series(stream(), 9)), maker(), limits=Limits(series=1)).run()
+    assert status.latency["total"].count == 9
+
+
+def test_gaps_are_counted_and_passed_on_in_their_place():
+    info = stream()
+    gap = Gap(10, 5, "transport")
+    steps = [info, *stamped_frames(info, 10), gap, *stamped_frames(info, 10, 15), StreamEnd("done")]
+    raw, denoised = ListSink(), ListSink()
+    status = Pipeline(
+        ListSource(steps), maker(), raw=[outlet(raw, "raw")], denoised=[outlet(denoised)], limits=Limits(series=1)
+    ).run()
+    numbers = [*range(10), *range(15, 25)]
+    for sink in (raw, denoised):
+        same(sink.frames, info, numbers)
+        assert sink.gaps == [gap]
+        assert sink.events.index(gap) == 11
+    assert (status.gaps, status.frames_in, status.frames_out) == (5, 20, 20)
+
+
+def test_a_bridged_gap_is_passed_on_in_its_place():
+    """With ``hold`` the frames before the gap come out after it was announced; the gap waits for them."""
+    info = stream()
+    gaps = [Gap(10, 2, "transport"), Gap(30, 1, "source")]
+    steps = [info, *stamped_frames(info, 10), gaps[0], *stamped_frames(info, 18, 12), gaps[1], StreamEnd("done")]
+    denoised = ListSink()
+    Pipeline(ListSource(steps), maker(gap="hold"), denoised=[outlet(denoised)], limits=Limits(series=1)).run()
+    same(denoised.frames, info, [*range(10), *range(12, 30)])
+    assert denoised.events.index(gaps[0]) == 11
+    assert denoised.events[-2:] == [gaps[1], StreamEnd("done")]
+
+
+def test_each_series_gets_its_own_denoiser():
+    """The second series has another shape and starts its numbers anew; nothing of the first is in its windows."""
+    first, second = stream((1, 2, 2)), stream((1, 3, 3), np.uint8, ScanGeometry("collinear"))
+    engines = []
+
+    def make(info):
+        engines.append(SpyEngine(echo_card(8, 2, 2), lambda window: window))
+        return Denoiser(engines[-1], info, merge="interleave")
+
+    denoised = ListSink()
+    steps = [*series(first, 21, end="replaced"), *series(second, 13)]
+    status = Pipeline(ListSource(steps), make, denoised=[outlet(denoised)], limits=Limits(series=2)).run()
+    assert len(engines) == 2
+    infos = [event for event in denoised.events if isinstance(event, StreamInfo)]
+    assert [info.parent for info in infos] == [first.series, second.series]
+    assert denoised.ends == ["replaced", "done"]
+    start = denoised.events.index(infos[1])
+    assert denoised.events[start - 1] == StreamEnd("replaced")
+    same([e for e in denoised.events[:start] if isinstance(e, Frame)], first, range(21))
+    same([e for e in denoised.events[start:] if isinstance(e, Frame)], second, range(13))
+    assert engines[1].windows[0].shape == (8, 2, 3)
+    assert (status.frames_in, status.frames_out) == (34, 34)
+
+
+def test_one_engine_serves_series_of_several_sizes():
+    engine = SpyEngine(echo_card(8, 2, 2), lambda window: window)
+    infos = [stream((1, side, side)) for side in (2, 5, 2)]
+    denoised = ListSink()
+    steps = [step for info in infos for step in series(info, 9)]
+    Pipeline(
+        ListSource(steps), lambda info: Denoiser(engine, info), denoised=[outlet(denoised)], limits=Limits(series=3)
+    ).run()
+    assert len(denoised.frames) == 27
+    assert engine.closed == 0
+
+
+# Ending.
+
+
+def test_the_frame_limit_ends_a_series_that_goes_on():
+    info = stream()
+    raw, denoised = ListSink(), ListSink()
+    status = Pipeline(
+        ListSource([info, *stamped_frames(info, 500)]),
+        maker(),
+        raw=[outlet(raw, "raw")],
+        denoised=[outlet(denoised)],
+        limits=Limits(frames=33),
+    ).run()
+    same(raw.frames, info, range(33))
+    same(denoised.frames, info, range(33))
+    assert raw.ends == denoised.ends == ["done"]
+    assert (status.frames_in, status.frames_out) == (33, 33)
+
+
+def test_the_idle_limit_ends_a_source_that_falls_silent():
+    info = stream()
+    denoised = ListSink()
+    status = Pipeline(
+        ListSource([info, *stamped_frames(info, 12)]),
+        maker(),
+        denoised=[outlet(denoised)],
+        limits=Limits(idle_s=0.2),
+    ).run()
+    same(denoised.frames, info, range(12))
+    assert denoised.ends == ["done"]
+    assert status.state is State.DONE
+
+
+def test_without_a_single_frame_nothing_is_said():
+    denoised = ListSink()
+    status = Pipeline(ListSource([]), maker(), denoised=[outlet(denoised)], limits=Limits(idle_s=0.01)).run()
+    assert denoised.events == []
+    assert denoised.closed == 1
+    assert status.frames_in == 0
+
+
+def test_the_series_limit_leaves_later_series_alone():
+    info = stream()
+    denoised = ListSink()
+    steps = [*series(info, 5), *series(stream(), 5)]
+    status = Pipeline(ListSource(steps), maker(), denoised=[outlet(denoised)], limits=Limits(series=1)).run()
+    assert status.frames_in == len(denoised.frames) == 5
+
+
+@pytest.mark.parametrize("arrived_ns", [0, 2**62], ids=["file", "later"])
+def test_stopping_flushes_all_that_was_received_and_takes_nothing_later(arrived_ns):
+    """Frames that arrived before `stop` are answered; frames from after it, or from a file, are not begun."""
+    info = stream()
+    frames = stamped_frames(info, 30)
+    later = [Frame(n, pixels_of(info, n), arrived_ns=arrived_ns) for n in range(30, 60)]
+    denoised, raw = ListSink(), ListSink()
+    pipeline = Pipeline(
+        ListSource([info, *frames[:20], lambda: pipeline.stop(), *frames[20:], *later]),
+        maker(),
+        raw=[outlet(raw, "raw")],
+        denoised=[outlet(denoised)],
+    )
+    status = pipeline.run()
+    same(denoised.frames, info, range(30))
+    same(raw.frames, info, range(30))
+    assert raw.ends == denoised.ends == ["done"]
+    assert (status.state, status.frames_in, status.frames_out) == (State.DONE, 30, 30)
+
+
+def test_stopping_from_another_thread_ends_a_source_that_waits():
+    source = ListSource([stream(), *stamped_frames(stream(), 5)])
+    denoised = ListSink()
+    pipeline = Pipeline(source, maker(), denoised=[outlet(denoised)])
+
+    def stop():
+        source.exhausted.wait(30)
+        pipeline.stop()
+        pipeline.stop()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    status = pipeline.run()
+    stopper.join(10)
+    assert status.frames_out == len(denoised.frames) == 5
+
+
+def test_stopping_before_running_runs_over_what_has_arrived():
+    info = stream()
+    denoised = ListSink()
+    pipeline = Pipeline(ListSource([info, *stamped_frames(info, 5)]), maker(), denoised=[outlet(denoised)])
+    pipeline.stop()
+    assert pipeline.run().frames_out == 5
+
+
+def test_the_state_follows_the_series():
+    info = stream()
+    seen = []
+    pipeline = Pipeline(
+        ListSource(
+            [
+                lambda: seen.append(pipeline.status().state),
+                info,
+                *stamped_frames(info, 3),
+                lambda: seen.append(pipeline.status().state),
+                StreamEnd("done"),
+                lambda: seen.append(pipeline.status().state),
+                stream(),
+                lambda: seen.append(pipeline.status().state),
+            ]
+        ),
+        maker(),
+        limits=Limits(idle_s=0.05),
+    )
+    assert pipeline.status().state is State.WAITING
+    pipeline.run()
+    assert seen == [State.WAITING, State.RUNNING, State.WAITING, State.RUNNING]
+    assert pipeline.status().state is State.DONE

@@ -1,0 +1,177 @@
+"""Shifts are found, and what cannot be trusted is said to be so."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepbid_rt.motion.rigid import Stabilizer, _fast_length
+from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
+from deepbid_rt.simulator.tissue import SceneSettings
+
+SIDE = 96
+
+
+def scene(seed=0, side=SIDE, room=40):
+    """Blobs of light on a dark ground, wider than the field of view on all sides."""
+    rng = np.random.default_rng(seed)
+    spots = np.zeros((side + 2 * room,) * 2)
+    for y, x in rng.integers(0, side + 2 * room, (120, 2)):
+        spots[y, x] += rng.uniform(20, 80)
+    return scipy.ndimage.gaussian_filter(spots, 2.5)
+
+
+def at(tissue, dy=0.0, dx=0.0, room=40):
+    """The field of view with everything moved by (dy, dx)."""
+    moved = scipy.ndimage.shift(tissue, (dy, dx), order=3).clip(min=0)
+    return moved[room:-room, room:-room].astype(np.float32)
+
+
+def noisy(image, seed, photons=0.4):
+    """Photon noise in units of its own standard deviation."""
+    rng = np.random.default_rng(seed)
+    return ((rng.poisson(image / image.mean() * photons) - photons) / np.sqrt(photons)).astype(np.float32)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5))
+@settings(max_examples=25, deadline=None)
+def test_a_shift_without_noise_is_found_to_a_fifth_of_a_pixel(dy, dx):
+    tissue = scene()
+    stabilizer = Stabilizer((SIDE, SIDE))
+    assert stabilizer.estimate(at(tissue) / 10).verdict == "restarted"
+    motion = stabilizer.estimate(at(tissue, dy, dx) / 10)
+    if motion.verdict == "tracked":  # a far shift brings in much that was not there, and may be foreign
+        assert motion.dy == pytest.approx(dy, abs=0.2)
+        assert motion.dx == pytest.approx(dx, abs=0.2)
+    else:
+        assert max(abs(dy), abs(dx)) > 3
+
+
+def test_shifts_at_two_fifths_of_a_photon_are_found_to_a_fifth_of_a_pixel():
+    tissue, rng = scene(1), np.random.default_rng(5)
+    stabilizer = Stabilizer((SIDE, SIDE))
+    true = rng.normal(0, 2, (60, 2))
+    found = [stabilizer.estimate(noisy(at(tissue, *shift), n)) for n, shift in enumerate(true)]
+    assert [motion.verdict for motion in found[1:]] == ["tracked"] * 59
+    error = np.array([(motion.dy, motion.dx) for motion in found])[10:] - true[10:]
+    error -= error.mean(axis=0)  # the reference's own place is the first frame's
+    assert np.sqrt(np.mean(error**2)) < 0.2
+
+
+def test_the_reference_follows_slow_drift():
+    tissue = scene(2)
+    stabilizer = Stabilizer((SIDE, SIDE))
+    drift = np.linspace(0, 20, 200)
+    found = [stabilizer.estimate(noisy(at(tissue, d, -d / 2), n)) for n, d in enumerate(drift)]
+    assert found[-1].dy == pytest.approx(20, abs=1.0)
+    assert found[-1].dx == pytest.approx(-10, abs=1.0)
+
+
+def test_rebasing_moves_the_origin():
+    tissue = scene(2)
+    stabilizer = Stabilizer((SIDE, SIDE))
+    for n in range(10):
+        stabilizer.estimate(noisy(at(tissue, 3, -2), n))
+    stabilizer.rebase(-2, 1)
+    motion = stabilizer.estimate(noisy(at(tissue, 3, -2), 99))
+    assert (motion.dy, motion.dx) == pytest.approx((2, -1), abs=0.3)
+
+
+DARK = np.random.default_rng(0).normal(-0.6, 0.2, (SIDE, SIDE)).astype(np.float32)
+FOREIGN = {
+    "dark": DARK,
+    "saturated": np.full((SIDE, SIDE), 30, np.float32),
+    "empty": np.zeros((SIDE, SIDE), np.float32),
+    "nan": np.full((SIDE, SIDE), np.nan, np.float32),
+    "one infinite pixel": np.where(np.arange(SIDE * SIDE).reshape(SIDE, SIDE) == 5, np.inf, 0).astype(np.float32),
+    "flash": noisy(at(scene(1)), 7) + 5,
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_frame_is_named_and_does_no_harm(name):
+    tissue = scene(1)
+    ours, theirs = Stabilizer((SIDE, SIDE)), Stabilizer((SIDE, SIDE))
+    for n in range(30):
+        shift = (n % 3, -(n % 2))
+        frame = noisy(at(tissue, *shift), n)
+        if n in (12, 13, 20):
+            motion = ours.estimate(FOREIGN[name])
+            assert (motion.verdict, motion.accepted) == ("foreign", False)
+        assert ours.estimate(frame) == theirs.estimate(frame)
+
+
+def test_the_shift_is_held_over_a_foreign_frame():
+    stabilizer = Stabilizer((SIDE, SIDE))
+    for n in range(10):
+        last = stabilizer.estimate(noisy(at(scene(1), 3, 1), n))
+    motion = stabilizer.estimate(FOREIGN["dark"])
+    assert (motion.dy, motion.dx) == (last.dy, last.dx)
+
+
+def test_another_place_is_given_up_for_after_ten_frames():
+    stabilizer = Stabilizer((SIDE, SIDE))
+    for n in range(20):
+        stabilizer.estimate(noisy(at(scene(1)), n))
+    verdicts = [stabilizer.estimate(noisy(at(scene(3)), 100 + n)).verdict for n in range(14)]
+    assert verdicts == ["foreign"] * 9 + ["restarted"] + ["tracked"] * 4
+
+
+def test_darkness_that_stays_becomes_the_reference_and_light_comes_back():
+    stabilizer = Stabilizer((SIDE, SIDE))
+    for n in range(20):
+        stabilizer.estimate(noisy(at(scene(1)), n))
+    for n in range(40):
+        stabilizer.estimate(DARK + np.random.default_rng(n).normal(0, 0.2, DARK.shape).astype(np.float32))
+    verdicts = [stabilizer.estimate(noisy(at(scene(1)), 200 + n)).verdict for n in range(20)]
+    assert set(verdicts[10:]) == {"tracked"}
+
+
+def test_pure_noise_is_held_where_it_began():
+    stabilizer = Stabilizer((SIDE, SIDE))
+    rng = np.random.default_rng(0)
+    motions = [stabilizer.estimate(rng.standard_normal((SIDE, SIDE), np.float32)) for _ in range(60)]
+    assert {m.verdict for m in motions[1:]} == {"held"}
+    assert all((m.dy, m.dx) == (0, 0) for m in motions)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (31, 400), (5, 3)])
+def test_small_images_are_taken_to_stand_still(size):
+    stabilizer = Stabilizer(size)
+    for n in range(3):
+        motion = stabilizer.estimate(np.full(size, n, np.float32))
+        assert (motion.dy, motion.dx, motion.verdict) == (0, 0, "held")
+
+
+@pytest.mark.parametrize("size", [(33, 47), (64, 700), (32, 32)])
+def test_any_other_size_works(size):
+    stabilizer = Stabilizer(size)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        assert np.isfinite(stabilizer.estimate(rng.standard_normal(size, np.float32)).dy)
+
+
+def test_the_simulated_microscope_is_followed():
+    source = SyntheticSource(SceneSettings(seed=4, motion_px=1.0), ScanSettings(size=(128, 128), seed=4), 50)
+    frames = np.stack([source.render(n)[0][0] for n in range(50)]).astype(np.float32)
+    image = (frames[:, 0::2] + frames[:, 1::2]) / 2
+    image = (image - image.mean()) / np.std(frames[:, 0::2] - frames[:, 1::2]) * np.sqrt(2)
+    stabilizer = Stabilizer((128, 128))
+    found = np.array([(m.dy, m.dx) for m in map(stabilizer.estimate, image)])
+    lines = np.arange(256) / 256
+    true = -np.array([source.tissue.motion.displacement(n, lines).mean(axis=1) for n in range(50)])
+    error = (found - true)[8:]
+    assert np.sqrt(np.mean((error - error.mean(axis=0)) ** 2)) < 0.35 < 0.5 * np.sqrt(np.mean(true**2))
+
+
+@given(st.integers(32, 600))
+def test_lengths_for_the_fft_are_even_and_quick(side):
+    length = _fast_length(side)
+    assert length <= side
+    assert length % 2 == 0
+    assert length > 0.8 * side
+    for factor in (2, 3, 5):
+        while length % factor == 0:
+            length //= factor
+    assert length == 1

@@ -1,0 +1,78 @@
+"""When lines are moved and when they are let be, and that it depends on the frames alone."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.errors import StreamError
+from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry
+from deepbid_rt.scan.line_phase_corrector import FOLLOW_PX, PhaseLock
+from tests.jagged import frames, info_of
+
+
+def locked(info, *offsets_px, policy="auto", flags=FrameFlag.NONE, seed=0):
+    """Return a lock that has seen one frame (a block of the measurement) with each offset, and what it did at each."""
+    lock, moved = PhaseLock(info, policy), []
+    for index, px in enumerate(offsets_px):
+        [pixels] = frames(info, px, 1, seed=seed)
+        lock.see(Frame(index, pixels, flags=flags))
+        moved.append(lock.aligned_px)
+    return lock, moved
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+def test_lines_are_moved_by_what_was_measured(layout):
+    lock, moved = locked(info_of(scan=ScanGeometry(layout)), 1.3)
+    assert moved == [pytest.approx(1.3, abs=0.05)]
+    assert lock.measured_px == pytest.approx(lock.aligned_px, abs=0.006)
+    assert lock.alignment.px == lock.aligned_px == round(lock.aligned_px, 2)
+
+
+def test_small_offsets_and_small_changes_are_let_be():
+    assert locked(info_of(), *[0.2] * 3)[1] == [0.0] * 3
+    lock, moved = locked(info_of(), 1.0, 1.04, 1.04)
+    assert len(set(moved)) == 1
+    assert lock.measured_px != moved[0]
+    lock, moved = locked(info_of(), 1.0, *[1.4] * 30)
+    assert moved[-1] == pytest.approx(1.4, abs=FOLLOW_PX)
+    steps = np.abs(np.diff(sorted(set(moved))))
+    assert (steps > FOLLOW_PX - 0.01).all()
+
+
+def test_a_mended_scan_is_moved_no_longer():
+    lock, moved = locked(info_of(), 1.0, *[0.0] * 3)
+    assert moved[0] == pytest.approx(1.0, abs=0.05)
+    assert moved[-1] == 0.0
+    assert lock.alignment is None
+
+
+def test_off_measures_only():
+    lock, moved = locked(info_of(), 1.0, policy="off")
+    assert moved == [0.0]
+    assert lock.measured_px == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_number_is_kept_from_the_first_frame_on():
+    lock, moved = locked(info_of(), 1.0, 1.0, policy=0.04)
+    assert moved == [0.04] * 2
+    assert lock.measured_px == pytest.approx(1.0, abs=0.05)
+    assert PhaseLock(info_of(), 0.0).alignment is None
+
+
+@pytest.mark.parametrize("px", [12.1, -12.1, float("nan"), float("inf")])
+def test_more_than_is_looked_for_is_refused(px):
+    with pytest.raises(StreamError, match=r"a line phase of .* lines of 96 px"):
+        PhaseLock(info_of(), px)
+    assert PhaseLock(info_of(), 12.0).aligned_px == 12.0
+
+
+def test_one_direction_has_no_line_phase():
+    info = info_of(scan=ScanGeometry("ordinary", bidirectional=False))
+    with pytest.raises(StreamError, match="scanned in one direction"):
+        PhaseLock(info, 1.0)
+    assert locked(info, 1.0)[1] == [0.0]
+
+
+@pytest.mark.parametrize("flag", [FrameFlag.FLYBACK, FrameFlag.INCOMPLETE])
+def test_frames_that_are_no_picture_are_not_looked_at(flag):
+    assert locked(info_of(), 1.0, flags=flag)[0].measured_px is None
+    assert locked(info_of(), 1.0, flags=FrameFlag.TTL_HIGH)[0].measured_px is not None

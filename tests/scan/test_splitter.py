@@ -1,0 +1,42 @@
+"""Frames to views and back, odd numbers of lines included."""
+
+import numpy as np
+import pytest
+
+from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.splitter import Views
+from tests.fakes import pixels_of, stream
+
+
+@pytest.mark.parametrize("first", ["forward", "backward"])
+@pytest.mark.parametrize("lines", [1, 2, 5, 8])
+def test_interleaved_views_are_the_frame_again(lines, first):
+    info = stream((2, lines, 3), scan=ScanGeometry("collinear", first=first))
+    views = Views(info, "interleave")
+    pixels = pixels_of(info, 1)
+    split = views.split(pixels)
+    assert split.shape == (2, views.count, *views.size) == (2, 2, -(-lines // 2), 3)
+    assert np.array_equal(views.join(split.astype(np.float32)), pixels)
+
+
+def test_an_ordinary_frame_is_one_view():
+    info = stream((1, 5, 3))
+    views, pixels = Views(info, "mean"), pixels_of(info, 1)
+    assert (views.count, views.size) == (1, (5, 3))
+    assert np.array_equal(views.split(pixels)[:, 0], pixels)
+
+
+@pytest.mark.parametrize("layout", ["collinear", "ordinary"])
+def test_moved_lines_are_not_rounded_and_forward_lines_stay(layout):
+    info = stream((1, 6, 5), "<i2", ScanGeometry(layout))
+    views, pixels = Views(info, "interleave"), pixels_of(info, 1)
+    pixels[:, 1::2, 2] = 5
+    views.alignment = LineAlignment(info.scan, 5, 0.5)
+    split = views.split(pixels)
+    assert split.dtype == np.float32
+    lines = split[:, :, 0::2] if layout == "ordinary" else split[:, :1]
+    assert np.array_equal(lines.ravel(), pixels[:, 0::2].ravel())
+    backward = split[:, 0, 1::2] if layout == "ordinary" else split[:, 1]
+    assert np.array_equal(backward, views.alignment.apply(pixels[:, 1::2]))
+    assert (backward % 1 != 0).any()

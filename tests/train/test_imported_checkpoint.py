@@ -1,0 +1,187 @@
+"""Checkpoints of DeepBID and DeepCAD-RT become engines and starting points that answer as their network does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
+from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.nets.unet3d import UNet3D
+from deepbid_rt.runtimes.openvino import OpenVinoEngine
+from deepbid_rt.train.export import export
+from deepbid_rt.train.imported_checkpoint import SEEN, is_seed, read_seed
+from deepbid_rt.train.starting_point import load_starting_point
+from deepbid_rt.train.trained import load_trained
+
+LEVELS = [(1, 4, 8), (8, 8, 16), (16, 16, 32), (32, 32, 64)]  # channels in, between and out, at width 8
+UP = [(96, 32, 32), (48, 16, 16), (24, 8, 8)]
+
+
+def theirs(seed: int = 0) -> dict[str, Tensor]:
+    """Weights under the projects' names, layer by layer as they publish them, at width 8."""
+    torch.manual_seed(seed)
+    weights = {}
+    for side, levels in (("encoders", LEVELS), ("decoders", UP)):
+        for level, (before, between, after) in enumerate(levels):
+            for number, (i, o) in enumerate([(before, between), (between, after)], start=1):
+                layer = torch.nn.Conv3d(i, o, 3)
+                name = f"{side}.{level}.basic_module.SingleConv{number}.conv"
+                weights |= {f"{name}.weight": layer.weight.detach(), f"{name}.bias": layer.bias.detach()}
+    layer = torch.nn.Conv3d(8, 1, 1)
+    return weights | {"final_conv.weight": layer.weight.detach(), "final_conv.bias": layer.bias.detach()}
+
+
+def their_answer(w: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Work the published network out by hand from their names."""
+
+    def pair(x: Tensor, name: str) -> Tensor:
+        for number in (1, 2):
+            layer = f"{name}.basic_module.SingleConv{number}.conv"
+            x = F.relu(F.conv3d(x, w[f"{layer}.weight"], w[f"{layer}.bias"], padding=1))
+        return x
+
+    levels = [pair(x, "encoders.0")]
+    for level in (1, 2, 3):
+        levels.append(pair(F.max_pool3d(levels[-1], 2), f"encoders.{level}"))
+    x = levels.pop()
+    for level in (0, 1, 2):
+        skip = levels.pop()
+        x = pair(torch.cat([skip, F.interpolate(x, size=skip.shape[2:], mode="nearest")], 1), f"decoders.{level}")
+    return F.conv3d(x, w["final_conv.weight"], w["final_conv.bias"])
+
+
+def deepbid(weights: dict[str, Tensor]) -> dict[str, Any]:
+    return {"params": weights}
+
+
+def deepcad(weights: dict[str, Tensor]) -> dict[str, Any]:
+    return {f"Generator.{key}": w for key, w in weights.items()}
+
+
+def on_two_gpus(weights: dict[str, Tensor]) -> dict[str, Any]:
+    return {f"module.Generator.{key}": w for key, w in weights.items()}
+
+
+@pytest.fixture
+def window() -> Tensor:
+    return 200 * torch.randn(1, 1, 16, 24, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("wrap", [deepbid, deepcad, on_two_gpus])
+def test_the_network_answers_exactly_as_theirs(tmp_path: Path, wrap: Any, window: Tensor) -> None:
+    path = tmp_path / "E_10.pth"
+    torch.save(wrap(theirs()), path)
+    net, card = load_trained(path, "lab")
+    with torch.no_grad():
+        assert torch.equal(net(window), their_answer(theirs(), window))
+    assert (card.name, card.kind, card.normalization) == ("lab", "window", SEEN)
+    assert (SEEN.rule, SEEN.scale) == ("mean", 1.0)
+    assert card.training == {"width": 8, "imported": "DeepBID or DeepCAD-RT checkpoint E_10.pth"}
+    assert card.scan == ("collinear", "ordinary")
+
+
+def test_it_becomes_an_engine_file_with_the_offset_rule_it_was_trained_with(tmp_path: Path, window: Tensor) -> None:
+    path, out = tmp_path / "theirs.pth", tmp_path / "ours.onnx"
+    torch.save(deepcad(theirs()), path)
+    seen = Normalization(rule="minimum", frames=16, scale=2.0)
+    assert export(path, out, "lab", seen).normalization == seen
+    engine = OpenVinoEngine(out, precision="f32", threads=1)
+    assert engine.card.normalization == seen
+    engine.warm_up((16, 24, 8))
+    answer = engine.infer(window[0, 0].numpy())
+    expected = their_answer(theirs(), window)[0, 0].numpy()
+    assert np.abs(answer - expected).max() < 1e-3 * expected.std()
+    engine.close()
+
+
+def test_as_a_starting_point_it_sees_units_of_the_noise(tmp_path: Path, window: Tensor) -> None:
+    path = tmp_path / "theirs.pth"
+    torch.save(deepbid(theirs()), path)
+    start = load_starting_point(path, 50.0)
+    ours = {k: start.weights[read_name(k)] for k in theirs()}
+    assert torch.allclose(50 * their_answer(ours, window / 50), their_answer(theirs(), window), rtol=1e-3, atol=1e-3)
+    assert (start.kind, start.width, start.optimizer) == ("unet3d", 8, None)
+
+
+def read_name(name: str) -> str:
+    name = name.replace(".basic_module.SingleConv1.conv", ".0").replace(".basic_module.SingleConv2.conv", ".2")
+    return name.replace("final_conv", "head")
+
+
+def change(key: str, value: Any) -> dict[str, Any]:
+    return theirs() | {key: value}
+
+
+@pytest.mark.parametrize(
+    ("data", "came"),
+    [
+        (change("body.0.attention.weight", torch.zeros(1)), "holds 'body.0.attention.weight'"),
+        (change("final_conv.bias", 3), "holds 'final_conv.bias'"),
+        (change("final_conv.weight", torch.zeros(8)), "has no final_conv"),
+        (
+            change("encoders.1.basic_module.SingleConv2.conv.bias", torch.zeros(5)),
+            "has (5,) where (16,) belongs (encoders.1.2.bias)",
+        ),
+        (
+            {k: w for k, w in theirs().items() if not k.startswith("decoders.2.basic_module.SingleConv1.conv.b")},
+            "has nothing where (8,) belongs (decoders.2.0.bias)",
+        ),
+    ],
+)
+def test_another_network_is_refused(data: dict[str, Any], came: str) -> None:
+    message = (
+        f"the checkpoint theirs.pth {came}; expected a checkpoint of deepbid-rt, or the 3D U-Net of DeepBID or "
+        "DeepCAD-RT, alone or under 'params'; save the generator's state_dict by itself; their other networks cannot "
+        "be imported."
+    )
+    with pytest.raises(EngineError, match=f"^{re.escape(message)}$"):
+        read_seed(data, Path("theirs.pth"))
+
+
+def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
+    torch.save({"params": torch.nn.Conv3d(1, 1, 1)}, tmp_path / "whole.pth")  # a pickled object, not its weights
+    with pytest.raises(FileError, match="cannot be read"):
+        load_trained(tmp_path / "whole.pth", "lab")
+
+
+def test_ours_are_told_from_theirs() -> None:
+    assert is_seed(deepbid({}))
+    assert not is_seed({"version": 1})
+    assert not is_seed({})
+    assert not is_seed([1])
+
+
+def test_the_card_survives_the_file() -> None:
+    card = read_seed(theirs(), Path("x.pth")).card("lab", SEEN)
+    assert ModelCard.from_json(card.to_json()) == card
+    assert METADATA_KEY
+
+
+def test_exact_windows_answer_as_the_network_does_over_the_whole_movie() -> None:
+    seed = read_seed(theirs(), Path("x.pth"))
+    card = seed.card("lab", SEEN, exact=True)
+    assert (card.window, card.hop, card.look_ahead, card.delay) == (128, 24, 52, 75)
+    net = UNet3D(seed.width).double().eval()
+    net.load_state_dict(seed.weights)
+    movie = torch.randn(1, 1, 256, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.double)
+    begin = 64
+    answered = slice(card.window - card.look_ahead - card.hop, card.window - card.look_ahead)
+
+    def answer(look_ahead: int) -> Tensor:
+        """What a window gives to the same frames, when it ends this many frames after them."""
+        return net(movie[:, :, begin : begin + answered.stop + look_ahead])[:, :, answered]
+
+    with torch.no_grad():
+        whole = net(movie)[:, :, begin + answered.start : begin + answered.stop]
+        near = {"rtol": 0, "atol": 1e-12 * float(whole.std())}
+        assert torch.allclose(answer(card.look_ahead), whole, **near)
+        assert not torch.allclose(answer(card.look_ahead - 8), whole, **near)

@@ -1,0 +1,119 @@
+"""What is remembered before the frames of a recording: the live path's own, and no more of it than the disk takes."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from deepbid_rt.errors import FileError
+from deepbid_rt.motion.history import Past
+from deepbid_rt.train import motion_history_cache as module
+from deepbid_rt.train.motion_history_cache import Remembered, remember, stretches
+from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.recording import Recording, open_recording
+from tests.test_memory_pairs import COLLINEAR, ORDINARY, movie, recipe_of
+
+GAINS = recipe_of().memories
+
+
+def recording_of(scan, frames: int = 20) -> Recording:
+    return open_recording(ArrayMovie(movie(scan, frames)), scan, recipe_of())
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_memories_are_those_of_the_live_path(scan) -> None:
+    recording = recording_of(scan)
+    [remembered] = remember([recording], GAINS, 0)
+    past = Past(GAINS, 1, (24, 24))
+    assert remembered.frames.tolist() == list(range(20))
+    for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
+        views = np.stack([frame[0::2], frame[1::2]]) if scan == COLLINEAR else frame[None]
+        assert np.allclose(past.see(views[None])[1], remembered.arrays[t], atol=2e-3)
+
+
+@pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
+def test_frames_ahead_are_those_of_the_live_path(scan) -> None:
+    recording = recording_of(scan)
+    [plain], [remembered] = remember([recording], GAINS, 0), remember([recording], GAINS, 2)
+    assert remembered.arrays.shape[2] == len(GAINS) + 3
+    assert np.array_equal(remembered.arrays[:, :, :-2], plain.arrays)
+    for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
+        mean = (frame[0::2] + frame[1::2]) / 2 if scan == COLLINEAR else frame
+        for k in (1, 2):
+            if t >= k:
+                assert np.allclose(remembered.arrays[t - k, 0, len(GAINS) + k], mean, atol=5e-3)
+    assert np.isnan(remembered.arrays[-1, 0, -2:]).all()
+    assert np.isnan(remembered.arrays[-2, 0, -1]).all()
+
+
+def test_a_stretch_sees_what_lies_ahead_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRETCH", 8)
+    recording = recording_of(COLLINEAR, 200)
+    whole, some = Remembered(recording, GAINS, 1, 200), Remembered(recording, GAINS, 1, 24)
+    for one in (whole, some):
+        one.work_out()
+    ahead = np.asarray(some.arrays[:, 0, -1])
+    assert np.array_equal(ahead, whole.arrays[some.frames, 0, -1], equal_nan=True)
+    assert np.flatnonzero(np.isnan(ahead).any(axis=(1, 2))).tolist() == [23]
+
+
+@pytest.mark.parametrize(("frames", "most"), [(1, 0), (20, 20), (256, 0), (1000, 1000)])
+def test_a_recording_that_fits_is_kept_whole(frames: int, most: int) -> None:
+    assert stretches(frames, most).tolist() == list(range(frames))
+
+
+@pytest.mark.parametrize(("frames", "most"), [(257, 0), (1000, 999), (50_000, 900)])
+def test_of_others_stretches_from_beginning_to_end_are_kept(frames: int, most: int) -> None:
+    kept = stretches(frames, most)
+    assert kept[0] == 0
+    assert kept[-1] == frames - 1
+    assert (np.diff(kept) > 0).all()
+    assert len(kept) <= max(most, 2 * module.STRETCH)
+    gaps = np.diff(np.concatenate([[-1], np.flatnonzero(np.diff(kept) > 1), [len(kept) - 1]]))
+    assert gaps.min() >= module.STRETCH
+
+
+def test_a_stretch_knows_what_came_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRETCH", 8)
+    recording = recording_of(COLLINEAR, 200)
+    whole, some = Remembered(recording, GAINS, 0, 200), Remembered(recording, GAINS, 0, 24)
+    for one in (whole, some):
+        one.work_out()
+    assert some.frames.tolist() == [*range(8), *range(96, 104), *range(192, 200)]
+    assert some.between(0, 100) == (0, 12)
+    assert some.between(100, 200) == (12, 24)
+    expected = np.asarray(whole.arrays[some.frames], np.float32)
+    # Three lengths of the slowest memory hold all but a twentieth of what it would know.
+    assert np.abs(np.asarray(some.arrays, np.float32) - expected)[8:].max() < 0.2
+    assert np.array_equal(some.arrays[:8], whole.arrays[:8])
+    past = Past(GAINS, 1, (24, 24))
+    alone = [past.see(recording.views(t, t + 1)[0])[1] for t in range(96 - 60, 104)]
+    assert np.array_equal(some.arrays[8:16], np.stack(alone[60:]).astype(np.float16))
+    assert np.abs(expected[8:, 0, :3]).mean() > 0.1  # noise that has been averaged, not zeros
+
+
+def test_all_recordings_share_what_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STRETCH", 8)
+    monkeypatch.setattr(module, "MOST_BYTES", 60 * 4 * 24 * 24 * 2)
+    monkeypatch.setattr(Remembered, "work_out", lambda self: None)
+    long, short = remember([recording_of(COLLINEAR, 200), recording_of(COLLINEAR, 40)], GAINS, 0)
+    assert (len(long.frames), len(short.frames)) == (48, 16)
+
+
+def test_a_disk_without_room_is_named_before_anything_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, begin: int, length: int) -> None:
+        asked.append(length)
+        if sum(asked) > 400_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    asked: list[int] = []
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(module, "Context", lambda *_: pytest.fail("worked out"))
+    recipe = recipe_of()
+    recordings = [open_recording(ArrayMovie(movie(COLLINEAR)), COLLINEAR, recipe)] * 6
+    with pytest.raises(FileError, match=r"no room in .* before 20 frames: No space left.* 0.00 GB .* TMPDIR"):
+        remember(recordings, recipe.memories, 0)
+    assert asked == [20 * 4 * 24 * 24 * 2] * 5

@@ -1,0 +1,412 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+
+from deepbid_rt.errors import EndpointError, StreamError
+from deepbid_rt.frame import Event, Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.wire.codec import Encoder
+from deepbid_rt.zmq_io import ZmqSink, ZmqSource
+from tests import ROOT
+
+ANY = "tcp://127.0.0.1:0"
+
+
+def a_stream(**more: Any) -> StreamInfo:
+    scan = ScanGeometry("collinear")
+    return StreamInfo(**{"shape": (1, 16, 8), "dtype": np.dtype("<i2"), "rate_hz": 30.0, "scan": scan, **more})
+
+
+def a_frame(index: int) -> Frame:
+    return Frame(index, np.arange(128).reshape(1, 16, 8).astype("<i2") + np.int16(index % 30_000))
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    before = set(threading.enumerate())
+    with ExitStack() as stack:
+        yield stack
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not left, f"threads left behind: {left}"
+
+
+def joined(stack: ExitStack, *, beat_s: float = 60.0, **options: Any) -> tuple[ZmqSink, ZmqSource]:
+    """A sink and a source that hear each other."""
+    sink = ZmqSink(ANY, role="raw", beat_s=beat_s)
+    stack.callback(sink.close)
+    source = ZmqSource(sink.endpoint, **options)
+    stack.callback(source.close)
+    source.open()
+    assert sink.wait_for_subscriber(10)
+    return sink, source
+
+
+def read(source: ZmqSource, count: int) -> list[Event]:
+    events: list[Event] = []
+    while len(events) < count:
+        event = source.read(10)
+        assert event is not None, f"nothing came after {events}"
+        if isinstance(event, Frame):
+            np.testing.assert_array_equal(event.pixels, a_frame(event.index).pixels)
+        events.append(event)
+    return events
+
+
+def names(events: list[Event]) -> list[Any]:
+    return [event.index if isinstance(event, Frame) else event for event in events]
+
+
+def until(source: ZmqSource, reached: Callable[[Any], bool]) -> None:
+    """Wait for the receiving thread without reading events."""
+    for _ in range(2000):
+        if reached(source.status()):
+            return
+        threading.Event().wait(0.005)
+    pytest.fail(f"never reached: {source.status()}")
+
+
+def test_a_stream_arrives_in_order_and_exact(stack: ExitStack) -> None:
+    sink, source = joined(stack)
+    info = a_stream(user={"animal": "M7"})
+    sink.start(info)
+    for index in range(50):
+        sink.put(a_frame(index))
+    sink.end(StreamEnd("done"))
+    events = read(source, 52)
+    assert names(events) == [info, *range(50), StreamEnd("done")]
+    first = events[1]
+    assert isinstance(first, Frame)
+    assert 0 < first.t_ns <= first.arrived_ns
+    assert source.status().state == "ended"
+    assert source.status().received == 50
+
+
+def test_a_frame_dropped_on_the_wire_is_a_transport_gap(stack: ExitStack) -> None:
+    sink, source = joined(stack)
+    sink.start(a_stream())
+    sink.put(a_frame(0))
+    sink.drop(a_frame(1))
+    sink.drop(a_frame(2))
+    sink.put(a_frame(3))
+    assert names(read(source, 4))[1:] == [0, Gap(1, 2, "transport"), 3]
+    assert source.status().lost == {"source": 0, "transport": 2, "ring": 0}
+
+
+def test_a_skipped_frame_is_a_source_gap(stack: ExitStack) -> None:
+    sink, source = joined(stack)
+    sink.start(a_stream())
+    sink.put(a_frame(0))
+    sink.skip(Gap(1, 4, "source"))
+    sink.put(a_frame(5))
+    assert names(read(source, 4))[1:] == [0, Gap(1, 4, "source"), 5]
+
+
+def test_a_late_joiner_learns_of_the_stream_from_a_beat(stack: ExitStack) -> None:
+    sink = ZmqSink(ANY, role="raw", beat_s=0.02)
+    stack.callback(sink.close)
+    info = a_stream()
+    sink.start(info)
+    sink.put(a_frame(0))
+    source = ZmqSource(sink.endpoint)
+    stack.callback(source.close)
+    source.open()
+    assert names(read(source, 1)) == [info]
+    sink.put(a_frame(1))
+    assert names(read(source, 1)) == [1]
+
+
+def test_a_new_series_replaces_the_old(stack: ExitStack) -> None:
+    sink, source = joined(stack)
+    first, second = a_stream(), a_stream(shape=(1, 16, 8), rate_hz=15.0)
+    sink.start(first)
+    sink.put(a_frame(9))
+    sink.start(second)
+    sink.put(a_frame(0))
+    assert names(read(source, 5)) == [first, 9, StreamEnd("replaced"), second, 0]
+
+
+def test_a_shape_change_is_one_error_after_the_frames_before_it(stack: ExitStack) -> None:
+    publisher, source = a_raw_publisher(stack)
+    encoder = Encoder(a_stream())
+    for parts in (encoder.start(), encoder.frame(a_frame(0)), encoder.frame(a_frame(1))):
+        publisher.send_multipart(parts)
+    topic, header, payload = encoder.frame(a_frame(2))
+    publisher.send_multipart([topic, bytes(header).replace(b"\x93\x01\x10\x08", b"\x93\x01\x08\x10"), payload])
+    assert names(read(source, 3))[1:] == [0, 1]
+    with pytest.raises(StreamError) as caught:
+        source.read(10)
+    assert str(caught.value) == (
+        "frame 2 of shape (1, 8, 16), type <i2 and plane 0; expected shape (1, 16, 8), type <i2 and plane below 1 "
+        "as its series began; let the sender begin a new series when its frames change."
+    )
+    assert source.read(0) is None
+
+
+def a_raw_publisher(stack: ExitStack, **options: Any) -> tuple[zmq.Socket[bytes], ZmqSource]:
+    """A plain socket that can send anything, and a source that hears it."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    stack.callback(context.term)
+    publisher = context.socket(zmq.XPUB)
+    stack.callback(publisher.close, 0)
+    publisher.bind(ANY)
+    source = ZmqSource(publisher.getsockopt_string(zmq.LAST_ENDPOINT), **options)
+    stack.callback(source.close)
+    source.open()
+    assert publisher.poll(10_000)
+    publisher.recv()
+    return publisher, source
+
+
+def test_bad_messages_are_counted_while_good_ones_flow(stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
+    publisher, source = a_raw_publisher(stack)
+    encoder = Encoder(a_stream())
+    publisher.send_multipart(encoder.start())
+    rng = np.random.default_rng(0)
+    with caplog.at_level(logging.WARNING):
+        for index in range(20):
+            publisher.send_multipart([b"raw/", rng.bytes(50), b""])
+            publisher.send_multipart([b"raw/alone"])
+            publisher.send_multipart([b"raw/x/frame/", rng.bytes(50), rng.bytes(50)])
+            publisher.send_multipart(encoder.frame(a_frame(index)))
+        assert names(read(source, 21))[1:] == list(range(20))
+    status = source.status()
+    assert (status.bad["topic"], status.bad["parts"], status.bad["header"]) == (20, 20, 20)
+    assert status.received == 20
+    assert len([record for record in caplog.records if record.name.startswith("deepbid_rt")]) == 3
+
+
+def test_a_reader_that_pauses_loses_the_oldest_frames_and_is_told(stack: ExitStack) -> None:
+    sink, source = joined(stack, ring_frames=8)
+    sink.start(a_stream())
+    for index in range(50):
+        sink.put(a_frame(index))
+        until(source, lambda status, index=index: status.received > index)
+    sink.end(StreamEnd("done"))
+    until(source, lambda status: status.state == "ended")
+    events = read(source, 11)
+    assert names(events)[1:] == [Gap(0, 42, "ring"), *range(42, 50), StreamEnd("done")]
+    status = source.status()
+    frames_read = sum(isinstance(event, Frame) for event in events)
+    assert status.received == 50 == frames_read + status.lost["ring"] + status.unread
+
+
+def test_the_state_follows_the_clock(stack: ExitStack) -> None:
+    now = [100.0]
+    sink, source = joined(stack, clock=lambda: now[0])
+    assert source.status().state == "waiting"
+    sink.start(a_stream())
+    until(source, lambda status: status.state == "live")
+    now[0] += 1.0
+    assert source.status().state == "stalled"
+    now[0] += 2.5
+    assert source.status().state == "lost"
+    sink.put(a_frame(0))
+    until(source, lambda status: status.received == 1)
+    assert source.status().state == "live"
+
+
+def test_beats_go_on_after_the_end(stack: ExitStack) -> None:
+    publisher = ZmqSink(ANY, role="raw", beat_s=0.02)
+    stack.callback(publisher.close)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    stack.callback(context.term)
+    listener = context.socket(zmq.SUB)
+    stack.callback(listener.close, 0)
+    listener.connect(publisher.endpoint)
+    listener.setsockopt(zmq.SUBSCRIBE, b"raw/scope1/beat/")
+    assert publisher.wait_for_subscriber(10)
+    publisher.start(a_stream())
+    publisher.end(StreamEnd("done"))
+    heard: list[bytes] = []
+    while not heard or b"idle" not in heard[-1]:
+        assert listener.poll(10_000)
+        heard.append(listener.recv_multipart()[1])
+
+
+def test_the_topic_chooses_the_sender(stack: ExitStack) -> None:
+    sink, source = joined(stack, topic=b"raw/scope2/")
+    sink.start(a_stream(source="scope1"))
+    info = a_stream(source="scope2")
+    sink.start(info)
+    assert read(source, 1) == [info]
+    assert source.status().bad == {}
+
+
+def test_whatever_stops_the_receiving_thread_reaches_the_reader(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object, **_more: object) -> None:
+        raise ZeroDivisionError("inside")
+
+    sink, source = joined(stack)
+    monkeypatch.setattr("deepbid_rt.wire.receiver.decode", broken)
+    sink.start(a_stream())
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError, match="inside"):
+            source.read(10)
+
+
+def test_whatever_stops_the_beats_reaches_the_next_call(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = threading.Event()
+
+    def broken(_encoder: Encoder, _status: Any = None) -> None:
+        failed.set()
+        raise ZeroDivisionError("inside")
+
+    monkeypatch.setattr(Encoder, "beat", broken)
+    sink = ZmqSink(ANY, role="raw", beat_s=0.01)
+    stack.callback(sink.close)
+    sink.start(a_stream())
+    assert failed.wait(10)
+    for thread in threading.enumerate():
+        if thread.name == "beat":
+            thread.join(10)
+    with pytest.raises(ZeroDivisionError, match="inside"):
+        sink.put(a_frame(0))
+
+
+def test_closing_twice_and_in_any_state_leaves_nothing(stack: ExitStack) -> None:
+    sink, source = joined(stack)
+    sink.start(a_stream())
+    sink.put(a_frame(0))
+    for end in (sink, source, sink, source):
+        end.close()
+    never_opened = ZmqSource("tcp://127.0.0.1:5590")
+    never_opened.close()
+
+
+def test_what_was_received_can_be_read_after_close(stack: ExitStack) -> None:
+    sink, source = joined(stack)
+    sink.start(a_stream())
+    sink.put(a_frame(0))
+    until(source, lambda status: status.received == 1)
+    source.close()
+    assert names(read(source, 2))[1:] == [0]
+
+
+def test_nobody_subscribing_is_told_by_false(stack: ExitStack) -> None:
+    sink = ZmqSink(ANY)
+    stack.callback(sink.close)
+    assert not sink.wait_for_subscriber(0.05)
+    source = ZmqSource(sink.endpoint, topic=b"raw/")
+    stack.callback(source.close)
+    source.open()
+    assert not sink.wait_for_subscriber(0.3), "a subscriber of raw/ is none of den/"
+
+
+def test_a_port_in_use_is_one_clear_sentence(stack: ExitStack) -> None:
+    sink = ZmqSink(ANY)
+    stack.callback(sink.close)
+    with pytest.raises(EndpointError) as caught:
+        ZmqSink(sink.endpoint)
+    assert str(caught.value) == (
+        f"port in use {sink.endpoint}; expected a free address; "
+        "choose another port or stop the program that holds this one."
+    )
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "127.0.0.1:5590", "ipc:///tmp/x", "tcp://127.0.0.1", "tcp://127.0.0.1:70000", "tcp://a b:1", "tcp://*:x"],
+)
+def test_a_malformed_address_is_refused(endpoint: str) -> None:
+    for make in (ZmqSink, ZmqSource):
+        with pytest.raises(EndpointError) as caught:
+            make(endpoint)
+        assert str(caught.value) == (
+            f"the address {endpoint!r}; expected tcp://HOST:PORT, such as tcp://127.0.0.1:5590; correct the address."
+        )
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://*:5590", "tcp://127.0.0.1:*", "tcp://127.0.0.1:0"])
+def test_one_cannot_connect_to_a_wildcard(endpoint: str) -> None:
+    with pytest.raises(EndpointError):
+        ZmqSource(endpoint)
+
+
+def test_other_machines_may_listen_only_when_that_is_asked_for(
+    stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EndpointError) as caught:
+        ZmqSink("tcp://*:0")
+    assert str(caught.value) == (
+        "tcp://*:0, which other machines can reach; expected a loopback address such as tcp://127.0.0.1:5591; "
+        "bind loopback, or allow unencrypted access by anyone on the network with --insecure-lan."
+    )
+    with caplog.at_level(logging.WARNING):
+        stack.callback(ZmqSink("tcp://*:0", insecure_lan=True).close)
+    assert "neither encrypted nor authenticated" in caplog.text
+
+
+def test_an_address_of_another_machine_cannot_be_bound() -> None:
+    with pytest.raises(EndpointError, match="expected an address of this machine to bind"):
+        ZmqSink("tcp://192.0.2.1:5591", insecure_lan=True)
+
+
+def test_frames_outside_a_series_are_refused(stack: ExitStack) -> None:
+    sink = ZmqSink(ANY)
+    stack.callback(sink.close)
+    with pytest.raises(StreamError):
+        sink.put(a_frame(0))
+    sink.start(a_stream())
+    sink.end(StreamEnd("done"))
+    with pytest.raises(StreamError, match="a frame, gap or end outside a series; expected a start before it"):
+        sink.put(a_frame(0))
+
+
+def test_the_numpy_connector_publishes_a_movie(stack: ExitStack, tmp_path: Path) -> None:
+    movie = np.stack([a_frame(index).pixels[0] for index in range(6)])
+    np.save(tmp_path / "movie.npy", movie)
+    command = [sys.executable, str(ROOT / "bridge" / "publish_numpy.py"), "--movie", str(tmp_path / "movie.npy")]
+    command += ["--bind", "tcp://127.0.0.1:*", "--rate", "100", "--layout", "collinear", "--wait", "30"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    stack.callback(process.wait, 30)
+    assert process.stdout is not None
+    stack.callback(process.stdout.close)
+    source = ZmqSource(process.stdout.readline().split()[-1])
+    stack.callback(source.close)
+    source.open()
+    events = read(source, 8)
+    assert names(events)[1:] == [*range(6), StreamEnd("done")]
+    assert isinstance(events[0], StreamInfo)
+    assert (events[0].source, events[0].scan.layout) == ("numpy", "collinear")
+
+
+def test_a_slow_subscriber_still_receives_the_end_of_a_sink_that_closes(stack: ExitStack) -> None:
+    """Frames too many for the kernel's buffers wait in the sink; nobody reads before the sink was closed."""
+    sink = ZmqSink(ANY, role="raw", beat_s=60.0)
+    stack.callback(sink.close)
+    context = stack.enter_context(zmq.Context())
+    slow = stack.enter_context(context.socket(zmq.SUB))
+    slow.setsockopt(zmq.RCVHWM, 1)
+    slow.setsockopt(zmq.RCVBUF, 2**16)
+    slow.setsockopt(zmq.SUBSCRIBE, b"raw/")
+    slow.connect(sink.endpoint)
+    assert sink.wait_for_subscriber(10)
+    info = a_stream(shape=(1, 512, 1024))
+    sink.start(info)
+    for index in range(10):
+        sink.put(Frame(index, np.full(info.shape, index, "<i2")))
+    sink.end(StreamEnd("done"))
+    closing = threading.Thread(target=sink.close)
+    closing.start()
+    stack.callback(closing.join)
+    while not sink._socket.closed:
+        threading.Event().wait(0.001)
+    kinds = []
+    while "end" not in kinds:
+        assert slow.poll(10_000), f"nothing came after {kinds}"
+        kinds.append(slow.recv_multipart()[0].decode().split("/")[2])
+    assert kinds == ["start", *["frame"] * 10, "end"]
