@@ -25,7 +25,7 @@ MAX_SIDE = 8192
 Layout = Literal["collinear", "ordinary"]
 Direction = Literal["forward", "backward"]
 GapCause = Literal["source", "transport", "ring", "engine"]
-Verdict = Literal["tracked", "held", "foreign", "restarted"]
+MotionStatus = Literal["tracked", "held", "foreign", "restarted"]
 
 
 class FrameFlag(IntFlag):
@@ -130,7 +130,7 @@ class Motion:
     """Pixels by which it lies to the right."""
     confidence: float
     """Height of the correlation peak over the rest of the surface, in its standard deviations; 0 when not measured."""
-    verdict: Verdict
+    verdict: MotionStatus
     """``tracked``: measured. ``held``: too uncertain, the last shift is taken. ``foreign``: dark, saturated, broken or
     of another place; not to be remembered. ``restarted``: the reference begins with this frame, at shift 0."""
     bend_dy: tuple[float, ...] = ()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from deepbid_rt.card import ModelCard
 from deepbid_rt.frame import Event, Frame, Gap, Motion, StreamEnd, StreamInfo
 from deepbid_rt.scan.directions import Merge
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
 
 
@@ -73,7 +73,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class FrameStats:
     """What a `FramePipeline` says of a frame beside its image."""
 
     motion: Motion
@@ -91,7 +91,7 @@ class FramePipeline(Protocol):
         """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
         ...
 
-    def align(self, alignment: LineAlignment | None) -> None:
+    def align(self, alignment: LineOffset | None) -> None:
         """Tell what the backward lines of the next frames go through; None: nothing, as in the beginning."""
         ...
 
@@ -103,7 +103,7 @@ class FramePipeline(Protocol):
         """Let `count` frames pass that never came."""
         ...
 
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], Note]:
+    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
         """Denoise a raw frame (C, Y, X); the image (C, Y', X) is valid until the next call.
 
         Raises `StageError` when the device fails.
@@ -125,23 +125,23 @@ class DeviceEngine(Protocol):
 
 @runtime_checkable
 class WindowOnDevice(Protocol):
-    """A `deepbid_rt.denoising.window.Window` that the engine denoises where it lies."""
+    """A `deepbid_rt.denoising.window.FrameWindow` that the engine denoises where it lies."""
 
     @property
     def filled(self) -> int:
-        """As of `Window`."""
+        """As of `FrameWindow`."""
         ...
 
     def push(self, frame: NDArray[np.float32]) -> None:
-        """As of `Window`."""
+        """As of `FrameWindow`."""
         ...
 
     def view(self) -> NDArray[np.float32]:
-        """As of `Window`: the copy on the host."""
+        """As of `FrameWindow`: the copy on the host."""
         ...
 
     def clear(self) -> None:
-        """As of `Window`."""
+        """As of `FrameWindow`."""
         ...
 
     def infer(self) -> NDArray[np.float32]:
@@ -170,7 +170,7 @@ class Sink(Protocol):
         ...
 
     def skip(self, gap: Gap) -> None:
-        """Note frames that will not come."""
+        """FrameStats frames that will not come."""
         ...
 
     def end(self, end: StreamEnd) -> None:

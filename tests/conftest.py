@@ -162,15 +162,15 @@ def simulated_plans(
     tiny_onnx: Path, tiny_stream_onnx: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Plans of both kinds of engine for a simulated TensorRT: (40, 16, 24) and (5, 24, 32)."""
-    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, Effort, Order, build, read_master
+    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, Effort, build, read_onnx
     from tests.simulated_gpu import simulated_host
 
     folder = tmp_path_factory.mktemp("plans")
     movie = [np.random.default_rng(k).poisson(40, (24, 32)).astype(np.int16) for k in range(20)]
     plans = {}
     for kind, onnx, shape in (("window", tiny_onnx, (40, 16, 24)), ("stream", tiny_stream_onnx, (5, 24, 32))):
-        order = Order(onnx, folder / f"{kind}.plan", shape, "fp32", Effort())
-        build(order, *read_master(onnx), movie, BuildProgress(lambda *_: None), simulated_host())
+        order = BuildSpec(onnx, folder / f"{kind}.plan", shape, "fp32", Effort())
+        build(order, *read_onnx(onnx), movie, BuildProgress(lambda *_: None), simulated_host())
         plans[kind] = order.plan
     return plans
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from deepbid_rt.frame import Frame, Motion, ScanGeometry, StreamInfo
-from deepbid_rt.live.latency import Histogram
-from deepbid_rt.live.motion_stats import MotionTally
-from deepbid_rt.live.status import State, Status
-from deepbid_rt.web.latest_frames import Board
+from deepbid_rt.live.latency import LatencyHistogram
+from deepbid_rt.live.motion_stats import MotionStats
+from deepbid_rt.live.status import SessionState, SessionStatus
+from deepbid_rt.web.latest_frames import LatestFrames
 from deepbid_rt.web.report import Snapshot
 from deepbid_rt.wire.source_status import SourceStatus
 
@@ -29,9 +29,9 @@ def denoised(index: int, info: StreamInfo = DENOISED, **more: Any) -> Frame:
     return Frame(index, np.full(info.shape, -index, info.dtype), plane=index % info.planes, **more)
 
 
-def board_of(count: int = 0, *, clock_ns: int = 10**18) -> Board:
+def board_of(count: int = 0, *, clock_ns: int = 10**18) -> LatestFrames:
     """A board that has seen `count` frames."""
-    board = Board(clock_ns=lambda: clock_ns)
+    board = LatestFrames(clock_ns=lambda: clock_ns)
     board.raw.start(RAW)
     board.denoised.start(DENOISED)
     for index in range(count):
@@ -41,13 +41,15 @@ def board_of(count: int = 0, *, clock_ns: int = 10**18) -> Board:
 
 
 def snapshot(**more: Any) -> Snapshot:
-    total = Histogram()
+    total = LatencyHistogram()
     for _ in range(10):
         total.add(20_000_000)
-    motion = MotionTally()
+    motion = MotionStats()
     for verdict in ("restarted", "tracked", "held"):
         motion.add(Motion(1.5, -0.5, 9.0, verdict))
     source = SourceStatus("live", 12, {"source": 1, "transport": 2, "ring": 3}, {"crc": 4}, 0, 0)
-    status = Status(State.RUNNING, 12, 11, 1.0, 5, {}, 3, 1, {"total": total, "queue": Histogram()}, motion)
+    status = SessionStatus(
+        SessionState.RUNNING, 12, 11, 1.0, 5, {}, 3, 1, {"total": total, "queue": LatencyHistogram()}, motion
+    )
     lost = {"source": 1, "transport": 2, "ring": 3, "engine": 5, "recorder": 0}
     return Snapshot(**{"status": status, "source": source, "lost": lost, "engine": "average", "runtime": "cpu", **more})

@@ -407,10 +407,10 @@ class EverySize:
     description = "TensorRT on the simulated GPU, a plan for every size"
 
     def __init__(self, onnx: Path) -> None:
-        from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_master
+        from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_onnx
 
         self._onnx = onnx
-        self._master, self.card = read_master(onnx)
+        self._master, self.card = read_onnx(onnx)
         self._engine: TensorRtEngine | None = None
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:

@@ -3,7 +3,7 @@
     python tools/bench_gpu.py [--out DIR] [--tiny]
 
 One command for a machine that has nothing but torch, numpy, scipy and onnx: parity of f32, f16 and bf16 with float64;
-the whole way (pinned raw frame in, pinned denoised frame out: split, normalise, stabilise, remember, infer, merge,
+the whole way (pinned raw frame in, pinned denoised frame out: split, normalise, stabilise, cache_motion_history, infer, merge,
 round) with latency, missed deadlines at fixed rates and the highest rate; both graphs against work queued operation by
 operation, and against the denoiser of the live path; the network alone eager, as a CUDA graph and compiled; memory and
 versions. Without a GPU the same code runs on the CPU and says so; its times mean nothing then. The last line on stdout

@@ -23,7 +23,7 @@ from skimage.registration import phase_cross_correlation
 
 from deepbid_rt.frame import Layout, ScanGeometry, StreamInfo
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.scan.line_phase import LinePhase
+from deepbid_rt.scan.line_phase import LinePhaseEstimator
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
@@ -38,7 +38,7 @@ def answers(size: int, layout: Layout, photons: float, phase_px: float, seed: in
     """Return what is answered after each of `AFTER_S`."""
     scan = ScanSettings((size, size), RATE_HZ, ScanGeometry(layout), photons=photons, line_phase_px=phase_px, seed=seed)
     source = SyntheticSource(SceneSettings(seed=seed), scan)
-    phase, found = LinePhase(source.info), []
+    phase, found = LinePhaseEstimator(source.info), []
     for index in range(max(AFTER_S) * RATE_HZ):
         phase.add(source.render(index)[0])
         if (index + 1) / RATE_HZ in AFTER_S:
@@ -64,7 +64,7 @@ def accuracy(size: int, layout: Layout, photons: float, seeds: int) -> dict[str,
 def cost_ms(shape: tuple[int, int, int], layout: Layout, frames: int = 300) -> float:
     """Return the processor time of a frame."""
     movie = np.random.default_rng(0).poisson(3, (4, *shape)).astype(np.int16)
-    phase = LinePhase(StreamInfo(shape, movie.dtype, RATE_HZ, ScanGeometry(layout)))
+    phase = LinePhaseEstimator(StreamInfo(shape, movie.dtype, RATE_HZ, ScanGeometry(layout)))
     begun = time.thread_time()
     for index in range(frames):
         phase.add(movie[index % 4])
@@ -76,7 +76,7 @@ def recording(path: Path) -> dict[str, Any]:
     movie = TiffMovie(path)
     try:
         frames, (lines, pixels) = movie.shape[0], movie.shape[-2:]
-        phase = LinePhase(StreamInfo((1, lines, pixels), movie.dtype, min(RATE_HZ, frames)))
+        phase = LinePhaseEstimator(StreamInfo((1, lines, pixels), movie.dtype, min(RATE_HZ, frames)))
         mean = np.zeros((lines, pixels))
         for index in range(frames):
             frame = movie.frame(index)[:1]

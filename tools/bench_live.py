@@ -24,8 +24,8 @@ import psutil
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Event, Frame, StreamEnd, StreamInfo
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits, Status
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits, SessionStatus
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.simulator.publisher import Publisher
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
@@ -78,7 +78,7 @@ def microscope(size: int, rate_hz: float, frames: int) -> Iterator[subprocess.Po
         yield process
 
 
-def serve(size: int, rate_hz: float, frames: int) -> tuple[Status, int, float, list[int]]:
+def serve(size: int, rate_hz: float, frames: int) -> tuple[SessionStatus, int, float, list[int]]:
     """Serve one stream; return the status, frames lost before the engine, the sender's rate, and memory samples."""
     memory: list[int] = []
     this = psutil.Process()
@@ -97,7 +97,10 @@ def serve(size: int, rate_hz: float, frames: int) -> tuple[Status, int, float, l
             raise RuntimeError("the publishing process has no output")
         source = ZmqSource(process.stdout.readline().strip())
         status = Pipeline(
-            source, make_denoiser, denoised=[Outlet("publisher", sink)], limits=Limits(series=1, idle_s=20.0)
+            source,
+            make_denoiser,
+            denoised=[SinkSettings("publisher", sink)],
+            limits=SessionLimits(series=1, idle_s=20.0),
         ).run()
         rate = json.loads(process.stdout.readline())["rate_hz"]
     return status, sum(source.status().lost.values()), rate, memory

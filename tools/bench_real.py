@@ -31,7 +31,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 from deepbid_rt.denoising.calibration import pad, padded_size
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
-from deepbid_rt.motion.frame_context import Context, Known
+from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
 from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.tiff_movie import TiffMovie
@@ -63,9 +63,9 @@ def foretell(engine: Engine, movie: Movie, rows: tuple[Rows, ...]) -> Iterator[l
     scale: Normalizer = calibrate(movie[: engine.card.normalization.frames, None])
     size = movie.shape[1:]
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
-    context = Context(engine.card.memories, engine.card.look_ahead, 1, size)
+    context = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, 1, size)
 
-    def answers(known: Known) -> Iterator[Movie]:
+    def answers(known: FrameContext) -> Iterator[Movie]:
         for r in rows:
             given = inputs_of(known.frame[0, 0], known.remembered[0], r, known.ahead[0])
             answer = engine.infer(pad(given, engine.card.grid))[0, : size[0], : size[1]]

@@ -5,7 +5,7 @@
     python tools/search_networks.py --out runs/search --timed 512
 
 Each training of each trial leaves a file in the folder; what is there already is not done again, so several processes
-may share the work, and a stopped one goes on. Judged are movies that nothing was trained on, after their first 20
+may share the work, and a stopped one goes on. Validation are movies that nothing was trained on, after their first 20
 frames: the correlation with the truth over x, y, t, and that after the mean over time is taken away; and, of real
 recordings where --data has them, lines that were not shown: mean squared error in counts. With --timed: milliseconds
 per frame at so many lines and pixels, past and network, all trials taking turns; runs once more over all that is there.

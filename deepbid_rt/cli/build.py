@@ -64,10 +64,10 @@ def run(
     """Build a plan, compare it with the ONNX file on frames, and write it with its sidecar. Takes minutes."""
     build = _load_build()
     path = find_engine(engine)
-    master, card = build.read_master(path)
+    master, card = build.read_onnx(path)
     view = _size(size, source)
     shape = (card.depth, *padded_size(view, card.grid))
-    order = build.Order(path, out, shape, precision.value, build.Effort(level, workspace << 20), timing_cache)
+    order = build.BuildSpec(path, out, shape, precision.value, build.Effort(level, workspace << 20), timing_cache)
     if keep_onnx:
         keep_onnx.write_bytes(build.network_of(order, master, card))
     if print_trtexec:

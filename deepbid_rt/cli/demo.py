@@ -16,11 +16,11 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.judge import judge
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.page import make_page
-from deepbid_rt.cli.session import Outcome, Plan, run_session
+from deepbid_rt.cli.session import SessionOutcome, SessionPlan, run_session
 from deepbid_rt.denoising.denoiser import check_stabilizes
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.frame import Verdict
-from deepbid_rt.live.status import Limits
+from deepbid_rt.frame import MotionStatus
+from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import engine_digest, load_engine
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
@@ -74,7 +74,7 @@ def run(
             stack.callback(viewer.terminate)  # where the demo fails; otherwise it was closed before
         source = ZmqSource(_first_line(microscope))
         outcome = run_session(
-            Plan(
+            SessionPlan(
                 source,
                 engine,
                 engine_digest(engine_name),
@@ -82,7 +82,7 @@ def run(
                 page=page,
                 record=folder,
                 stabilize=stabilize,
-                limits=Limits(idle_s=30.0, series=1),
+                limits=SessionLimits(idle_s=30.0, series=1),
             )
         )
         if outcome.error:
@@ -102,7 +102,7 @@ def run(
 
 
 def _report(
-    outcome: Outcome,
+    outcome: SessionOutcome,
     folder: Path,
     scale: tuple[int, float, float],
     engine: Engine,
@@ -190,14 +190,14 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     return line
 
 
-def _print(result: dict[str, Any], outcome: Outcome, scores: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], outcome: SessionOutcome, scores: dict[str, Any]) -> None:
     rows = [
         ("frames in / out / lost", f"{result['frames_in']} / {result['frames_out']} / {result['frames_lost']}"),
         ("frames per second", number(result["fps"])),
         ("delay", f"{result['delay_frames']} frames"),
     ]
     if motion := result["motion"]:
-        rows.append(("motion", ", ".join(f"{motion[verdict]} {verdict}" for verdict in get_args(Verdict))))
+        rows.append(("motion", ", ".join(f"{motion[verdict]} {verdict}" for verdict in get_args(MotionStatus))))
     for stage, histogram in outcome.status.latency.items():
         times = f"{number(histogram.quantile_ms(0.5))} / {number(histogram.quantile_ms(0.99))} ms"
         rows.append((f"latency p50 / p99, {stage}", times))

@@ -15,8 +15,8 @@ from deepbid_rt.denoising.denoiser import Denoiser, check_stabilizes
 from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.errors import FileError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.live.line_phase_monitor import NOTHING_READ, PhaseReading
-from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.line_phase_monitor import NO_LINE_PHASE, LinePhaseReading
+from deepbid_rt.live.motion_stats import MotionStats
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
@@ -72,7 +72,7 @@ def run(
         info, results = denoise(source, make)
         registered = " and registered to its first frame" if stabilize else ""
         facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"}
-        motion, found = MotionTally(), NOTHING_READ
+        motion, found = MotionStats(), NO_LINE_PHASE
         writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))
         bar = stack.enter_context(progress_bar())
         task = bar.add_task("denoising", total=info.n_expected, note=engine.description)
@@ -82,7 +82,7 @@ def run(
                 writer.append(frame.pixels, frame.index, frame.index / rate_hz)
                 if frame.motion is not None:
                     motion.add(frame.motion)
-                found = PhaseReading(frame.line_phase_px, frame.aligned_px)
+                found = LinePhaseReading(frame.line_phase_px, frame.aligned_px)
                 bar.update(task, completed=writer.frames)
         except BaseException:
             say(f"stopped: the first {writer.frames} denoised frames are in {part}")

@@ -17,7 +17,7 @@ from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.figures import FIGURES
 from deepbid_rt.evaluation.movie import Movie, mean_of
-from deepbid_rt.evaluation.temp_movie import Spool
+from deepbid_rt.evaluation.temp_movie import TempMovie
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.recording.tiff_source import TiffSource
@@ -99,10 +99,10 @@ def _fits(raw: TiffMovie, movie: TiffMovie) -> bool:
     return raw.shape in (movie.shape, (frames, channels, 2 * lines, pixels))
 
 
-def _averaged(path: Path, channels: int, raw: TiffMovie, movie: TiffMovie) -> Spool:
+def _averaged(path: Path, channels: int, raw: TiffMovie, movie: TiffMovie) -> TempMovie:
     """Return the recording as the engine without a network leaves it; twice the lines are those of a collinear scan."""
     scan = ScanGeometry("ordinary" if raw.shape == movie.shape else "collinear")
-    spool = Spool(movie.shape)
+    spool = TempMovie(movie.shape)
     try:
         with closing(TiffSource(path, scan=scan, rate_hz=30.0, channels=channels)) as source:
             source.open()

@@ -21,13 +21,13 @@ def make_page(address: str, token: str | None, merge: Merge = "mean") -> Server:
         When the extra is not installed, the address cannot be used, or it is not loopback and there is no token.
     """
     try:
-        from deepbid_rt.web import Board, Server
+        from deepbid_rt.web import LatestFrames, Server
     except ImportError as error:
         raise EndpointError(
             f"a page without {error.name}",
             expected="the extra 'http' to be installed",
             todo='run pip install "deepbid-rt[http]"',
         ) from error
-    server = Server(address, Board(merge), token=token)
+    server = Server(address, LatestFrames(merge), token=token)
     say(f"page on {server.url}{'?token=...' if token else ''}")
     return server

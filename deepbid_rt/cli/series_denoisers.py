@@ -10,7 +10,7 @@ from deepbid_rt.ports import Engine
 from deepbid_rt.scan.normalizer import Normalizer
 
 
-class PresentDenoiser:
+class SeriesDenoisers:
     """Makes one denoiser after the other and keeps the newest alone: each may hold much of a GPU's memory.
 
     `begin` is for one thread; the properties may be read by any.

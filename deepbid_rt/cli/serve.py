@@ -11,8 +11,8 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.page import make_page
-from deepbid_rt.cli.session import Plan, run_session
-from deepbid_rt.live.status import Limits
+from deepbid_rt.cli.session import SessionPlan, run_session
+from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.runtimes import engine_digest, load_engine
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
@@ -62,7 +62,7 @@ def run(
             stack.callback(page.close)
         say(f"engine {engine.card.name}: {engine.description}; waiting for frames from {source}")
         outcome = run_session(
-            Plan(
+            SessionPlan(
                 raw,
                 engine,
                 engine_digest(engine_name),
@@ -75,7 +75,7 @@ def run(
                 gap=gap.value,
                 stabilize=stabilize,
                 line_phase=policy,
-                limits=Limits(frames, idle_timeout_s),
+                limits=SessionLimits(frames, idle_timeout_s),
                 lag_frames=lag_frames,
             )
         )

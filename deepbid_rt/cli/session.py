@@ -11,18 +11,18 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from deepbid_rt.cli.output import live_line, number
-from deepbid_rt.cli.series_denoisers import PresentDenoiser
+from deepbid_rt.cli.series_denoisers import SeriesDenoisers
 from deepbid_rt.cli.session_log import SessionLog
 from deepbid_rt.cli.session_report import report
 from deepbid_rt.denoising.denoiser import Denoiser, GapPolicy, check_stabilizes
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.live.event_queue import Overflow
-from deepbid_rt.live.line_phase_monitor import PhaseWatch
-from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.line_phase_monitor import LinePhaseMonitor
+from deepbid_rt.live.motion_stats import MotionStats
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits, Status
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits, SessionStatus
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.scan.directions import Merge
@@ -37,7 +37,7 @@ RECORDERS = ("the denoised recorder", "the raw recorder")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SessionPlan:
     """What a session is to do."""
 
     source: ZmqSource
@@ -54,24 +54,24 @@ class Plan:
     gap: GapPolicy = "auto"
     stabilize: bool = False
     line_phase: LinePhasePolicy = "auto"
-    limits: Limits = field(default_factory=Limits)
+    limits: SessionLimits = field(default_factory=SessionLimits)
     lag_frames: int = 256
     recorder_frames: int = 300
     """Most frames waiting for the disk."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SessionOutcome:
     """What a session came to."""
 
-    status: Status
+    status: SessionStatus
     summary: dict[str, Any]
     """As ``serve --json`` prints it."""
     error: DeepbidError | None
     """Why it stopped early; None when it did not."""
 
 
-def run_session(plan: Plan) -> Outcome:
+def run_session(plan: SessionPlan) -> SessionOutcome:
     """Run a session to its end; Ctrl-C ends it cleanly.
 
     Raises
@@ -85,19 +85,19 @@ def run_session(plan: Plan) -> Outcome:
         check_stabilizes(plan.engine)
     log = SessionLog(plan.record)
     recorders: list[Recorder] = []
-    raw: list[Outlet] = []
-    denoised = [Outlet("publisher", plan.publish)] if plan.publish else []
+    raw: list[SinkSettings] = []
+    denoised = [SinkSettings("publisher", plan.publish)] if plan.publish else []
     if plan.record and log.sidecar:
         recorders.append(Recorder(plan.record, "denoised", log.sidecar, roll_frames=plan.roll_frames))
-        denoised.append(Outlet(RECORDERS[0], recorders[0], Overflow.FAIL, plan.recorder_frames))
+        denoised.append(SinkSettings(RECORDERS[0], recorders[0], Overflow.FAIL, plan.recorder_frames))
         if plan.record_raw:
             recorders.append(Recorder(plan.record, "raw", log.sidecar, roll_frames=plan.roll_frames))
-            raw.append(Outlet(RECORDERS[1], recorders[1], Overflow.FAIL, plan.recorder_frames))
+            raw.append(SinkSettings(RECORDERS[1], recorders[1], Overflow.FAIL, plan.recorder_frames))
         recorders[0].check()
     if plan.page:
-        raw.append(Outlet("the page, raw", plan.page.board.raw))
-        denoised.append(Outlet("the page", plan.page.board.denoised))
-    present = PresentDenoiser(
+        raw.append(SinkSettings("the page, raw", plan.page.board.raw))
+        denoised.append(SinkSettings("the page", plan.page.board.denoised))
+    present = SeriesDenoisers(
         plan.engine,
         lambda info: Denoiser(
             plan.engine,
@@ -108,8 +108,8 @@ def run_session(plan: Plan) -> Outcome:
             line_phase=plan.line_phase,
         ),
     )
-    watch = PhaseWatch(lambda info, found, frame: log.note("line_phase", info, **asdict(found), frame=frame))
-    denoised.append(Outlet("the line phase", watch, timed=False))
+    watch = LinePhaseMonitor(lambda info, found, frame: log.note("line_phase", info, **asdict(found), frame=frame))
+    denoised.append(SinkSettings("the line phase", watch, timed=False))
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         denoiser = present.begin(info)
@@ -159,10 +159,10 @@ def run_session(plan: Plan) -> Outcome:
         error = error or failure
     if error:
         summary["error"] = str(error)
-    return Outcome(status, summary, error)
+    return SessionOutcome(status, summary, error)
 
 
-def status_line(status: Status, lost: Mapping[str, int]) -> str:
+def status_line(status: SessionStatus, lost: Mapping[str, int]) -> str:
     """Return the state of a session in one line; `lost` are its lost frames by cause."""
     total = status.latency["total"]
     return (
@@ -172,7 +172,7 @@ def status_line(status: Status, lost: Mapping[str, int]) -> str:
     )
 
 
-def _motion_text(motion: MotionTally) -> str:
+def _motion_text(motion: MotionStats) -> str:
     """Return the last shift, and how many frames of each verdict but ``tracked``; nothing when there is no motion."""
     if motion.last is None:
         return ""
@@ -181,7 +181,11 @@ def _motion_text(motion: MotionTally) -> str:
 
 
 def _snapshot(
-    plan: Plan, status: Status, recorders: list[Recorder], present: PresentDenoiser, watch: PhaseWatch
+    plan: SessionPlan,
+    status: SessionStatus,
+    recorders: list[Recorder],
+    present: SeriesDenoisers,
+    watch: LinePhaseMonitor,
 ) -> Snapshot:
     from deepbid_rt.web.report import Snapshot
 
@@ -190,7 +194,7 @@ def _snapshot(
     return Snapshot(status, plan.source.status(), _lost(plan, status), *of_engine, watch.reading, paths)
 
 
-def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str, Any]:
+def _summary(plan: SessionPlan, status: SessionStatus, recorders: list[Recorder]) -> dict[str, Any]:
     return {
         "frames_in": status.frames_in,
         "frames_out": status.frames_out,
@@ -203,17 +207,17 @@ def _summary(plan: Plan, status: Status, recorders: list[Recorder]) -> dict[str,
     }
 
 
-def _phase(watch: PhaseWatch) -> dict[str, Any]:
+def _phase(watch: LinePhaseMonitor) -> dict[str, Any]:
     return {"line_phase_px": watch.reading.px, "aligned_px": watch.reading.aligned_px}
 
 
-def _lost(plan: Plan, status: Status) -> dict[str, int]:
+def _lost(plan: SessionPlan, status: SessionStatus) -> dict[str, int]:
     recorder_lost = sum(status.sink_lost.get(name, 0) for name in RECORDERS)
     before = {str(cause): count for cause, count in plan.source.status().lost.items()}
     return {**before, "engine": status.engine_lost, "recorder": recorder_lost}
 
 
-def _lost_anywhere(plan: Plan, status: Status) -> dict[str, int]:
+def _lost_anywhere(plan: SessionPlan, status: SessionStatus) -> dict[str, int]:
     """Lost frames by all causes; what the page did not show is not lost."""
     return {**_lost(plan, status), "publisher": status.sink_lost.get("publisher", 0)}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deepbid_rt.errors import DeepbidError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.live.status import Status
+from deepbid_rt.live.status import SessionStatus
 from deepbid_rt.recording.sidecar import Sidecar
 
 NOTE_EVERY_S = 1.0
@@ -42,7 +42,7 @@ class SessionLog:
             self.sidecar.note(what, series=self.sidecar.begin(info), **facts)
 
     @contextmanager
-    def watching(self, look: Callable[[], Status], fail: Callable[[str, BaseException], None]) -> Iterator[None]:
+    def watching(self, look: Callable[[], SessionStatus], fail: Callable[[str, BaseException], None]) -> Iterator[None]:
         """Write latencies and counters about once a second while the context lasts.
 
         Parameters

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.live.session_report import SessionReport
-from deepbid_rt.live.status import Status
+from deepbid_rt.live.status import SessionStatus
 
 
 def report(
-    status: Status,
+    status: SessionStatus,
     lost: Mapping[str, int],
     recorded: Sequence[StreamInfo],
     folder: Path | None,
@@ -28,7 +28,7 @@ def report(
 
     Parameters
     ----------
-    status : Status
+    status : SessionStatus
         Of the pipeline.
     lost : mapping
         Lost frames by cause.

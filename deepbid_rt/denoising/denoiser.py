@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import STREAMING
-from deepbid_rt.denoising.plane_denoiser import Plane, Ready
+from deepbid_rt.denoising.plane_denoiser import PlaneDenoiser, Ready
 from deepbid_rt.denoising.planes import Planes
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, Motion, StreamInfo
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.directions import Merge, merged_geometry, merged_lines
-from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy, PhaseLock
+from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector, LinePhasePolicy
 from deepbid_rt.scan.normalizer import Normalizer
 
 GapPolicy = Literal["auto", "reset", "hold"]
@@ -58,7 +58,7 @@ class Denoiser:
     stabilize : bool
         Register the denoised frames to where the tissue lay in the first one, see `Registration`.
     line_phase : float, "auto" or "off"
-        What is done about backward lines that lie beside their forward lines, see `PhaseLock`.
+        What is done about backward lines that lie beside their forward lines, see `LinePhaseCorrector`.
 
     Raises
     ------
@@ -68,8 +68,8 @@ class Denoiser:
         When the engine cannot take frames of this size, or is to stabilize and does not estimate motion.
     """
 
-    _lanes: Sequence[Plane]
-    _lock: PhaseLock
+    _lanes: Sequence[PlaneDenoiser]
+    _lock: LinePhaseCorrector
     _expected: int | None
     _order: deque[Frame]
     _ready: dict[int, tuple[NDArray[Any], Motion | None]]
@@ -191,7 +191,7 @@ class Denoiser:
         return given_up
 
     def _begin(self) -> None:
-        self._lock = PhaseLock(self._info, self._line_phase)
+        self._lock = LinePhaseCorrector(self._info, self._line_phase)
         self._lanes = self._planes.make()
         self._expected = None
         self._order = deque()

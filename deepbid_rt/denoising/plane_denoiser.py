@@ -10,22 +10,22 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.stream_denoiser import StreamLane
-from deepbid_rt.denoising.window_denoiser import WindowLane
+from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
+from deepbid_rt.denoising.window_denoiser import WindowDenoiser
 from deepbid_rt.frame import Motion
 from deepbid_rt.ports import FramePipeline
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 
 Ready = tuple[int, NDArray[Any], Motion | None]
 """A tick, its denoised frame (C, Y', X) in the type of the stream, and where it lay, if that was estimated."""
 
-Taken = tuple[int, NDArray[Any], LineAlignment | None]
+Taken = tuple[int, NDArray[Any], LineOffset | None]
 """A tick, its raw frame (C, Y, X), and what backward lines went through when it came."""
 
 
-class Plane(Protocol):
+class PlaneDenoiser(Protocol):
     """What the frames of one plane go through."""
 
     @property
@@ -42,18 +42,18 @@ class Plane(Protocol):
         ...
 
 
-class HostPlane:
+class HostPlaneDenoiser:
     """Splits frames into views, denoises them in a lane, and joins the answers.
 
     Parameters
     ----------
-    lane : WindowLane or StreamLane
+    lane : WindowDenoiser or StreamDenoiser
         Of as many views as `views` has.
-    views : Views
+    views : ScanSplitter
         Geometry of the series.
     """
 
-    def __init__(self, lane: WindowLane | StreamLane, views: Views) -> None:
+    def __init__(self, lane: WindowDenoiser | StreamDenoiser, views: ScanSplitter) -> None:
         self._lane = lane
         self._views = views
 
@@ -71,30 +71,30 @@ class HostPlane:
         return self._joined(self._lane.flush())
 
     def _joined(self, answers: list[tuple[int, NDArray[np.float32]]]) -> list[Ready]:
-        motions = self._lane.motions if isinstance(self._lane, StreamLane) else {}
+        motions = self._lane.motions if isinstance(self._lane, StreamDenoiser) else {}
         return [(tick, self._views.join(views), motions.get(tick)) for tick, views in answers]
 
 
-class DevicePlane:
+class DevicePlaneDenoiser:
     """Sends whole frames through a device, but for the first ones: the host calibrates on these and answers them.
 
     Parameters
     ----------
     pipeline : FramePipeline
         For frames of this series; reset here.
-    lane : StreamLane
+    lane : StreamDenoiser
         For the first frames, of as many views as `views` has.
-    views : Views
+    views : ScanSplitter
         Geometry of the series.
     """
 
-    def __init__(self, pipeline: FramePipeline, lane: StreamLane, views: Views) -> None:
+    def __init__(self, pipeline: FramePipeline, lane: StreamDenoiser, views: ScanSplitter) -> None:
         self._pipeline = pipeline
         self._calibration = lane.calibration
-        self._host = HostPlane(lane, views)
+        self._host = HostPlaneDenoiser(lane, views)
         self._views = views
         self._first: list[Taken] = []  # wait for the calibration
-        self._alignment: LineAlignment | None = None
+        self._alignment: LineOffset | None = None
         pipeline.align(None)
         if self.normalizers:
             pipeline.scale(self.normalizers)
@@ -133,7 +133,7 @@ class DevicePlane:
         self._tick: int | None = None
         self._pipeline.reset()
 
-    def _step(self, tick: int, pixels: NDArray[Any], alignment: LineAlignment | None) -> Ready:
+    def _step(self, tick: int, pixels: NDArray[Any], alignment: LineOffset | None) -> Ready:
         if alignment is not self._alignment:
             self._pipeline.align(alignment)
             self._alignment = alignment

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 from deepbid_rt.card import STREAMING
 from deepbid_rt.denoising.calibration import padded_size
-from deepbid_rt.denoising.plane_denoiser import DevicePlane, HostPlane, Plane
-from deepbid_rt.denoising.stream_denoiser import StreamLane
-from deepbid_rt.denoising.window_denoiser import WindowLane
+from deepbid_rt.denoising.plane_denoiser import DevicePlaneDenoiser, HostPlaneDenoiser, PlaneDenoiser
+from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
+from deepbid_rt.denoising.window_denoiser import WindowDenoiser
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import DeviceEngine, Engine, FramePipeline
 from deepbid_rt.scan.directions import Merge
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Planes:
         self._engine = engine
         self._info = info
         self._stabilize = stabilize
-        self.views = Views(info, merge)
+        self.views = ScanSplitter(info, merge)
         self._pipelines: Sequence[FramePipeline] = ()
         ahead = "the engine looks ahead" if engine.card.look_ahead else ""
         why = "they are registered there" if stabilize else ahead
@@ -63,13 +63,15 @@ class Planes:
             self.runtime = f"{engine.description}, {where}"
             log.info("engine %s: %s", engine.card.name, self.runtime)
 
-    def make(self) -> list[Plane]:
+    def make(self) -> list[PlaneDenoiser]:
         """Return one for each plane; those made before are of no use any more."""
         card, of = self._engine.card, (self._engine, self._info.shape[0], self.views.count, self.views.size)
         if card.kind not in STREAMING:
-            return [HostPlane(WindowLane(*of), self.views) for _ in range(self._info.planes)]
-        lanes = [StreamLane(*of, apart=self.views.apart, stabilize=self._stabilize) for _ in range(self._info.planes)]
+            return [HostPlaneDenoiser(WindowDenoiser(*of), self.views) for _ in range(self._info.planes)]
+        lanes = [
+            StreamDenoiser(*of, apart=self.views.apart, stabilize=self._stabilize) for _ in range(self._info.planes)
+        ]
         if self._pipelines:
             both = zip(self._pipelines, lanes, strict=True)
-            return [DevicePlane(pipeline, lane, self.views) for pipeline, lane in both]
-        return [HostPlane(lane, self.views) for lane in lanes]
+            return [DevicePlaneDenoiser(pipeline, lane, self.views) for pipeline, lane in both]
+        return [HostPlaneDenoiser(lane, self.views) for lane in lanes]

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from deepbid_rt.denoising.calibration import Calibration, Waiting, pad
 from deepbid_rt.denoising.window_denoiser import Answer
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.frame_context import Context, Known
+from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
 from deepbid_rt.motion.history import Image, Rows, inputs_of, mean_of
 from deepbid_rt.motion.registration import Registration
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.normalizer import Normalizer
 
 
-class StreamLane:
+class StreamDenoiser:
     """Feeds one plane to a stream engine and takes the answers out.
 
     Parameters
@@ -52,7 +52,7 @@ class StreamLane:
         self.calibration = Calibration(engine.card, channels)
         """How counts become network units and answers counts again."""
         self._shape = channels, views, *size
-        self._context = Context(engine.card.memories, engine.card.look_ahead, channels, size)
+        self._context = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, channels, size)
         self._motions: dict[int, Motion] = {}
         self._registration = Registration() if stabilize else None
 
@@ -118,14 +118,14 @@ class StreamLane:
             for image, one in zip(counts, known, strict=True)
         ]
 
-    def _denoise(self, known: Known) -> Image:
+    def _denoise(self, known: FrameContext) -> Image:
         """Return the answers (C, V, Y, X) for a frame."""
         answer = np.empty(self._shape, np.float32)
         for c in range(len(answer)):
             answer[c] = self._denoise_channel(known, c)
         return answer
 
-    def _denoise_channel(self, known: Known, c: int) -> Image:
+    def _denoise_channel(self, known: FrameContext, c: int) -> Image:
         """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
         views = known.frame[c]
         if self._together:
@@ -136,7 +136,7 @@ class StreamLane:
         [view] = views
         return np.float32(0.5) * (self._infer(known, c, view, "even") + self._infer(known, c, view, "odd"))
 
-    def _infer(self, known: Known, c: int, view: Image, rows: Rows = "all") -> Image:
+    def _infer(self, known: FrameContext, c: int, view: Image, rows: Rows = "all") -> Image:
         inputs = pad(inputs_of(view, known.remembered[c], rows, known.ahead[c]), self._engine.card.grid)
         # An engine's answer is its own until the next inference.
         return self._engine.infer(inputs)[0, : self._shape[2], : self._shape[3]].copy()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Window:
+class FrameWindow:
     """Ring of the last `length` frames of one view.
 
     Parameters

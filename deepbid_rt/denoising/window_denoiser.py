@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.denoising.calibration import Calibration, pad, padded_size
-from deepbid_rt.denoising.window import Window
+from deepbid_rt.denoising.window import FrameWindow
 from deepbid_rt.ports import Engine, WindowEngine, WindowOnDevice
 from deepbid_rt.scan.normalizer import Normalizer
 
@@ -21,7 +21,7 @@ Answer = tuple[int, NDArray[np.float32]]
 """A tick and its denoised views (C, V, Y, X) in counts."""
 
 
-class WindowLane:
+class WindowDenoiser:
     """Feeds one plane to a window engine and takes the answers out.
 
     An inference happens after every tick ``e`` with ``e + 1`` a multiple of the hop, on the window that ends at
@@ -48,7 +48,7 @@ class WindowLane:
         self._card = engine.card
         self._size = size
         padded = padded_size(size, self._card.grid)
-        make = engine.open_window if isinstance(engine, WindowEngine) else Window
+        make = engine.open_window if isinstance(engine, WindowEngine) else FrameWindow
         self._windows = [[make(self._card.window, padded) for _ in range(views)] for _ in range(channels)]
         self._calibration = Calibration(self._card, channels)
         self.restart()

@@ -21,9 +21,9 @@ from deepbid_rt.evaluation.figures import unknown
 from deepbid_rt.evaluation.movie import Movie, as_movie, inspect, lines_averaged, paired, spread_of
 from deepbid_rt.evaluation.paper import SSIM_SIDE
 from deepbid_rt.evaluation.references import gather
-from deepbid_rt.evaluation.scores import Judgement, View, judge
-from deepbid_rt.evaluation.shared_reader import Desk
-from deepbid_rt.evaluation.temp_movie import spooled
+from deepbid_rt.evaluation.scores import Scores, View, judge
+from deepbid_rt.evaluation.shared_reader import SharedReader
+from deepbid_rt.evaluation.temp_movie import to_temp_movie
 
 _THREADS = min(4, os.cpu_count() or 1)
 """Movies judged at a time; more would need more memory and room for temporary movies."""
@@ -33,9 +33,9 @@ _THREADS = min(4, os.cpu_count() or 1)
 class Evaluation:
     """The judgements of all movies, a view of the truth if there is one, and the figures that could not be had."""
 
-    movie: Judgement
-    raw: Judgement | None
-    baselines: dict[str, Judgement]
+    movie: Scores
+    raw: Scores | None
+    baselines: dict[str, Scores]
     truth: View | None
     unknown: list[str]
 
@@ -46,7 +46,7 @@ class Evaluation:
         return {**self.movie.figures, **raw, "baselines": baselines, "unknown": self.unknown}
 
     @property
-    def columns(self) -> dict[str, Judgement]:
+    def columns(self) -> dict[str, Scores]:
         """The columns of the table."""
         raw = {} if self.raw is None else {"raw": self.raw}
         return {"denoised": self.movie, **raw, **self.baselines}
@@ -97,14 +97,14 @@ def evaluate(
     FileError
         When the disk does not take a temporary movie.
     """
-    desk = Desk()
-    movie = desk.lend(as_movie(movie))
+    desk = SharedReader()
+    movie = desk.share(as_movie(movie))
     if truth is None and raw is None:
         raise StreamError(
             "a movie alone", expected="its clean truth, its raw recording, or both", todo="give --truth or --raw"
         )
-    clean = None if truth is None else paired(movie, desk.lend(as_movie(truth)))[1]
-    noisy = None if raw is None else paired(movie, lines_averaged(desk.lend(as_movie(raw)), movie))[1]
+    clean = None if truth is None else paired(movie, desk.share(as_movie(truth)))[1]
+    noisy = None if raw is None else paired(movie, lines_averaged(desk.share(as_movie(raw)), movie))[1]
     if min(movie.shape[0], *movie.shape[2:]) < SSIM_SIDE:
         raise StreamError(
             f"a movie of shape (T, C, Y, X) = {movie.shape}",
@@ -117,15 +117,15 @@ def evaluate(
     known = gather(movie.shape, clean, noisy, cells, traces, reference)
     column = int(spread_of(movie if clean is None else clean)[0].sum(0).argmax())
 
-    def judged(name: str, what: Movie) -> Judgement:
+    def judged(name: str, what: Movie) -> Scores:
         watch(name)
         return judge(what, known, column)
 
-    def filtered(name: str, make: Callable[[], Movie]) -> Judgement:
-        with spooled(make()) as spool:
-            return judged(name, desk.lend(spool))
+    def filtered(name: str, make: Callable[[], Movie]) -> Scores:
+        with to_temp_movie(make()) as spool:
+            return judged(name, desk.share(spool))
 
-    columns: dict[str, Future[Judgement]] = {}
+    columns: dict[str, Future[Scores]] = {}
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="judge") as pool:
         try:
             columns["denoised"] = pool.submit(judged, "denoised", movie)
@@ -140,7 +140,7 @@ def evaluate(
                 for name, make in made.items():
                     columns[name] = pool.submit(filtered, name, make)
                 for name, ready in (filters or {}).items():
-                    columns[name] = pool.submit(judged, name, paired(desk.lend(ready), movie)[0])
+                    columns[name] = pool.submit(judged, name, paired(desk.share(ready), movie)[0])
             for ended in wait(columns.values(), return_when=FIRST_EXCEPTION).done:
                 ended.result()  # raises what it raised
             found = {name: judging.result() for name, judging in columns.items()}

@@ -18,7 +18,7 @@ _EDGE_PX = 3  # from a cell, at most, lies its edge while it moves
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class References:
     """What is known; all of one shape (T, C, Y, X), None where it is not.
 
     ``raw``: the recording. ``cells``, ``traces``: places (C, Y, X) and true traces (R, T). ``reference``: a sharp and
@@ -51,7 +51,7 @@ def gather(
     cells: NDArray[Any] | None,
     traces: NDArray[np.float64] | None,
     reference: NDArray[Any] | None,
-) -> Known:
+) -> References:
     """Check cells (Y, X), traces (R, T) and reference (Y, X) against a movie's shape, and put all together.
 
     Cells and traces that are not given are those of the truth; cells that are found there, and not given, do not say
@@ -96,4 +96,4 @@ def gather(
     elif truth is not None and places is not None:
         traces = traces_of(truth, places)
     quiet = None if reference is None else reference.astype(np.float64)
-    return Known(truth, raw, places, traces, quiet, near)
+    return References(truth, raw, places, traces, quiet, near)

@@ -17,7 +17,7 @@ from deepbid_rt.evaluation.linearity import linearity
 from deepbid_rt.evaluation.movie import Movie, counts
 from deepbid_rt.evaluation.noise import noise_summary
 from deepbid_rt.evaluation.paper import frame_correlations, paper_figures
-from deepbid_rt.evaluation.references import Known
+from deepbid_rt.evaluation.references import References
 from deepbid_rt.evaluation.residual import residual_correlation
 from deepbid_rt.evaluation.traces import trace_correlations, trace_scores, traces_of
 
@@ -40,7 +40,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Scores:
     """All `FIGURES` of one movie, None where they cannot be had, and what a report draws of it.
 
     ``frames``: correlation of each frame with the truth (T,). ``cells``: of each cell's trace with the true one (R,).
@@ -54,14 +54,14 @@ class Judgement:
     error: ErrorMap | None = None
 
 
-def judge(movie: Movie, known: Known, column: int) -> Judgement:
+def judge(movie: Movie, known: References, column: int) -> Scores:
     """Judge a movie.
 
     Parameters
     ----------
     movie : Movie
         (T, C, Y, X), finite.
-    known : Known
+    known : References
         Of the same shape.
     column : int
         x of the y-t view.
@@ -98,7 +98,7 @@ def judge(movie: Movie, known: Known, column: int) -> Judgement:
         found["rse"] = float(np.mean([found_map.rse for found_map in maps]))
         found["rsp"] = float(np.mean([found_map.rsp for found_map in maps]))
     lacking = unknown(known.needs)
-    return Judgement(
+    return Scores(
         {name: None if name in lacking else found[name] for name in FIGURES},
         View.of(movie, column),
         frames,
@@ -107,7 +107,7 @@ def judge(movie: Movie, known: Known, column: int) -> Judgement:
     )
 
 
-def _error_maps(movie: Movie, known: Known) -> list[ErrorMap]:
+def _error_maps(movie: Movie, known: References) -> list[ErrorMap]:
     """Return error maps of frames of the first channel, evenly spaced; the middle one is the last."""
     if known.truth is None and known.reference is None:
         return []

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from deepbid_rt.evaluation.movie import Movie
 
 
-class Desk:
+class SharedReader:
     """Hands movies out to threads, and calls them off when nobody waits for what they do."""
 
     def __init__(self) -> None:
         self._reading = Lock()
         self._closed = False
 
-    def lend(self, movie: Movie) -> Movie:
+    def share(self, movie: Movie) -> Movie:
         """Return a movie that any thread may read; movies of one desk may be one file."""
         return _Lent(movie, self)
 
@@ -41,7 +41,7 @@ class Desk:
 @dataclass(frozen=True, slots=True)
 class _Lent:
     movie: Movie
-    desk: Desk
+    desk: SharedReader
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

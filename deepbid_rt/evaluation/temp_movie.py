@@ -19,7 +19,7 @@ from deepbid_rt.evaluation.movie import Movie
 _BLOCK = 16  # frames copied at once
 
 
-class Spool:
+class TempMovie:
     """A `Movie` of float32 counts in a temporary file (of the folder ``TMPDIR``), gone when closed.
 
     Parameters
@@ -55,19 +55,19 @@ class Spool:
         """Delete the file; may be called twice."""
         self._file.close()
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> TempMovie:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
 
-def spooled(movie: Movie) -> Spool:
-    """Copy a movie, such as one that is filtered while it is read, into a `Spool`; the caller closes it.
+def to_temp_movie(movie: Movie) -> TempMovie:
+    """Copy a movie, such as one that is filtered while it is read, into a `TempMovie`; the caller closes it.
 
     Raises `FileError` when the disk is full.
     """
-    spool = Spool(movie.shape)
+    spool = TempMovie(movie.shape)
     try:
         for t0 in range(0, movie.shape[0], _BLOCK):
             spool.append(movie.read(t0, min(t0 + _BLOCK, movie.shape[0])))

@@ -12,17 +12,17 @@ from collections.abc import Callable
 
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Event, Frame, Gap, StreamInfo
-from deepbid_rt.live.event_queue import Closed, Mailbox
-from deepbid_rt.live.latency import Histogram
-from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.event_queue import EventQueue, QueueClosed
+from deepbid_rt.live.latency import LatencyHistogram
+from deepbid_rt.live.motion_stats import MotionStats
 
 
-class Denoising:
+class DenoiseWorker:
     """Takes events in, and hands denoised events on.
 
     Parameters
     ----------
-    inbox : Mailbox
+    inbox : EventQueue
         Of raw events; closed by the pipeline, or thrown away here when something raises.
     make_denoiser : callable
         Called with each series' `StreamInfo`.
@@ -32,7 +32,7 @@ class Denoising:
 
     def __init__(
         self,
-        inbox: Mailbox,
+        inbox: EventQueue,
         make_denoiser: Callable[[StreamInfo], Denoiser],
         hand_on: Callable[[Event], None],
     ) -> None:
@@ -42,8 +42,8 @@ class Denoising:
         self._denoiser: Denoiser | None = None
         self._started_ns: dict[int, int] = {}
         self._held_gaps: deque[Gap] = deque()
-        self.latency = {name: Histogram() for name in ("transport", "queue", "engine")}
-        self.motion = MotionTally()
+        self.latency = {name: LatencyHistogram() for name in ("transport", "queue", "engine")}
+        self.motion = MotionStats()
         self.frames_out = 0
         self.first_ns = 0
         """When the first frame was taken, nanoseconds since the Unix epoch; 0 before."""
@@ -61,7 +61,7 @@ class Denoising:
                 taken += isinstance(event, Frame)
                 if event is not None:
                     self._take(event)
-        except Closed:
+        except QueueClosed:
             return
         except BaseException:
             self._inbox.abandon()

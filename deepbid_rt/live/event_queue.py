@@ -22,11 +22,11 @@ class Overflow(Enum):
     """The frame is refused with `OverrunError`; what is inside stays deliverable."""
 
 
-class Closed(Exception):  # noqa: N818 - an end, not an error
+class QueueClosed(Exception):  # noqa: N818 - an end, not an error
     """The mailbox is closed and empty."""
 
 
-class Mailbox:
+class EventQueue:
     """Bounded FIFO for one writer and one reader thread.
 
     Parameters
@@ -100,20 +100,20 @@ class Mailbox:
 
         Raises
         ------
-        Closed
+        QueueClosed
             When the mailbox is closed and empty.
         """
         with self._change:
             if not self._change.wait_for(lambda: self._events or self._closed, timeout_s):
                 return None
             if not self._events:
-                raise Closed
+                raise QueueClosed
             event = self._events.popleft()
             self._frames -= isinstance(event, Frame)
             return event
 
     def close(self) -> None:
-        """Let the reader drain what is inside and then meet `Closed`."""
+        """Let the reader drain what is inside and then meet `QueueClosed`."""
         with self._change:
             self._closed = True
             self._change.notify_all()

@@ -10,7 +10,7 @@ _BINS_PER_OCTAVE = 32
 _OCTAVES = 44  # up to 2**44 ns, about five hours
 
 
-class Histogram:
+class LatencyHistogram:
     """Counts of durations in logarithmic bins about 2 % wide. Written by one thread, read by any."""
 
     def __init__(self) -> None:

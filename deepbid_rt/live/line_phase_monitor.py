@@ -19,7 +19,7 @@ CHANGED_PX = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class PhaseReading:
+class LinePhaseReading:
     """What was found and done up to one frame."""
 
     px: float | None = None
@@ -33,10 +33,10 @@ class PhaseReading:
         return 0.0 if self.px is None else self.px - self.aligned_px
 
 
-NOTHING_READ = PhaseReading()
+NO_LINE_PHASE = LinePhaseReading()
 
 
-class PhaseWatch:
+class LinePhaseMonitor:
     """Follows the line phase of each series.
 
     Parameters
@@ -47,24 +47,24 @@ class PhaseWatch:
         frames.
     """
 
-    def __init__(self, changed: Callable[[StreamInfo, PhaseReading, int], None]) -> None:
+    def __init__(self, changed: Callable[[StreamInfo, LinePhaseReading, int], None]) -> None:
         self._changed = changed
         self._info: StreamInfo | None = None
-        self._told = NOTHING_READ
+        self._told = NO_LINE_PHASE
         self._warned = False
-        self.reading = NOTHING_READ
+        self.reading = NO_LINE_PHASE
         """Of the latest frame of the latest series; from any thread."""
 
     def start(self, info: StreamInfo) -> None:
         """Begin anew: the scan may be another one."""
         self._info = info
-        self._told = self.reading = NOTHING_READ
+        self._told = self.reading = NO_LINE_PHASE
 
     def put(self, frame: Frame) -> None:
         """Look at what a frame says of its lines."""
         if self._info is None:
             return
-        self.reading = now = PhaseReading(frame.line_phase_px, frame.aligned_px)
+        self.reading = now = LinePhaseReading(frame.line_phase_px, frame.aligned_px)
         if not _worth_telling(self._told, now):
             return
         moved = now.aligned_px != self._told.aligned_px
@@ -94,7 +94,7 @@ class PhaseWatch:
         """Nothing to release."""
 
 
-def _worth_telling(told: PhaseReading, now: PhaseReading) -> bool:
+def _worth_telling(told: LinePhaseReading, now: LinePhaseReading) -> bool:
     if now.aligned_px != told.aligned_px:
         return True
     return now.px is not None and (told.px is None or abs(now.px - told.px) > CHANGED_PX)

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, get_args
 
-from deepbid_rt.frame import Motion, Verdict
+from deepbid_rt.frame import Motion, MotionStatus
 
 
-class MotionTally:
+class MotionStats:
     """Counts the motions of answered frames. Written by one thread, read by any."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Verdict] = Counter()
+        self._counts: Counter[MotionStatus] = Counter()
         self._last: Motion | None = None
 
     def add(self, motion: Motion) -> None:
@@ -26,7 +26,7 @@ class MotionTally:
     @property
     def counts(self) -> dict[str, int]:
         """Frames so far of every verdict."""
-        return {verdict: self._counts[verdict] for verdict in get_args(Verdict)}
+        return {verdict: self._counts[verdict] for verdict in get_args(MotionStatus)}
 
     @property
     def last(self) -> Motion | None:

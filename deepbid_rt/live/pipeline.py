@@ -21,11 +21,11 @@ from dataclasses import replace
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import DeepbidError, StageError
 from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.live.denoise_worker import Denoising
-from deepbid_rt.live.event_queue import Mailbox, Overflow
-from deepbid_rt.live.latency import Histogram
-from deepbid_rt.live.sink_worker import Branch, Outlet
-from deepbid_rt.live.status import Limits, State, Status
+from deepbid_rt.live.denoise_worker import DenoiseWorker
+from deepbid_rt.live.event_queue import EventQueue, Overflow
+from deepbid_rt.live.latency import LatencyHistogram
+from deepbid_rt.live.sink_worker import SinkSettings, SinkWorker
+from deepbid_rt.live.status import SessionLimits, SessionState, SessionStatus
 from deepbid_rt.ports import FrameSource
 
 POLL_S = 0.1
@@ -41,9 +41,9 @@ class Pipeline:
         Opened and closed by `run`.
     make_denoiser : callable
         Called with each series' `StreamInfo`, in the denoising thread.
-    raw, denoised : sequence of Outlet
+    raw, denoised : sequence of SinkSettings
         Sinks for raw and for denoised frames; closed by `run`.
-    limits : Limits, optional
+    limits : SessionLimits, optional
         When to end; when left out, the session runs until it is stopped.
     lag_frames : int
         Most frames waiting for the engine. When they are more, the older half is given up at once.
@@ -54,33 +54,33 @@ class Pipeline:
         source: FrameSource,
         make_denoiser: Callable[[StreamInfo], Denoiser],
         *,
-        raw: Sequence[Outlet] = (),
-        denoised: Sequence[Outlet] = (),
-        limits: Limits | None = None,
+        raw: Sequence[SinkSettings] = (),
+        denoised: Sequence[SinkSettings] = (),
+        limits: SessionLimits | None = None,
         lag_frames: int = 256,
     ) -> None:
         self._source = source
-        self._limits = limits or Limits()
-        self._inbox = Mailbox(lag_frames, Overflow.NEWEST, give_up=max(1, lag_frames // 2), owner="the engine")
-        self._raw = [Branch(outlet, self.delivered, self.fail) for outlet in raw]
-        self._denoised = [Branch(outlet, self.delivered, self.fail) for outlet in denoised]
+        self._limits = limits or SessionLimits()
+        self._inbox = EventQueue(lag_frames, Overflow.NEWEST, give_up=max(1, lag_frames // 2), owner="the engine")
+        self._raw = [SinkWorker(outlet, self.delivered, self.fail) for outlet in raw]
+        self._denoised = [SinkWorker(outlet, self.delivered, self.fail) for outlet in denoised]
         self._stop_at_ns: int | None = None
         self._failure: DeepbidError | None = None
         self._failure_lock = threading.Lock()
-        self._state = State.WAITING
+        self._state = SessionState.WAITING
         self._frames_in = self._gaps = self._series_ended = 0
         self._open_series = False
-        self._denoising = Denoising(self._inbox, make_denoiser, self._hand_on)
-        self._total = Histogram()
+        self._denoising = DenoiseWorker(self._inbox, make_denoiser, self._hand_on)
+        self._total = LatencyHistogram()
 
     def stop(self) -> None:
         """Ask `run` to take in what has arrived, flush and return. Safe from any thread and from signal handlers."""
         if self._stop_at_ns is None:
             self._stop_at_ns = time.time_ns()
 
-    def status(self) -> Status:
+    def status(self) -> SessionStatus:
         """Return a snapshot; safe from any thread."""
-        return Status(
+        return SessionStatus(
             self._state,
             self._frames_in,
             self._denoising.frames_out,
@@ -95,7 +95,7 @@ class Pipeline:
             self._denoising.motion,
         )
 
-    def run(self) -> Status:
+    def run(self) -> SessionStatus:
         """Run until the limits, `stop`, or a failure; flush, close everything and return the last status.
 
         Raises
@@ -117,7 +117,7 @@ class Pipeline:
                 self._guarded("the source", self._read)
                 self._guarded("the source", self._end_series)
         finally:
-            self._state = State.STOPPING if self._failure is None else State.FAILED
+            self._state = SessionState.STOPPING if self._failure is None else SessionState.FAILED
             # Upstream first: each thread ends when its mailbox is closed and drained.
             for box in (self._inbox, *(branch.box for branch in self._raw)):
                 box.close()
@@ -131,9 +131,9 @@ class Pipeline:
                 self._guarded(branch.outlet.name, branch.outlet.sink.close)
             self._guarded("the source", self._source.close)
         if self._failure is not None:
-            self._state = State.FAILED
+            self._state = SessionState.FAILED
             raise self._failure
-        self._state = State.DONE
+        self._state = SessionState.DONE
         return self.status()
 
     def fail(self, stage: str, error: BaseException) -> None:
@@ -149,7 +149,7 @@ class Pipeline:
                         todo="see the log; frames delivered before are complete",
                     )
                     self._failure.__cause__ = error
-            self._state = State.FAILED
+            self._state = SessionState.FAILED
         self.stop()
 
     def _guarded(self, stage: str, work: Callable[[], None]) -> None:
@@ -180,8 +180,8 @@ class Pipeline:
                 self._series_ended += 1
             if isinstance(event, StreamInfo | StreamEnd):
                 self._open_series = isinstance(event, StreamInfo)
-            if self._state is not State.FAILED:
-                self._state = State.RUNNING if self._open_series else State.WAITING
+            if self._state is not SessionState.FAILED:
+                self._state = SessionState.RUNNING if self._open_series else SessionState.WAITING
             self._hand_in(event)
 
     def _end_series(self) -> None:
@@ -208,7 +208,7 @@ class Pipeline:
         if isinstance(event, Frame) and not self._denoised:
             self._arrived(event)
 
-    def delivered(self, branch: Branch, frame: Frame) -> None:
+    def delivered(self, branch: SinkWorker, frame: Frame) -> None:
         """Note that an outlet took `frame`; the first denoised outlet ends the frame's way."""
         if self._denoised and branch is self._denoised[0]:
             self._arrived(frame)

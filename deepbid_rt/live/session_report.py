@@ -23,7 +23,7 @@ class SessionReport:
     """A session at one moment. None says that something is not known, or not measured."""
 
     state: str | None = None
-    """Value of `deepbid_rt.live.status.State`."""
+    """Value of `deepbid_rt.live.status.SessionState`."""
     frames_in: int | None = None
     frames_out: int | None = None
     waiting: int | None = None

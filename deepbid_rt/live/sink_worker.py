@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.live.event_queue import Closed, Mailbox, Overflow
-from deepbid_rt.live.latency import Histogram
+from deepbid_rt.live.event_queue import EventQueue, Overflow, QueueClosed
+from deepbid_rt.live.latency import LatencyHistogram
 from deepbid_rt.ports import Sink
 
 
 @dataclass(frozen=True)
-class Outlet:
+class SinkSettings:
     """A sink and what to do when it is too slow."""
 
     name: str
@@ -26,12 +26,12 @@ class Outlet:
     """Whether the time that frames spend here is one of the latencies of a session."""
 
 
-class Branch:
+class SinkWorker:
     """An outlet at work.
 
     Parameters
     ----------
-    outlet : Outlet
+    outlet : SinkSettings
         The sink is used by this branch's thread alone, but closed by the pipeline.
     delivered : callable
         Called with this branch and each frame that the sink took, in the branch's thread.
@@ -41,13 +41,13 @@ class Branch:
 
     def __init__(
         self,
-        outlet: Outlet,
-        delivered: Callable[[Branch, Frame], None],
+        outlet: SinkSettings,
+        delivered: Callable[[SinkWorker, Frame], None],
         failed: Callable[[str, BaseException], None],
     ) -> None:
         self.outlet = outlet
-        self.box = Mailbox(outlet.capacity, outlet.overflow, owner=outlet.name)
-        self.taken = Histogram()
+        self.box = EventQueue(outlet.capacity, outlet.overflow, owner=outlet.name)
+        self.taken = LatencyHistogram()
         self.thread = threading.Thread(target=self._run, name=f"sink {outlet.name}")
         self._delivered = delivered
         self._failed = failed
@@ -61,7 +61,7 @@ class Branch:
     def _run(self) -> None:
         try:
             self._drain()
-        except Closed:
+        except QueueClosed:
             return
         except BaseException as error:
             self.box.abandon()

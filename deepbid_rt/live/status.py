@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from deepbid_rt.live.latency import Histogram
-from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.latency import LatencyHistogram
+from deepbid_rt.live.motion_stats import MotionStats
 
 
-class State(Enum):
+class SessionState(Enum):
     """What a pipeline is doing."""
 
     WAITING = "waiting"
@@ -20,7 +20,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Limits:
+class SessionLimits:
     """When a session ends by itself."""
 
     frames: int | None = None
@@ -32,10 +32,10 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Status:
+class SessionStatus:
     """A snapshot of a session."""
 
-    state: State
+    state: SessionState
     frames_in: int
     frames_out: int
     busy_s: float
@@ -48,7 +48,7 @@ class Status:
     """Frames announced missing by the source."""
     waiting: int
     """Frames waiting for the engine."""
-    latency: dict[str, Histogram] = field(repr=False)
+    latency: dict[str, LatencyHistogram] = field(repr=False)
     """Durations by stage: transport, queue, engine, one per denoised outlet, and total."""
-    motion: MotionTally = field(repr=False)
+    motion: MotionStats = field(repr=False)
     """Of the answered frames; empty for engines that do not estimate motion."""

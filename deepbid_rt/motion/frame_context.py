@@ -1,6 +1,6 @@
 """What is known of each frame of a plane beside itself: its past and, where an engine looks ahead, what came after it.
 
-Training and live use both go through `Context.see`. Knows nothing of engines, scans or counts.
+Training and live use both go through `FrameContextBuilder.see`. Knows nothing of engines, scans or counts.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.history import Past, mean_of
+from deepbid_rt.motion.history import MotionCompensatedHistory, mean_of
 from deepbid_rt.motion.nonrigid import shifts_of
-from deepbid_rt.motion.temporal_averages import Memory, Parts
+from deepbid_rt.motion.temporal_averages import AlignedFrames, TemporalAverages
 
 Image = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class FrameContext:
     """A frame, and all that an engine is told of it."""
 
     tick: int
     frame: Image
     """(C, V, Y, X), as it was given."""
     motion: Motion
-    """As of `Past.see`."""
+    """As of `MotionCompensatedHistory.see`."""
     remembered: Image
-    """(C, M + 1, Y, X), as of `Past.see` or `surrounded`."""
+    """(C, M + 1, Y, X), as of `MotionCompensatedHistory.see` or `surrounded`."""
     ahead: Image
     """(C, A, Y, X): the frames that came after it, all views averaged, in its place; NaN where they do not show it."""
 
 
-class Context:
-    """Past and future of the frames of one plane.
+class FrameContextBuilder:
+    """MotionCompensatedHistory and future of the frames of one plane.
 
     Parameters
     ----------
     gains, channels, size
-        As of `Past`.
+        As of `MotionCompensatedHistory`.
     look_ahead : int
         Frames after each frame that it is seen with (A).
     """
 
     def __init__(self, gains: tuple[float, ...], look_ahead: int, channels: int, size: tuple[int, int]) -> None:
-        self._past = Past(gains, channels, size)
+        self._past = MotionCompensatedHistory(gains, channels, size)
         self._gains = gains
         self._look_ahead = look_ahead
-        self._waiting: deque[Known] = deque()
+        self._waiting: deque[FrameContext] = deque()
         self._tick: int | None = None
 
     def reset(self) -> None:
@@ -60,7 +60,7 @@ class Context:
         self._waiting.clear()
         self._tick = None
 
-    def see(self, tick: int, frame: Image) -> list[Known]:
+    def see(self, tick: int, frame: Image) -> list[FrameContext]:
         """Take the next frame; return those of which all is known now.
 
         Parameters
@@ -78,13 +78,13 @@ class Context:
         self._tick = tick
         motion, remembered = self._past.see(frame)
         self._waiting.append(
-            Known(tick, frame, motion, remembered, np.empty((len(frame), 0, *frame.shape[2:]), np.float32))
+            FrameContext(tick, frame, motion, remembered, np.empty((len(frame), 0, *frame.shape[2:]), np.float32))
         )
         while len(self._waiting) > self._look_ahead:
             known.append(self._next())
         return known
 
-    def see_together(self, frames: Sequence[tuple[int, Image]]) -> list[Known]:
+    def see_together(self, frames: Sequence[tuple[int, Image]]) -> list[FrameContext]:
         """Take the first frames, which waited for each other; each then remembers all others, not its past alone.
 
         Parameters
@@ -97,11 +97,11 @@ class Context:
         self._waiting = deque(every[len(known) :])
         return every[: len(known)]
 
-    def end(self) -> list[Known]:
+    def end(self) -> list[FrameContext]:
         """Return the frames that still wait, with what came after them; no more comes."""
         return [self._next() for _ in range(len(self._waiting))]
 
-    def _next(self) -> Known:
+    def _next(self) -> FrameContext:
         first = self._waiting.popleft()
         if not self._look_ahead:
             return first
@@ -109,13 +109,13 @@ class Context:
         return replace(first, ahead=brought(first, later, self._look_ahead))
 
 
-def brought(first: Known, later: Sequence[Known], count: int) -> Image:
+def brought(first: FrameContext, later: Sequence[FrameContext], count: int) -> Image:
     """Bring the frames after one to its place.
 
     Parameters
     ----------
-    first : Known
-    later : sequence of Known
+    first : FrameContext
+    later : sequence of FrameContext
         At most `count`, without a gap.
     count : int
         A.
@@ -139,26 +139,26 @@ def brought(first: Known, later: Sequence[Known], count: int) -> Image:
         for _ in range(2):
             there = np.stack([np.interp(line - to[0] + there[0], line, along) for along in of])
         for c, image in enumerate(mean_of(other.frame)):
-            alone, shown = Memory((1.0,), (size[0], size[1])), np.empty((2, *size), np.float32)
+            alone, shown = TemporalAverages((1.0,), (size[0], size[1])), np.empty((2, *size), np.float32)
             alone.update(image, np.zeros_like(of))
             alone.recall(to - there, shown)
             ahead[c, k] = np.where(shown[1] > 0, shown[0], np.nan)
     return ahead
 
 
-def surrounded(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
+def surrounded(known: Sequence[FrameContext], gains: tuple[float, ...]) -> list[FrameContext]:
     """Let each of some frames remember all others, earlier and later, the farthest in time first.
 
     Parameters
     ----------
-    known : sequence of Known
+    known : sequence of FrameContext
         In order of time; their motions count, not what they remember.
     gains : tuple of float
-        As of `Past`.
+        As of `MotionCompensatedHistory`.
 
     Returns
     -------
-    list of Known
+    list of FrameContext
         A foreign frame is not remembered and remembers nothing, and no frame one of another start.
     """
     starts = list(accumulate(one.motion.verdict == "restarted" for one in known))
@@ -169,7 +169,7 @@ def surrounded(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
     ]
 
 
-def _of_one_start(known: Sequence[Known], gains: tuple[float, ...]) -> list[Known]:
+def _of_one_start(known: Sequence[FrameContext], gains: tuple[float, ...]) -> list[FrameContext]:
     channels, _, rows, columns = known[0].frame.shape
     shifts = np.stack([shifts_of(one.motion, rows) for one in known])
     tissue = [one.motion.verdict != "foreign" for one in known]
@@ -177,7 +177,7 @@ def _of_one_start(known: Sequence[Known], gains: tuple[float, ...]) -> list[Know
     origin = np.rint(shifts[tissue].mean(axis=(0, 2), keepdims=True)[0] if any(tissue) else 0)
     found = [replace(one, remembered=np.zeros_like(one.remembered)) for one in known]
     for c in range(channels):
-        parts, memory = Parts(len(known), (rows, columns)), Memory(gains, (rows, columns))
+        parts, memory = AlignedFrames(len(known), (rows, columns)), TemporalAverages(gains, (rows, columns))
         shown = np.flatnonzero(tissue).tolist()
         for k in shown:
             parts.put(k, mean_of(known[k].frame[c : c + 1])[0], shifts[k] - origin)

@@ -1,6 +1,6 @@
 """What is known of a plane before the current frame, brought to where the tissue is now.
 
-Joins `Stabilizer` and `Memory`. Training and live use both go through `Past.see`, so a network meets the same memories
+Joins `RigidMotionEstimator` and `TemporalAverages`. Training and live use both go through `MotionCompensatedHistory.see`, so a network meets the same memories
 in both. Knows nothing of engines, scans or counts.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.nonrigid import LineShifts, shifts_of
-from deepbid_rt.motion.rigid import Stabilizer
-from deepbid_rt.motion.temporal_averages import MARGIN, Memory, Shifts
+from deepbid_rt.motion.nonrigid import NonrigidMotionEstimator, shifts_of
+from deepbid_rt.motion.rigid import RigidMotionEstimator
+from deepbid_rt.motion.temporal_averages import MARGIN, Shifts, TemporalAverages
 
 Image = NDArray[np.float32]
 Rows = Literal["all", "even", "odd", "none"]
@@ -23,7 +23,7 @@ Rows = Literal["all", "even", "odd", "none"]
 _DRIFT_GAIN = 0.05
 
 
-class Past:
+class MotionCompensatedHistory:
     """The past of one plane.
 
     Parameters
@@ -37,9 +37,9 @@ class Past:
     """
 
     def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int]) -> None:
-        self._stabilizer = Stabilizer(size)
-        self._line_shifts = LineShifts(size)
-        self._memories = [Memory(gains, size) for _ in range(channels)]
+        self._stabilizer = RigidMotionEstimator(size)
+        self._line_shifts = NonrigidMotionEstimator(size)
+        self._memories = [TemporalAverages(gains, size) for _ in range(channels)]
         self._drift = np.zeros(2)
         self._origin = np.zeros(2)  # how far it moved since the reference began, (dy, dx)
 
@@ -69,7 +69,7 @@ class Past:
         motion : Motion
             From where the first frame of the reference lay, however far the origin has moved since.
         remembered : ndarray
-            (C, M + 1, Y, X) as `Memory.recall` gives it; all 0 for a foreign frame, which is also not remembered.
+            (C, M + 1, Y, X) as `TemporalAverages.recall` gives it; all 0 for a foreign frame, which is also not remembered.
         """
         frame = mean_of(views)
         together = mean_of(frame[None])[0]
@@ -148,7 +148,7 @@ def inputs_of(view: Image, remembered: Image, rows: Rows = "all", ahead: Image |
     view : ndarray
         (Y, X) the current view.
     remembered : ndarray
-        (M + 1, Y, X) from `Past.see`.
+        (M + 1, Y, X) from `MotionCompensatedHistory.see`.
     rows : {"all", "even", "odd", "none"}
         Lines of the view that the engine may see; the others are 0.
     ahead : ndarray, optional

@@ -32,7 +32,7 @@ _TETHER = 1e-3
 """Inverse variance, px^-2, of a strip's shift about 0 in the absence of all else; keeps the equations solvable."""
 
 
-class LineShifts:
+class NonrigidMotionEstimator:
     """Most probable shift of each strip of lines, given a frame, its remembered picture, and how tissue moves.
 
     Parameters

@@ -42,7 +42,7 @@ _GRAIN = 1.7
 """Factor by which the grain of a frame may differ from that of the frames before."""
 
 
-class Stabilizer:
+class RigidMotionEstimator:
     """Estimates rigid shifts by FFT correlation with a running average of the aligned past.
 
     Parameters

@@ -26,7 +26,7 @@ _PIECE = 1 << 16
 3.5 ms, with half of this or twice as much 4 and 6."""
 
 
-class Memory:
+class TemporalAverages:
     """Several exponential averages of one channel, in coordinates of the tissue.
 
     A frame enters at the nearest whole pixel and the state itself is never resampled, so nothing blurs with time;
@@ -94,12 +94,12 @@ class Memory:
             to_x, of_x = _overlap(MARGIN - dx, self._size[1], self._means.shape[2])
             self._enter(image[lines][of_y, of_x], (to_y, to_x))
 
-    def fill(self, parts: Parts, shares: NDArray[np.float64]) -> None:
+    def fill(self, parts: AlignedFrames, shares: NDArray[np.float64]) -> None:
         """Forget everything, and remember these frames as if they had entered one after the other.
 
         Parameters
         ----------
-        parts : Parts
+        parts : AlignedFrames
             Of frames of this size.
         shares : ndarray
             (N, K): the weight of each in each average, such as ``a (1 - a)^k``.
@@ -176,8 +176,8 @@ class Memory:
             to[:-1, y, x] = means[:, *nearest] * (to[-1, y, x] > 0)
 
 
-class Parts:
-    """Some frames side by side, each in its place: what `Memory.fill` averages.
+class AlignedFrames:
+    """Some frames side by side, each in its place: what `TemporalAverages.fill` averages.
 
     Parameters
     ----------
@@ -188,13 +188,13 @@ class Parts:
     """
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
-        self._alone = Memory((1.0,), size)
+        self._alone = TemporalAverages((1.0,), size)
         pixels = self._alone._means.size  # noqa: SLF001  # a memory's own
         self.images = np.zeros((count, pixels), np.float32)
         self.seen = np.zeros((count, pixels), np.float32)
 
     def put(self, k: int, image: Image, shifts: Shifts) -> None:
-        """Put in frame `k`, as `Memory.update` lets it enter."""
+        """Put in frame `k`, as `TemporalAverages.update` lets it enter."""
         self._alone.reset()
         self._alone.update(image, shifts)
         self.images[k], self.seen[k] = self._alone._means.ravel(), self._alone._weights.ravel()  # noqa: SLF001

@@ -18,7 +18,7 @@ from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, Queue
 from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses
 from deepbid_rt.runtimes.gpu.torch_memory import tensor_of
-from deepbid_rt.runtimes.tensorrt.onnx_specialize import LIMIT, read_master, weights_of
+from deepbid_rt.runtimes.tensorrt.onnx_specialize import LIMIT, read_onnx, weights_of
 
 
 def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
@@ -29,7 +29,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
     EngineError
         When the file is none, or of a network that is not in `deepbid_rt.nets`.
     """
-    model, card = read_master(path)
+    model, card = read_onnx(path)
     try:
         weights = weights_of(model)
         net = _empty_net(card, weights)

@@ -16,7 +16,7 @@ from deepbid_rt.scan.interpolation import blend, cubic
 Lines = NDArray[np.float32]
 
 
-class LineAlignment:
+class LineOffset:
     """Moves lines along x by one offset, between pixels by Catmull-Rom's cubic.
 
     Parameters

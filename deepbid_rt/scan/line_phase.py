@@ -60,7 +60,7 @@ class _Offset:
         return self.error_px < _UNSURE_PX
 
 
-class LinePhase:
+class LinePhaseEstimator:
     """Measures the offset along x between forward and backward lines.
 
     Parameters

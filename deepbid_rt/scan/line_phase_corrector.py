@@ -9,8 +9,8 @@ from typing import Literal
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
-from deepbid_rt.scan.line_offset import LineAlignment
-from deepbid_rt.scan.line_phase import LinePhase, reach_px
+from deepbid_rt.scan.line_offset import LineOffset
+from deepbid_rt.scan.line_phase import LinePhaseEstimator, reach_px
 
 LinePhasePolicy = float | Literal["auto", "off"]
 """Pixels by which backward lines lie too far right; ``auto``: as measured; ``off``: lines stay where they are."""
@@ -22,7 +22,7 @@ FOLLOW_PX = 0.1
 _NOT_SEEN = FrameFlag.FLYBACK | FrameFlag.INCOMPLETE
 
 
-class PhaseLock:
+class LinePhaseCorrector:
     """Keeps backward lines on forward lines through a series.
 
     Parameters
@@ -44,8 +44,8 @@ class PhaseLock:
 
     def __init__(self, info: StreamInfo, policy: LinePhasePolicy) -> None:
         self._info, self._policy = info, policy
-        self._phase = LinePhase(info)
-        self.alignment: LineAlignment | None = None
+        self._phase = LinePhaseEstimator(info)
+        self.alignment: LineOffset | None = None
         """What backward lines go through; None while they stay where they are."""
         if isinstance(policy, str):
             return
@@ -62,7 +62,7 @@ class PhaseLock:
 
     @property
     def measured_px(self) -> float | None:
-        """`LinePhase.px` of the frames as they came, whatever is done about it, to a thousandth; from any thread."""
+        """`LinePhaseEstimator.px` of the frames as they came, whatever is done about it, to a thousandth; from any thread."""
         px = self._phase.px
         return None if px is None else round(px, 3)
 
@@ -83,8 +83,8 @@ class PhaseLock:
         if abs(wanted - self.aligned_px) > FOLLOW_PX:
             self.alignment = self._by(wanted) if wanted else None
 
-    def _by(self, px: float) -> LineAlignment:
-        return LineAlignment(self._info.scan, self._info.shape[2], px)
+    def _by(self, px: float) -> LineOffset:
+        return LineOffset(self._info.scan, self._info.shape[2], px)
 
 
 def offset_of(measured_px: float | None) -> float:

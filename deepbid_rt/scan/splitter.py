@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.scan.directions import Merge, backward_start, lines_of_views, merge_views, split_scan, to_image_order
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import to_dtype
 
 
-class Views:
+class ScanSplitter:
     """Splits the frames of a series into views in image order, and makes frames of denoised views.
 
     Parameters
@@ -31,7 +31,7 @@ class Views:
         self._info = info
         self._merge: Merge = merge
         self._collinear = info.scan.layout == "collinear"
-        self.alignment: LineAlignment | None = None
+        self.alignment: LineOffset | None = None
         """What the backward lines of the next frames go through; to be set from outside."""
         self.count = 2 if self._collinear else 1
         """V: the views of one frame."""

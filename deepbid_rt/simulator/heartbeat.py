@@ -21,7 +21,7 @@ _REACH = 0.32
 """Distance from the middle at which the tissue moves most, in shorter sides of the field of view."""
 
 
-class Beat:
+class Heartbeat:
     """Periodic displacement of every place in the field of view.
 
     Parameters

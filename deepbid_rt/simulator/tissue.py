@@ -18,7 +18,7 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.simulator import anatomy
 from deepbid_rt.simulator.anatomy import Kind
 from deepbid_rt.simulator.blood import Blood
-from deepbid_rt.simulator.heartbeat import Beat
+from deepbid_rt.simulator.heartbeat import Heartbeat
 from deepbid_rt.simulator.motion import Motion
 from deepbid_rt.simulator.optics import Optics
 from deepbid_rt.simulator.picture import fitted
@@ -125,7 +125,7 @@ class Tissue:
         self.beat = None
         """How a beating heart deforms the field of view, where one does."""
         if settings.beat_px:
-            self.beat = Beat(settings.beat_px, rate_hz, shape, settings.seed)
+            self.beat = Heartbeat(settings.beat_px, rate_hz, shape, settings.seed)
         self._seed, self._rate_hz, self._flows = settings.seed, rate_hz, settings.blood
         rng = np.random.default_rng([settings.seed, 23])
         units, modes = self.anatomy.units, len(self.anatomy.neuropil)

@@ -21,7 +21,7 @@ _SAMPLES = 16
 _BLOCK_BYTES = 32 << 20
 
 
-def survey(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
+def check_recording(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
     """Look a recording through and measure the offset and noise of its channels.
 
     Movies of whole numbers without compression are sampled. All others are read from end to end, because any page may

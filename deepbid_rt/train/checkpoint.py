@@ -36,7 +36,7 @@ class Checkpoint:
     step: int
     weights: Mapping[str, Tensor]
     average: Mapping[str, Tensor]
-    """Running mean of the weights; equal to them where the recipe keeps none. Judged and exported."""
+    """Running mean of the weights; equal to them where the recipe keeps none. Validation and exported."""
     optimizer: Mapping[str, Any]
     held_out: float
     """Held-out loss of `average` in noise variances; infinite before it was first measured."""
@@ -49,7 +49,7 @@ class Checkpoint:
     ended: Ended = ""
     """Why the run is over; empty while it can go on."""
     response: float = math.inf
-    """How much the answers of `average` to held-out frames vary, see `deepbid_rt.train.learner.Judged`; infinite before
+    """How much the answers of `average` to held-out frames vary, see `deepbid_rt.train.learner.Validation`; infinite before
     it was first measured, and in checkpoints that were written before it was."""
 
 

@@ -28,7 +28,7 @@ _HEAD = re.compile(r"^final_conv\.(weight|bias)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Seed:
+class ImportedCheckpoint:
     """A network of one of the projects."""
 
     width: int
@@ -68,12 +68,12 @@ class Seed:
         return {key: w / counts if key.endswith("bias") else w for key, w in self.weights.items()}
 
 
-def is_seed(data: object) -> bool:
+def is_imported(data: object) -> bool:
     """Tell whether what `torch.load` found is a checkpoint of another project, good or not: ours have a version."""
     return isinstance(data, Mapping) and bool(data) and "version" not in data
 
 
-def read_seed(data: Mapping[Any, Any], path: Path) -> Seed:
+def read_imported_checkpoint(data: Mapping[Any, Any], path: Path) -> ImportedCheckpoint:
     """Read what `torch.load` found in a checkpoint of DeepBID (under the key ``params``) or DeepCAD-RT (bare).
 
     Raises
@@ -99,7 +99,7 @@ def read_seed(data: Mapping[Any, Any], path: Path) -> Seed:
     for key in sorted(wanted.keys() | came.keys()):
         if came.get(key) != wanted.get(key):
             raise _other(path, f"has {came.get(key, 'nothing')} where {wanted.get(key, 'nothing')} belongs ({key})")
-    return Seed(head.shape[1], weights, path.name)
+    return ImportedCheckpoint(head.shape[1], weights, path.name)
 
 
 def _our_name(theirs: str) -> str | None:

@@ -22,13 +22,13 @@ from deepbid_rt.train.compute import choose_compute
 from deepbid_rt.train.network import deepest_frames, make_net
 from deepbid_rt.train.objective import gap_loss, learning_rate, loss
 from deepbid_rt.train.pairs import split_block
-from deepbid_rt.train.process_group import World
+from deepbid_rt.train.process_group import ProcessGroup
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.starting_point import StartingPoint
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Validation:
     """What the averaged network does to held-out pairs, both in units of the noise of their targets."""
 
     held_out: float
@@ -47,12 +47,12 @@ class Learner:
     ----------
     recipe : Recipe
         Network, seed, optimiser and loss.
-    world : World
+    world : ProcessGroup
         The processes that learn together; all hold the same weights at every step.
     """
 
-    def __init__(self, recipe: Recipe, world: World | None = None) -> None:
-        self._recipe, self._world = recipe, world or World()
+    def __init__(self, recipe: Recipe, world: ProcessGroup | None = None) -> None:
+        self._recipe, self._world = recipe, world or ProcessGroup()
         self.compute = choose_compute(deepest_frames(recipe), self._world.device)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
@@ -123,7 +123,7 @@ class Learner:
         return value
 
     @torch.no_grad()
-    def judge(self, batches: list[Batch]) -> Judged:
+    def judge(self, batches: list[Batch]) -> Validation:
         """Return the mean squared error of the averaged network over all pairs, and how much its answers vary.
 
         Half the squared difference of two views is the variance of the noise in one of them. So the raw view
@@ -143,7 +143,7 @@ class Learner:
             varied += (output - to_nothing[output.shape[1:]]).flatten(1).var(1, correction=0).mean().item()
             noise += batch.noise
         squared, varied, noise = self._world.total((squared, varied, noise))
-        return Judged(squared / (noise or 1.0), math.sqrt(varied / (noise or 1.0)))
+        return Validation(squared / (noise or 1.0), math.sqrt(varied / (noise or 1.0)))
 
     def _answer(self, given: Tensor) -> Tensor:
         with self.compute.autocast():

@@ -12,29 +12,29 @@ from numpy.typing import NDArray
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.scan.directions import backward_start
-from deepbid_rt.scan.line_offset import LineAlignment
-from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy, PhaseLock, offset_of
+from deepbid_rt.scan.line_offset import LineOffset
+from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector, LinePhasePolicy, offset_of
 from deepbid_rt.train.movie import BlockReader
 
 LOOKED_AT = 300
 """Frames that the line phase is measured on, evenly from the whole recording."""
 _RATE_HZ = 30.0
-"""Ten seconds are what `LinePhase` remembers; so all frames count alike, whatever their own rate."""
+"""Ten seconds are what `LinePhaseEstimator` remembers; so all frames count alike, whatever their own rate."""
 
 
-class AlignedMovie:
-    """A movie read through a `LineAlignment`.
+class LinePhaseCorrectedMovie:
+    """A movie read through a `LineOffset`.
 
     Parameters
     ----------
     movie : BlockReader
     scan : ScanGeometry
         How its lines lie.
-    alignment : LineAlignment
+    alignment : LineOffset
         For its lines.
     """
 
-    def __init__(self, movie: BlockReader, scan: ScanGeometry, alignment: LineAlignment) -> None:
+    def __init__(self, movie: BlockReader, scan: ScanGeometry, alignment: LineOffset) -> None:
         self._movie, self._alignment = movie, alignment
         self._start = backward_start(scan)
         self._turn = slice(None, None, 1 if scan.mirrored else -1)
@@ -62,24 +62,24 @@ class AlignedMovie:
         return np.asarray(lines[..., x0:x1])
 
 
-def alignment_of(movie: BlockReader, scan: ScanGeometry, policy: LinePhasePolicy) -> LineAlignment | None:
+def line_offset_of(movie: BlockReader, scan: ScanGeometry, policy: LinePhasePolicy) -> LineOffset | None:
     """Return what brings the backward lines of a recording into their place; None where they are, or may stay.
 
     Raises
     ------
     StreamError
-        When a number is given that `PhaseLock` refuses.
+        When a number is given that `LinePhaseCorrector` refuses.
     FileError
         When a frame cannot be read.
     """
     frames, channels, lines, pixels = movie.shape
     looks = np.linspace(0, frames - 1, min(frames, LOOKED_AT)).astype(int)
     info = StreamInfo((channels, lines, pixels), np.dtype(np.float32), min(_RATE_HZ, len(looks)), scan)
-    lock = PhaseLock(info, policy)
+    lock = LinePhaseCorrector(info, policy)
     if policy != "auto":
         return lock.alignment
     for index, t in enumerate(looks):
         channel_by_channel = [movie.read(t, t + 1, c, 0, lines, 0, pixels)[0] for c in range(channels)]
         lock.see(Frame(index, np.stack(channel_by_channel).astype(np.float32)))
     px = offset_of(lock.measured_px)
-    return LineAlignment(scan, pixels, px) if px else None
+    return LineOffset(scan, pixels, px) if px else None

@@ -17,7 +17,7 @@ from deepbid_rt.train.checkpoint import load_for_resume, replace_text, require_r
 from deepbid_rt.train.collapse import ended_by_collapse, has_collapsed
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.movie import BlockReader
-from deepbid_rt.train.process_group import joined
+from deepbid_rt.train.process_group import join_process_group
 from deepbid_rt.train.progress import TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recordings
@@ -61,7 +61,7 @@ def train(
     planes : int
         Planes that were scanned in turn, see `open_recordings`.
     line_phase : float, "auto" or "off"
-        What is done about backward lines that lie beside their forward lines, see `PhaseLock`; measured once for each
+        What is done about backward lines that lie beside their forward lines, see `LinePhaseCorrector`; measured once for each
         recording.
     tensorboard : bool
         Log for TensorBoard too.
@@ -88,7 +88,7 @@ def train(
     """
     if not movies:
         raise StreamError("no recording to train on", expected="at least one", todo="name a recording")
-    with joined() as world:
+    with join_process_group() as world:
         world.share(recipe.batch)
         pairs = zip(movies, scans, strict=True)
         opened = (open_recordings(movie, scan, recipe, planes, line_phase) for movie, scan in pairs)

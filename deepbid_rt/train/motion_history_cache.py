@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import FileError
-from deepbid_rt.motion.frame_context import Context, Known
+from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
 from deepbid_rt.train.recording import Recording
 
 MOST_BYTES = 8_000_000_000
@@ -25,7 +25,7 @@ _LEAD = 3
 """A stretch is preceded by this many lengths of the slowest memory, of which nothing is kept."""
 
 
-class Remembered:
+class MotionHistoryCache:
     """What was remembered before some or all frames of one recording, and what came after them.
 
     Attributes
@@ -33,7 +33,7 @@ class Remembered:
     frames : ndarray
         (N,) frame numbers, ascending.
     arrays : ndarray
-        (N, C, M + 1 + A, Y, X) float16, memories, weight and frames ahead as of `deepbid_rt.motion.frame_context.Known`; in a
+        (N, C, M + 1 + A, Y, X) float16, memories, weight and frames ahead as of `deepbid_rt.motion.frame_context.FrameContext`; in a
         temporary file that goes with it.
     """
 
@@ -45,7 +45,7 @@ class Remembered:
     def work_out(self) -> None:
         """Walk through the recording, or through each stretch with a while before it and what is seen ahead of it."""
         _, channels, _, rows, columns = self.arrays.shape
-        context = Context(self._gains, self._look_ahead, channels, (rows, columns))
+        context = FrameContextBuilder(self._gains, self._look_ahead, channels, (rows, columns))
         lead, walked = math.ceil(_LEAD / min(self._gains)), np.zeros(self._recording.movie.shape[0], bool)
         for t in self.frames.tolist():
             walked[max(0, t - lead) : t + self._look_ahead + 1] = True
@@ -57,7 +57,7 @@ class Remembered:
             before = t
         self._keep(context.end())
 
-    def _keep(self, known: list[Known]) -> None:
+    def _keep(self, known: list[FrameContext]) -> None:
         for one in known:
             begin, end = self.between(one.tick, one.tick + 1)
             if begin < end:
@@ -69,7 +69,9 @@ class Remembered:
         return first, last
 
 
-def remember(recordings: Sequence[Recording], gains: tuple[float, ...], look_ahead: int) -> list[Remembered]:
+def cache_motion_history(
+    recordings: Sequence[Recording], gains: tuple[float, ...], look_ahead: int
+) -> list[MotionHistoryCache]:
     """Work out what is remembered before the frames of some recordings, and the `look_ahead` frames after each.
 
     Raises
@@ -85,7 +87,8 @@ def remember(recordings: Sequence[Recording], gains: tuple[float, ...], look_ahe
     total = sum(size * recording.movie.shape[0] for size, recording in zip(sizes, recordings, strict=True))
     share = min(1.0, MOST_BYTES / total)
     found = [
-        Remembered(recording, gains, look_ahead, int(share * recording.movie.shape[0])) for recording in recordings
+        MotionHistoryCache(recording, gains, look_ahead, int(share * recording.movie.shape[0]))
+        for recording in recordings
     ]
     for one in found:
         one.work_out()

@@ -17,7 +17,7 @@ from deepbid_rt.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ProcessGroup:
     """Who trains along."""
 
     size: int = 1
@@ -60,14 +60,14 @@ class World:
 
 
 @contextmanager
-def joined() -> Iterator[World]:
+def join_process_group() -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started, over NCCL where there is CUDA and Gloo elsewhere; or be alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield World()
+        yield ProcessGroup()
         return
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield World(size, distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0")))
+        yield ProcessGroup(size, distributed.get_rank(), int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         distributed.destroy_process_group()

@@ -42,7 +42,7 @@ class TrainSummary:
     best_step: int
     """0 when no check found a network that answers, see `deepbid_rt.train.collapse`."""
     response: float
-    """How much the answers varied at the last check, see `deepbid_rt.train.learner.Judged`."""
+    """How much the answers varied at the last check, see `deepbid_rt.train.learner.Validation`."""
     elapsed_s: float
     """Time of this call."""
     compute: str

@@ -18,8 +18,8 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.scan.directions import split_scan, to_image_order
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.scan.normalizer import Normalizer
-from deepbid_rt.train.check_recording import survey
-from deepbid_rt.train.line_phase_movie import AlignedMovie, alignment_of
+from deepbid_rt.train.check_recording import check_recording
+from deepbid_rt.train.line_phase_movie import LinePhaseCorrectedMovie, line_offset_of
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
 from deepbid_rt.train.recipe import Recipe
@@ -91,7 +91,7 @@ def open_recordings(
         recordings = [open_recording(movie, scan, recipe, planes)]
     else:
         recordings = [open_recording(PlaneMovie(movie, plane, planes), scan, recipe) for plane in range(planes)]
-    alignment = alignment_of(movie, scan, line_phase)
+    alignment = line_offset_of(movie, scan, line_phase)
     if alignment is None:
         return recordings
     log.warning(
@@ -101,7 +101,8 @@ def open_recordings(
         -alignment.px,
     )
     return [
-        replace(each, movie=AlignedMovie(each.movie, scan, alignment), aligned_px=alignment.px) for each in recordings
+        replace(each, movie=LinePhaseCorrectedMovie(each.movie, scan, alignment), aligned_px=alignment.px)
+        for each in recordings
     ]
 
 
@@ -120,7 +121,7 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
     ------
     StreamError
         When the layout does not fit the recipe's mode, the recording is too small or too short for the patch, or
-        its pixels cannot be learned from, see `deepbid_rt.train.check_recording.survey`.
+        its pixels cannot be learned from, see `deepbid_rt.train.check_recording.check_recording`.
     FileError
         When a frame cannot be read.
     """
@@ -144,7 +145,7 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
             expected=f"at least {2 * t} frames of {y} x {x} for the recipe's patch and a held-out part as long",
             todo="choose a smaller patch or a larger recording",
         )
-    normalizers = survey(movie, min(recipe.calibration_frames, frames - held))
+    normalizers = check_recording(movie, min(recipe.calibration_frames, frames - held))
     return Recording(movie, scan, split, normalizers, frames - held, slices)
 
 

@@ -15,15 +15,15 @@ from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.train.budget import Budget
 from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from deepbid_rt.train.collapse import collapse, has_collapsed
-from deepbid_rt.train.learner import Judged, Learner
+from deepbid_rt.train.learner import Learner, Validation
 from deepbid_rt.train.objective import learning_rate
-from deepbid_rt.train.process_group import World
+from deepbid_rt.train.process_group import ProcessGroup
 from deepbid_rt.train.progress import Ended, TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import Recording
 from deepbid_rt.train.run_log import RunLog
 from deepbid_rt.train.stop import StopSignal
-from deepbid_rt.train.stream_pairs import MemoryPairs
+from deepbid_rt.train.stream_pairs import StreamPairs
 from deepbid_rt.train.window_pairs import WindowPairs
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Run:
         None for processes that do not write. They decide nothing that the others do not.
     found : Checkpoint or None
         Where to go on.
-    world : World
+    world : ProcessGroup
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Run:
         learner: Learner,
         log: RunLog | None,
         found: Checkpoint | None,
-        world: World,
+        world: ProcessGroup,
     ) -> None:
         self._recordings, self._recipe, self._run_dir = recordings, recipe, run_dir
         self._learner, self._log, self._world = learner, log, world
-        self._pairs = MemoryPairs(recordings, recipe) if recipe.mode == "stream" else WindowPairs(recordings, recipe)
+        self._pairs = StreamPairs(recordings, recipe) if recipe.mode == "stream" else WindowPairs(recordings, recipe)
         self._held_out_batches = self._pairs.held_out()
         self._step = found.step if found else 0  # finished steps
         self._held_out = found.held_out if found else math.inf
@@ -130,7 +130,7 @@ class Run:
             self._log.write(self._step, loss=loss, learning_rate=rate)
         return loss, needed / self._world.size >= 1
 
-    def _judge(self) -> Judged:
+    def _judge(self) -> Validation:
         began = time.perf_counter()
         judged = self._learner.judge(self._held_out_batches)
         self._check_s = max(self._check_s, time.perf_counter() - began)

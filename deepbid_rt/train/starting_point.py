@@ -17,7 +17,7 @@ from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.train.checkpoint import as_checkpoint, best_of, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
-from deepbid_rt.train.imported_checkpoint import is_seed, read_seed
+from deepbid_rt.train.imported_checkpoint import is_imported, read_imported_checkpoint
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recipe import Recipe
 
@@ -79,8 +79,8 @@ def load_starting_point(path: Path, unit: float) -> StartingPoint:
         return _of_engine(path)
     path = best_of(path)
     data = read_tensors(path)
-    if is_seed(data):
-        seed = read_seed(data, path)
+    if is_imported(data):
+        seed = read_imported_checkpoint(data, path)
         return StartingPoint("unet3d", seed.width, seed.weights_in(unit))
     checkpoint = as_checkpoint(data, path)
     refuse_collapsed(checkpoint.response, path)

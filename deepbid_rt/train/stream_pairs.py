@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.train.batch import Batch
-from deepbid_rt.train.motion_history_cache import remember
+from deepbid_rt.train.motion_history_cache import cache_motion_history
 from deepbid_rt.train.pairs import orient
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import Recording
@@ -33,7 +33,7 @@ _BLIND = 0.05
 """Share of pairs whose input shows no line: what the memories alone foretell."""
 
 
-class MemoryPairs:
+class StreamPairs:
     """Draws pairs of single frames with their memories.
 
     The target is never part of its own input: it is the other scan direction of the same frame, and the memories hold
@@ -56,7 +56,7 @@ class MemoryPairs:
 
     def __init__(self, recordings: Sequence[Recording], recipe: Recipe) -> None:
         self._recordings, self._recipe = recordings, recipe
-        self._remembered = remember(recordings, recipe.memories, recipe.stream_look_ahead)
+        self._remembered = cache_motion_history(recordings, recipe.memories, recipe.stream_look_ahead)
 
     def draw(self, step: int, numbers: Sequence[int] | None = None) -> Batch:
         """Return the pairs of step ``step``, or those of its batch with these numbers: a pure function of all four."""

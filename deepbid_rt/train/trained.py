@@ -18,7 +18,7 @@ from deepbid_rt.frame import Layout
 from deepbid_rt.nets import unet2d, unet3d
 from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
-from deepbid_rt.train.imported_checkpoint import SEEN, is_seed, read_seed
+from deepbid_rt.train.imported_checkpoint import SEEN, is_imported, read_imported_checkpoint
 from deepbid_rt.train.network import make_net
 
 _FIRST = 16
@@ -40,7 +40,7 @@ def load_trained(
     seen : Normalization, optional
         What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
     exact : bool
-        Let a network of another project see all that it can, see `deepbid_rt.train.imported_checkpoint.Seed.card`.
+        Let a network of another project see all that it can, see `deepbid_rt.train.imported_checkpoint.ImportedCheckpoint.card`.
     collapsed : bool
         Load a network even if it has collapsed, to look at it.
 
@@ -60,8 +60,8 @@ def load_trained(
     """
     path = best_of(source)
     data = read_tensors(path)
-    if is_seed(data):
-        seed = read_seed(data, path)
+    if is_imported(data):
+        seed = read_imported_checkpoint(data, path)
         net: nn.Module = unet3d.UNet3D(seed.width)
         net.load_state_dict(seed.weights)
         return net.eval(), seed.card(name, seen or SEEN, exact=exact)

@@ -15,7 +15,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from deepbid_rt.errors import RefusedError
-from deepbid_rt.live.latency import Histogram
+from deepbid_rt.live.latency import LatencyHistogram
 from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
 from deepbid_rt.viewer.history import History
 from deepbid_rt.viewer.view import View
@@ -97,7 +97,7 @@ class _Moment:
 
     def __init__(self, view: View) -> None:
         self._displayed, self._cpu_s, self._at_s = view.displayed, time.process_time(), time.monotonic()
-        view.all_ages = Histogram()
+        view.all_ages = LatencyHistogram()
 
     def until_now(self, view: View) -> dict[str, Any]:
         """Return what was displayed since, how old it was, and the processor time of all threads for each frame."""

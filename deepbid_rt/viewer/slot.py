@@ -1,6 +1,6 @@
 """A one-slot mailbox: whoever looks finds the newest, and nothing ever waits behind it.
 
-Knows nothing of what it holds. (`deepbid_rt.live.event_queue.Mailbox` keeps order and gaps, for readers that need them.)
+Knows nothing of what it holds. (`deepbid_rt.live.event_queue.EventQueue` keeps order and gaps, for readers that need them.)
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.live.latency import Histogram
+from deepbid_rt.live.latency import LatencyHistogram
 from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.viewer.camera import Camera, Rect, place_panels
 from deepbid_rt.viewer.colors import REGIONS, count_not_finite
@@ -61,7 +61,7 @@ class View:
         """Frames that reached the screen."""
         self.with_raw = 0
         """How many of them stood beside their raw frame."""
-        self.ages, self.all_ages = Recent(10.0), Histogram()
+        self.ages, self.all_ages = Recent(10.0), LatencyHistogram()
         """From the microscope's sending to the screen: of the last seconds, and of all."""
         self._clock, self._wall_ns = clock, wall_ns
         self._watch = LossWatch()

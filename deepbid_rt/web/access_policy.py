@@ -19,7 +19,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 @dataclass(frozen=True)
-class Gate:
+class AccessPolicy:
     """Decides which requests are answered.
 
     Raises
@@ -49,7 +49,7 @@ class Gate:
             )
 
     @classmethod
-    def of(cls, address: str, token: str | None) -> Gate:
+    def of(cls, address: str, token: str | None) -> AccessPolicy:
         """Read ``HOST:PORT``; port 0 takes a free one. Raises `EndpointError` also when it is malformed."""
         match = _ADDRESS.fullmatch(address)
         if match is None or int(match["port"]) > 65535:

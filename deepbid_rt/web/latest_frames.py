@@ -33,7 +33,7 @@ class Pair:
     denoised: Frame
 
 
-class Board:
+class LatestFrames:
     """Keeps what is newest.
 
     Parameters
@@ -46,9 +46,9 @@ class Board:
 
     def __init__(self, merge: Merge = "mean", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self.merge: Merge = merge
-        self.raw = Tap(self._raw_starts, self._take_raw)
+        self.raw = FrameTap(self._raw_starts, self._take_raw)
         """A `Sink` for raw frames."""
-        self.denoised = Tap(self._denoised_starts, self._take_denoised)
+        self.denoised = FrameTap(self._denoised_starts, self._take_denoised)
         """A `Sink` for denoised frames."""
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
@@ -131,7 +131,7 @@ class Board:
             frames.popitem(last=False)
 
 
-class Tap:
+class FrameTap:
     """A `Sink` that hands starts and frames to a board, and nothing else."""
 
     def __init__(self, start: Callable[[StreamInfo], None], put: Callable[[Frame], None]) -> None:

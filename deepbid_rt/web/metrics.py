@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from deepbid_rt import __version__
-from deepbid_rt.live.status import State
+from deepbid_rt.live.status import SessionState
 from deepbid_rt.web.report import Snapshot
 
 PREFIX = "deepbid_rt_"
@@ -53,7 +53,7 @@ class Metrics(Collector):
         )
         yield _gauge("frames_waiting", "Frames waiting for the engine.", float(status.waiting))
         state = GaugeMetricFamily(f"{PREFIX}state", "1 for what the session is doing.", labels=["state"])
-        for each in State:
+        for each in SessionState:
             state.add_metric([each.value], float(each is status.state))
         yield state
         latency = GaugeMetricFamily(

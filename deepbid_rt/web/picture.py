@@ -15,7 +15,7 @@ from PIL import Image
 from deepbid_rt.frame import FrameFlag, StreamInfo
 from deepbid_rt.motion.registration import Registration
 from deepbid_rt.scan.directions import Merge
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 from deepbid_rt.web.latest_frames import Pair
 
 MOST_SIDE = 768
@@ -77,7 +77,7 @@ class Painter:
 
     def _raw_like_denoised(self, pair: Pair) -> NDArray[np.generic]:
         info: StreamInfo = pair.info
-        views = Views(info, self._merge)
+        views = ScanSplitter(info, self._merge)
         split = views.split(pair.raw.pixels).astype(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # holes stay holes
             if pair.denoised.motion and pair.denoised.flags & FrameFlag.MOTION_CORRECTED:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.live.line_phase_monitor import NOTHING_READ, PhaseReading
-from deepbid_rt.live.status import Status
-from deepbid_rt.web.latest_frames import MOST_PLANES, Board
+from deepbid_rt.live.line_phase_monitor import NO_LINE_PHASE, LinePhaseReading
+from deepbid_rt.live.status import SessionStatus
+from deepbid_rt.web.latest_frames import MOST_PLANES, LatestFrames
 from deepbid_rt.web.trace import Point
 from deepbid_rt.wire.source_status import SourceStatus
 
@@ -18,26 +18,26 @@ from deepbid_rt.wire.source_status import SourceStatus
 class Snapshot:
     """A session at one moment."""
 
-    status: Status
+    status: SessionStatus
     source: SourceStatus
     lost: Mapping[str, int]
     """Frames lost so far, by cause."""
     engine: str
     runtime: str
     """Runtime, device and precision of the engine."""
-    line_phase: PhaseReading = NOTHING_READ
+    line_phase: LinePhaseReading = NO_LINE_PHASE
     """How far backward lines lie further right than forward lines, and what is done about it."""
     recordings: Sequence[str] = ()
     """Files written so far."""
 
 
-def report(snapshot: Snapshot, board: Board, after: int = 0) -> dict[str, Any]:
+def report(snapshot: Snapshot, board: LatestFrames, after: int = 0) -> dict[str, Any]:
     """Return everything the page shows but the picture.
 
     Parameters
     ----------
     snapshot : Snapshot
-    board : Board
+    board : LatestFrames
     after : int
         Serial of the last point that the reader has; it gets those after it.
     """

@@ -15,8 +15,8 @@ from importlib import resources
 from aiohttp import web
 
 from deepbid_rt.errors import EndpointError
-from deepbid_rt.web.access_policy import Gate
-from deepbid_rt.web.latest_frames import Board
+from deepbid_rt.web.access_policy import AccessPolicy
+from deepbid_rt.web.latest_frames import LatestFrames
 from deepbid_rt.web.metrics import Metrics
 from deepbid_rt.web.picture import Painter, Picture
 from deepbid_rt.web.report import Snapshot, report
@@ -59,7 +59,7 @@ class Server:
     ----------
     address : str
         ``HOST:PORT`` to bind; port 0 takes a free one, see `url`.
-    board : Board
+    board : LatestFrames
         Its taps are the session's sinks.
     token : str, optional
         What every request must know; without one, only this machine may reach the page.
@@ -70,9 +70,9 @@ class Server:
         When the address is malformed, in use, or not of this machine; when it is not loopback and there is no token.
     """
 
-    def __init__(self, address: str, board: Board, *, token: str | None = None) -> None:
+    def __init__(self, address: str, board: LatestFrames, *, token: str | None = None) -> None:
         self.board = board
-        self._gate = Gate.of(address, token)
+        self._gate = AccessPolicy.of(address, token)
         self._socket = _bound(self._gate)
         self.url = f"http://{self._gate.host}:{self._socket.getsockname()[1]}/"
         """Where the page is."""
@@ -206,7 +206,7 @@ def _number(request: web.Request, key: str) -> int:
     return int(text)
 
 
-def _bound(gate: Gate) -> socket.socket:
+def _bound(gate: AccessPolicy) -> socket.socket:
     family = socket.AF_INET6 if gate.host.startswith("[") else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

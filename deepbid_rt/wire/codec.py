@@ -16,7 +16,7 @@ from typing import Any, cast, get_args
 import numpy as np
 
 from deepbid_rt.errors import StreamError, WireError
-from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, Motion, StreamEnd, StreamInfo, Verdict
+from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, Motion, MotionStatus, StreamEnd, StreamInfo
 from deepbid_rt.wire.header import CHECK_SENDER, Header, digest, pack
 from deepbid_rt.wire.message import AnyMessage, BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
 from deepbid_rt.wire.start_body import SERIES, read_body, read_dtype, read_shape, write_body
@@ -117,7 +117,7 @@ def _read_motion(section: Header) -> Motion:
     bend = section.numbers("bend_dy"), section.numbers("bend_dx")
     if len(bend[0]) != len(bend[1]):
         raise section.refusal("bend_dx", f"a list of {len(bend[0])}, as bend_dy is")
-    return Motion(dy, dx, confidence, cast("Verdict", section.choice("verdict", get_args(Verdict))), *bend)
+    return Motion(dy, dx, confidence, cast("MotionStatus", section.choice("verdict", get_args(MotionStatus))), *bend)
 
 
 def _read_end(header: Header, default: str | None = None) -> StreamEnd:

@@ -34,7 +34,7 @@ class _Entry:
     after: deque[Control] = field(default_factory=deque)
 
 
-class SlotRing:
+class ReceiveRing:
     """Hands events from a writer to a reader, in order, giving up the oldest unread frames when full.
 
     Each series begins with its `StreamInfo`, and all its frames are of that size.

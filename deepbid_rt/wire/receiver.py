@@ -1,6 +1,6 @@
 """Messages in, events out: follows one stream, finds what is missing, and keeps count.
 
-Knows the wire and the ring but no socket, thread or clock: whoever receives calls `Intake.take` and says when.
+Knows the wire and the ring but no socket, thread or clock: whoever receives calls `Receiver.take` and says when.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import Frame, GapCause, Layout, StreamEnd, StreamInfo
 from deepbid_rt.wire.codec import Part, decode
 from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, Message, NoteMessage, StartMessage
-from deepbid_rt.wire.receive_ring import SlotRing
+from deepbid_rt.wire.receive_ring import ReceiveRing
 from deepbid_rt.wire.series import Series
 from deepbid_rt.wire.source_status import SourceState, SourceStatus
 
 log = logging.getLogger(__name__)
 
 
-class Intake:
+class Receiver:
     """Decodes, follows and counts the messages of one sender. `take` is for one thread; `status` for any.
 
     A jump of ``seq`` is a loss on the wire; a jump of ``fn`` beyond that is a loss at the source; either going back,
@@ -30,7 +30,7 @@ class Intake:
 
     Parameters
     ----------
-    ring : SlotRing
+    ring : ReceiveRing
         Where events go.
     default_layout : Layout or None
         How lines lie where the sender does not say.
@@ -39,7 +39,7 @@ class Intake:
     """
 
     def __init__(
-        self, ring: SlotRing, *, default_layout: Layout | None = None, stall_s: float = 0.5, lost_s: float = 3.0
+        self, ring: ReceiveRing, *, default_layout: Layout | None = None, stall_s: float = 0.5, lost_s: float = 3.0
     ) -> None:
         self._ring = ring
         self._default_layout = default_layout

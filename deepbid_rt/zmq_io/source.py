@@ -1,4 +1,4 @@
-"""Frames from the network. Knows threads and sockets; what messages mean is `Intake`'s."""
+"""Frames from the network. Knows threads and sockets; what messages mean is `Receiver`'s."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 import zmq
 
 from deepbid_rt.frame import Event, Layout
-from deepbid_rt.wire.receive_ring import SlotRing
-from deepbid_rt.wire.receiver import Intake
+from deepbid_rt.wire.receive_ring import ReceiveRing
+from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, set_common, unusable
 
@@ -32,7 +32,7 @@ class ZmqSource:
     ring_frames, ring_bytes : int
         Most frames, and memory, that may wait for the reader. One frame may take an eighth of the memory.
     stall_s, lost_s : float
-        See `Intake`.
+        See `Receiver`.
     clock : callable
         Monotonic seconds.
 
@@ -59,8 +59,8 @@ class ZmqSource:
         """The address connected to."""
         self._topic = topic
         self._clock = clock
-        self._ring = SlotRing(ring_frames, max_bytes=ring_bytes)
-        self._intake = Intake(self._ring, default_layout=default_layout, stall_s=stall_s, lost_s=lost_s)
+        self._ring = ReceiveRing(ring_frames, max_bytes=ring_bytes)
+        self._intake = Receiver(self._ring, default_layout=default_layout, stall_s=stall_s, lost_s=lost_s)
         self._closing = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._thread: threading.Thread | None = None

@@ -2,14 +2,14 @@
 
 import weakref
 
-from deepbid_rt.cli.series_denoisers import PresentDenoiser
+from deepbid_rt.cli.series_denoisers import SeriesDenoisers
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.runtimes.average import AverageEngine
 from tests.fakes import stamped_frames, stream
 
 
 def test_before_the_first_series_there_is_only_the_engine():
-    present = PresentDenoiser(AverageEngine(), lambda info: None)
+    present = SeriesDenoisers(AverageEngine(), lambda info: None)
     assert present.runtime == AverageEngine().description
     assert (present.delay_frames, present.normalizers, present.streams) == (None, [], ())
 
@@ -24,7 +24,7 @@ def test_the_one_before_is_gone_when_the_next_is_made():
         made.append(weakref.ref(denoiser))
         return denoiser
 
-    present = PresentDenoiser(engine, make)
+    present = SeriesDenoisers(engine, make)
     for _ in range(3):
         present.begin(stream())
     assert left == [None, None, None]
@@ -33,7 +33,7 @@ def test_the_one_before_is_gone_when_the_next_is_made():
 
 def test_it_tells_the_present_series_and_the_normalization_of_all():
     engine = AverageEngine()
-    present = PresentDenoiser(engine, lambda info: Denoiser(engine, info))
+    present = SeriesDenoisers(engine, lambda info: Denoiser(engine, info))
     infos = [stream((1, 16, 16), series="a"), stream((1, 24, 16), series="b", planes=2)]
     for info in infos:
         denoiser = present.begin(info)

@@ -12,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepbid_rt.cli.session import Plan, run_session, status_line
+from deepbid_rt.cli.session import SessionPlan, run_session, status_line
 from deepbid_rt.errors import EngineError, FileError, StageError
 from deepbid_rt.frame import Motion, ScanGeometry, StreamEnd
 from deepbid_rt.live.event_queue import Overflow
-from deepbid_rt.live.latency import Histogram
-from deepbid_rt.live.motion_stats import MotionTally
+from deepbid_rt.live.latency import LatencyHistogram
+from deepbid_rt.live.motion_stats import MotionStats
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits, State, Status
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits, SessionState, SessionStatus
 from deepbid_rt.ports import Note
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
@@ -73,7 +73,7 @@ def series(name, count=3, **rest):
 def session(steps, **plan):
     plan.setdefault("engine", SpyEngine(echo_card(normalization=FIXED), lambda given: given))
     ends = sum(isinstance(step, StreamEnd) for step in steps)
-    return run_session(Plan(Source(steps), sha256="00ff", limits=Limits(series=ends), **plan))
+    return run_session(SessionPlan(Source(steps), sha256="00ff", limits=SessionLimits(series=ends), **plan))
 
 
 def lines_of(log, kind):
@@ -117,7 +117,7 @@ def test_the_log_says_how_each_series_is_denoised_and_what_all_came_to(tmp_path)
 
 def test_a_session_that_is_to_stabilize_needs_an_engine_that_estimates_motion(tmp_path):
     source = Source(series("a"))
-    plan = Plan(source, SpyEngine(echo_card()), None, record=tmp_path / "new", stabilize=True)
+    plan = SessionPlan(source, SpyEngine(echo_card()), None, record=tmp_path / "new", stabilize=True)
     with pytest.raises(EngineError, match="does not estimate motion"):
         run_session(plan)
     assert source.opened == 0
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_source_is_opened(
     (tmp_path / "file").write_text("")
     source = Source(series("a"))
     with pytest.raises(FileError):
-        run_session(Plan(source, SpyEngine(echo_card()), None, record=tmp_path / "file"))
+        run_session(SessionPlan(source, SpyEngine(echo_card()), None, record=tmp_path / "file"))
     assert source.opened == 0
 
 
@@ -244,7 +244,7 @@ def test_the_page_shows_raw_and_denoised_frames_and_the_files(tmp_path):
     assert [len(sink.frames) for sink in (page.raw, page.denoised)] == [3, 3]
     assert [sink.frames[0].pixels.shape for sink in (page.raw, page.denoised)] == [(1, 8, 6), (1, 4, 6)]
     before, after = page.shown
-    assert (before.status.state, before.recordings, before.engine) == (State.WAITING, [], "small")
+    assert (before.status.state, before.recordings, before.engine) == (SessionState.WAITING, [], "small")
     assert (after.status.frames_out, after.source.state) == (3, "live")
     assert [path.rpartition("_")[2] for path in after.recordings] == ["denoised.tif", "raw.tif"]
     assert after.lost["ring"] == 3
@@ -278,7 +278,9 @@ def test_a_log_that_cannot_be_closed_is_an_error_unless_another_came_first(tmp_p
     assert (outcome.error, outcome.summary["error"]) == (refused, str(refused))
     first = StageError("the cable was drawn", expected="a cable", todo="put it back")
     broken = [*series("b")[:2], first]
-    outcome = run_session(Plan(Source(broken), SpyEngine(echo_card()), None, record=tmp_path, limits=Limits(series=1)))
+    outcome = run_session(
+        SessionPlan(Source(broken), SpyEngine(echo_card()), None, record=tmp_path, limits=SessionLimits(series=1))
+    )
     assert outcome.error is first
 
 
@@ -295,10 +297,12 @@ def test_the_first_ctrl_c_ends_a_session_and_the_second_breaks_through(number):
             lambda: caught.append("inside"),
             lambda: os.kill(os.getpid(), number),
         ]
-        limits = Limits(idle_s=GUARD_S)
-        outcome = run_session(Plan(Source(steps), SpyEngine(echo_card(normalization=FIXED)), None, limits=limits))
+        limits = SessionLimits(idle_s=GUARD_S)
+        outcome = run_session(
+            SessionPlan(Source(steps), SpyEngine(echo_card(normalization=FIXED)), None, limits=limits)
+        )
         assert caught == ["inside", "outside"]
-        assert (outcome.error, outcome.status.state) == (None, State.DONE)
+        assert (outcome.error, outcome.status.state) == (None, SessionState.DONE)
         assert outcome.status.frames_out == 3
         os.kill(os.getpid(), number)
         assert caught[2:] == ["outside"]
@@ -318,13 +322,13 @@ def test_how_many_frames_may_wait_and_stand_in_a_file_is_handed_on(tmp_path, mon
 
     def outlet(name, sink, *rest, **more):
         made[name] = rest
-        return Outlet(name, sink, *rest, **more)
+        return SinkSettings(name, sink, *rest, **more)
 
     def pipeline(*args, lag_frames, **rest):
         lags.append(lag_frames)
         return Pipeline(*args, lag_frames=lag_frames, **rest)
 
-    monkeypatch.setattr("deepbid_rt.cli.session.Outlet", outlet)
+    monkeypatch.setattr("deepbid_rt.cli.session.SinkSettings", outlet)
     monkeypatch.setattr("deepbid_rt.cli.session.Pipeline", pipeline)
     ways = {"record_raw": True, "roll_frames": 2, "lag_frames": 11, "recorder_frames": 7}
     outcome = session(series("a"), record=tmp_path, **ways)
@@ -357,10 +361,12 @@ def test_latencies_are_written_while_it_runs(tmp_path, monkeypatch):
 
 
 def status(*verdicts):
-    tally = MotionTally()
+    tally = MotionStats()
     for verdict in verdicts:
         tally.add(Motion(1.26, -0.44, 9.0, verdict))
-    return Status(State.RUNNING, 9, 8, 1.0, 1, {"publisher": 2}, 3, 0, {"total": Histogram()}, tally)
+    return SessionStatus(
+        SessionState.RUNNING, 9, 8, 1.0, 1, {"publisher": 2}, 3, 0, {"total": LatencyHistogram()}, tally
+    )
 
 
 def test_the_line_counts_every_loss():

@@ -7,9 +7,9 @@ import pytest
 from deepbid_rt.cli import session_log
 from deepbid_rt.cli.session_log import SessionLog
 from deepbid_rt.errors import FileError, StageError
-from deepbid_rt.live.latency import Histogram
-from deepbid_rt.live.motion_stats import MotionTally
-from deepbid_rt.live.status import State, Status
+from deepbid_rt.live.latency import LatencyHistogram
+from deepbid_rt.live.motion_stats import MotionStats
+from deepbid_rt.live.status import SessionState, SessionStatus
 from deepbid_rt.recording.sidecar import read_sidecar
 from tests.fakes import raise_, stream
 
@@ -33,7 +33,7 @@ class Looks:
         self.count += 1
         if self.count == 3:
             self.enough.set()
-        return Status(State.RUNNING, 9, 8, 1.0, 0, {}, 0, 0, {"total": Histogram()}, MotionTally())
+        return SessionStatus(SessionState.RUNNING, 9, 8, 1.0, 0, {}, 0, 0, {"total": LatencyHistogram()}, MotionStats())
 
 
 def never(stage, error):

@@ -8,8 +8,8 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Gap, ScanGeometry, StreamEnd
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits
 from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, stamped_frames, stream
 
 CARD = echo_card(16, 8, 8, grid=8, normalization=Normalization(frames=16))
@@ -26,7 +26,10 @@ def test_live_equals_offline_bit_for_bit(layout):
     steps = [info, *frames[:30], Gap(30, 4, "transport"), *frames[34:], StreamEnd("done")]
     sink = ListSink()
     Pipeline(
-        ListSource(steps), make, denoised=[Outlet("out", sink, Overflow.FAIL, 1000)], limits=Limits(series=1)
+        ListSource(steps),
+        make,
+        denoised=[SinkSettings("out", sink, Overflow.FAIL, 1000)],
+        limits=SessionLimits(series=1),
     ).run()
     out_info, outs = denoise(ListSource(steps), make)
     outs = list(outs)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from deepbid_rt.card import ModelCard, Normalization
-from deepbid_rt.denoising.plane_denoiser import DevicePlane, HostPlane
-from deepbid_rt.denoising.stream_denoiser import StreamLane
+from deepbid_rt.denoising.plane_denoiser import DevicePlaneDenoiser, HostPlaneDenoiser
+from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Motion
-from deepbid_rt.ports import Note
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.ports import FrameStats
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 from tests.fakes import FIXED, SpyEngine, pixels_of, stream
 
 INFO = stream((2, 4, 6))
@@ -57,18 +57,18 @@ class Listener:
     def step(self, pixels):
         self.calls.append(("step", int(pixels[0, 0, 0])))
         self._image[:] = pixels
-        return self._image, Note(Motion(0.0, 0.0, 9.0, "tracked"), np.full(2, self.excess))
+        return self._image, FrameStats(Motion(0.0, 0.0, 9.0, "tracked"), np.full(2, self.excess))
 
 
 def lane_of(card=CARD, error=0.0):
     """The lane on the host, with an engine that gives back the view, off by an error."""
     engine = SpyEngine(card, lambda inputs: inputs[:1] + np.float32(error))
     engine.warm_up((card.depth, *INFO.shape[1:]))
-    return StreamLane(engine, 2, 1, INFO.shape[1:])
+    return StreamDenoiser(engine, 2, 1, INFO.shape[1:])
 
 
 def plane_of(pipeline, card=CARD, error=0.0, views=None):
-    return DevicePlane(pipeline, lane_of(card, error), views or Views(INFO, "mean"))
+    return DevicePlaneDenoiser(pipeline, lane_of(card, error), views or ScanSplitter(INFO, "mean"))
 
 
 def number(n):
@@ -80,8 +80,8 @@ def steps(numbers):
 
 
 def test_the_host_answers_the_first_frames_together_and_then_the_device_goes_on_from_them():
-    pipeline, views = Listener(), Views(INFO, "mean")
-    plane, host = plane_of(pipeline), HostPlane(lane_of(), views)
+    pipeline, views = Listener(), ScanSplitter(INFO, "mean")
+    plane, host = plane_of(pipeline), HostPlaneDenoiser(lane_of(), views)
     assert plane.push(0, pixels_of(INFO, 0)) == plane.push(1, pixels_of(INFO, 1)) == []
     assert plane.normalizers is None
     assert pipeline.calls == [*BEGUN]
@@ -121,11 +121,11 @@ def test_missing_ticks_make_what_is_remembered_older():
 
 
 def test_each_frame_is_aligned_as_it_was_when_it_came():
-    pipeline, views = Listener(), Views(INFO, "mean")
+    pipeline, views = Listener(), ScanSplitter(INFO, "mean")
     plane = plane_of(pipeline, views=views)
     for n, px in enumerate((None, 1.0, 1.0, 1.0, 2.0, None)):
         if px != (views.alignment and views.alignment.px):
-            views.alignment = px and LineAlignment(INFO.scan, INFO.shape[2], px)
+            views.alignment = px and LineOffset(INFO.scan, INFO.shape[2], px)
         plane.push(n, pixels_of(INFO, n))
     told = [call for call in pipeline.calls[len(BEGUN) :] if call[0] in ("align", "step")]
     frame = steps(range(6))

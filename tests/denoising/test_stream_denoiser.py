@@ -6,7 +6,7 @@ import pytest
 from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.denoising.denoiser import Denoiser
-from deepbid_rt.denoising.stream_denoiser import StreamLane
+from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry
 from deepbid_rt.scan.normalizer import calibrate
@@ -37,7 +37,7 @@ def average(inputs):
 def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average, **options):
     engine = SpyEngine(card or stream_card(), answer)
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
-    return StreamLane(engine, channels, views, size, **options), engine
+    return StreamDenoiser(engine, channels, views, size, **options), engine
 
 
 def frames_of(count, size=SIZE, channels=1, views=2, seed=0):

@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from deepbid_rt.denoising.window import Window
+from deepbid_rt.denoising.window import FrameWindow
 
 
 class WindowMachine(RuleBasedStateMachine):
@@ -11,7 +11,7 @@ class WindowMachine(RuleBasedStateMachine):
 
     @initialize(length=st.integers(1, 9), rows=st.integers(1, 3))
     def begin(self, length, rows):
-        self.window = Window(length, (rows, 2))
+        self.window = FrameWindow(length, (rows, 2))
         self.shape = (rows, 2)
         self.frames = []
         self.number = 0
@@ -50,14 +50,14 @@ TestWindow.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def test_looking_copies_nothing():
-    window = Window(4, (2, 2))
+    window = FrameWindow(4, (2, 2))
     for number in range(6):
         window.push(np.full((2, 2), number, np.float32))
     assert np.shares_memory(window.view(), window.view())
 
 
 def test_looking_between_pushes_changes_nothing():
-    looked, unlooked = Window(5, (1, 1)), Window(5, (1, 1))
+    looked, unlooked = FrameWindow(5, (1, 1)), FrameWindow(5, (1, 1))
     for number in range(12):
         frame = np.full((1, 1), number, np.float32)
         looked.push(frame)

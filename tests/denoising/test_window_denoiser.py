@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from deepbid_rt.card import Normalization
 from deepbid_rt.denoising.calibration import padded_size
-from deepbid_rt.denoising.window_denoiser import WindowLane
+from deepbid_rt.denoising.window_denoiser import WindowDenoiser
 from deepbid_rt.errors import StageError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 from tests.fakes import WINDOW_CARD, SpyEngine, echo_card, mixing_answer
@@ -20,7 +20,7 @@ CARDS = st.tuples(st.integers(1, 4), st.integers(0, 4), st.integers(0, 5)).map(
 def make_lane(card, size=SIZE, channels=1, views=1, answer=None):
     engine = SpyEngine(card, answer)
     engine.warm_up((card.window, *padded_size(size, card.grid)))
-    return WindowLane(engine, channels, views, size), engine
+    return WindowDenoiser(engine, channels, views, size), engine
 
 
 def views_of(number, size=SIZE, channels=1, views=1):

@@ -13,7 +13,7 @@ import pytest
 import tifffile
 import zmq
 
-from deepbid_rt.frame import Frame, StreamInfo, Verdict
+from deepbid_rt.frame import Frame, MotionStatus, StreamInfo
 from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.runtimes import DEFAULT_ENGINE
@@ -133,7 +133,7 @@ def test_a_stabilized_session_equals_offline_and_tells_the_motion(tmp_path: Path
     motions = read_motions(lines)
     assert list(motions) == list(range(40))
     verdicts = [motion.verdict for motion in motions.values()]
-    assert {v: verdicts.count(v) for v in get_args(Verdict)}.items() <= served.result["motion"].items()
+    assert {v: verdicts.count(v) for v in get_args(MotionStatus)}.items() <= served.result["motion"].items()
     (engine,) = (line for line in lines if line["kind"] == "engine")
     assert (engine["stabilized"], engine["gap"]) == (True, "hold")
 

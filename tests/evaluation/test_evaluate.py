@@ -17,7 +17,7 @@ from deepbid_rt.evaluation.edges import edge_width_ratio
 from deepbid_rt.evaluation.evaluate import evaluate
 from deepbid_rt.evaluation.figures import FIGURES
 from deepbid_rt.evaluation.movie import Movie, as_movie
-from deepbid_rt.evaluation.references import Known
+from deepbid_rt.evaluation.references import References
 from deepbid_rt.evaluation.scores import judge
 
 PAPER = {"correlation_xyt", "correlation_frame", "snr_db", "ssim_2d", "ssim_3d"}
@@ -133,7 +133,7 @@ def test_a_truth_is_ideal(movies: tuple[np.ndarray, np.ndarray]) -> None:
 def test_gain_and_offset_do_not_matter_where_they_should_not(gain: float, offset: float, seed: int) -> None:
     truth, raw = scene(seed)
     movie = gaussian_filter(raw, (1, 0, 1, 1))
-    known = Known(truth=as_movie(truth))
+    known = References(truth=as_movie(truth))
     plain, changed = (judge(as_movie(m), known, 9).figures for m in (movie, gain * movie + offset))
     free = PAPER - {"snr_db", "ssim_2d", "ssim_3d"} | TRAP_FREE - {"event_f1"}
     for name in free | {"correlation_xt", "correlation_yt", "frc_cutoff", "transfer_cutoff", "rsp"}:

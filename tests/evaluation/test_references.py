@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.evaluation.movie import as_movie
-from deepbid_rt.evaluation.references import Known, gather
+from deepbid_rt.evaluation.references import References, gather
 from deepbid_rt.evaluation.traces import traces_of
 
 SHAPE = (12, 2, 24, 20)
@@ -19,14 +19,14 @@ CELLS[10, 9], CELLS[16, 4] = 1, 2
 @pytest.mark.parametrize(
     ("known", "needs"),
     [
-        (Known(), set()),
-        (Known(truth=MOVIE), {"truth", "reference"}),
-        (Known(raw=MOVIE), {"raw"}),
-        (Known(reference=np.ones(SHAPE[2:])), {"reference"}),
-        (Known(raw=MOVIE, traces=np.ones((1, 12))), {"raw", "traces"}),
+        (References(), set()),
+        (References(truth=MOVIE), {"truth", "reference"}),
+        (References(raw=MOVIE), {"raw"}),
+        (References(reference=np.ones(SHAPE[2:])), {"reference"}),
+        (References(raw=MOVIE, traces=np.ones((1, 12))), {"raw", "traces"}),
     ],
 )
-def test_each_thing_known_meets_its_need(known: Known, needs: set[str]) -> None:
+def test_each_thing_known_meets_its_need(known: References, needs: set[str]) -> None:
     assert known.needs == needs
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepbid_rt.evaluation.shared_reader import Desk
+from deepbid_rt.evaluation.shared_reader import SharedReader
 
 
 class OnePosition:
@@ -30,8 +30,8 @@ class OnePosition:
 
 
 def test_movies_of_one_desk_are_read_one_at_a_time() -> None:
-    desk, file = Desk(), OnePosition()
-    movies = [desk.lend(file) for _ in range(4)]
+    desk, file = SharedReader(), OnePosition()
+    movies = [desk.share(file) for _ in range(4)]
     assert movies[0].shape == file.shape
     with ThreadPoolExecutor(4) as pool:
         for t, frames in enumerate(pool.map(lambda n: movies[n % 4].read(n % 4, n % 4 + 1), range(200))):
@@ -39,8 +39,8 @@ def test_movies_of_one_desk_are_read_one_at_a_time() -> None:
 
 
 def test_who_reads_after_the_desk_has_closed_is_called_off() -> None:
-    desk = Desk()
-    movie = desk.lend(OnePosition())
+    desk = SharedReader()
+    movie = desk.share(OnePosition())
     movie.read(0, 1)
     desk.close()
     with pytest.raises(CancelledError):

@@ -8,13 +8,13 @@ import pytest
 from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.baselines import rolling_mean
 from deepbid_rt.evaluation.movie import as_movie
-from deepbid_rt.evaluation.temp_movie import Spool, spooled
+from deepbid_rt.evaluation.temp_movie import TempMovie, to_temp_movie
 
 RAW = np.random.default_rng(6).normal(1000, 30, (75, 2, 9, 7))
 
 
 def test_a_movie_is_kept_as_it_was() -> None:
-    with spooled(as_movie(RAW)) as spool:
+    with to_temp_movie(as_movie(RAW)) as spool:
         assert spool.shape == RAW.shape
         np.testing.assert_array_equal(spool.read(0, 75), RAW.astype(np.float32))
         np.testing.assert_array_equal(spool.read(31, 34), RAW[31:34].astype(np.float32))
@@ -31,7 +31,7 @@ def test_a_filtered_movie_is_filtered_once() -> None:
             return RAW[t0:t1]
 
     movie = Counted()
-    with spooled(rolling_mean(movie, 8)) as spool:
+    with to_temp_movie(rolling_mean(movie, 8)) as spool:
         made = movie.reads
         spool.read(0, 75)
         assert movie.reads == made == 5  # blocks of 16 frames
@@ -45,11 +45,11 @@ def test_a_movie_that_fails_leaves_no_file_open() -> None:
             raise FileError("page 3", expected="a page", todo="look")
 
     with pytest.raises(FileError, match="page 3"):
-        spooled(Broken())
+        to_temp_movie(Broken())
 
 
 def test_names_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Spool((1000, 1, 512, 512)) as spool:
+    with TempMovie((1000, 1, 512, 512)) as spool:
 
         class Full:
             def write(self, _: bytes) -> int:

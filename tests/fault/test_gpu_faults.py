@@ -13,7 +13,7 @@ from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Frame, StreamEnd
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
+from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import State
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
@@ -56,7 +56,7 @@ def record(engine, info, folder, break_now):
     """Run a session of which the GPU breaks after `GOOD` frames; return its failure and how it stood then."""
     sidecar = Sidecar(folder)
     recorders = [Recorder(folder, "denoised", sidecar), Recorder(folder, "raw", sidecar)]
-    outlets = [Outlet(f"recorder {n}", r, Overflow.FAIL, 100) for n, r in enumerate(recorders)]
+    outlets = [SinkSettings(f"recorder {n}", r, Overflow.FAIL, 100) for n, r in enumerate(recorders)]
     made = frames(info)
     good = threading.Event()
     watch = ListSink(on_put=lambda frame: good.set() if frame.index == GOOD - 1 else None)
@@ -66,7 +66,7 @@ def record(engine, info, folder, break_now):
         break_now()
 
     steps = [info, *made[:GOOD], let_the_gpu_fail, *made[GOOD:], StreamEnd("done")]
-    denoised = [outlets[0], Outlet("watch", watch, Overflow.FAIL, 100)]
+    denoised = [outlets[0], SinkSettings("watch", watch, Overflow.FAIL, 100)]
     pipeline = Pipeline(ListSource(steps), lambda i: Denoiser(engine, i), raw=outlets[1:], denoised=denoised)
     with pytest.raises(StageError) as failed:
         pipeline.run()

@@ -10,8 +10,8 @@ from deepbid_rt.errors import FileError, OverrunError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits, State
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits, SessionState
 from deepbid_rt.runtimes.echo import EchoEngine
 from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, pixels_of, raise_, stamped_frames, stream
 
@@ -25,7 +25,7 @@ def maker(card=PAPERS):
 
 
 def outlet(sink, name="out", capacity=1000, overflow=Overflow.FAIL):
-    return Outlet(name, sink, overflow, capacity)
+    return SinkSettings(name, sink, overflow, capacity)
 
 
 def same(frames, info, numbers):
@@ -38,7 +38,7 @@ def failing_run(pipeline, error):
     with pytest.raises(error) as failed:
         pipeline.run()
     status = pipeline.status()
-    assert status.state is State.FAILED
+    assert status.state is SessionState.FAILED
     assert status.frames_in == status.frames_out + status.engine_lost
     return failed.value, status
 
@@ -76,7 +76,7 @@ def test_a_slow_sink_that_may_lose_frames_gets_the_newest_and_is_told():
         ListSource(steps),
         maker(echo_card()),
         denoised=[outlet(slow, "slow", 10, Overflow.NEWEST), outlet(fast, "fast")],
-        limits=Limits(series=1),
+        limits=SessionLimits(series=1),
     )
     opener = threading.Thread(target=lambda: (done.wait(GUARD_S), gate.open()))
     opener.start()
@@ -88,7 +88,7 @@ def test_a_slow_sink_that_may_lose_frames_gets_the_newest_and_is_told():
     assert slow.events.index(slow.gaps[0]) == 2
     assert slow.ends == ["done"]
     assert status.sink_lost == {"slow": 39, "fast": 0}
-    assert (status.state, status.frames_out, status.engine_lost) == (State.DONE, 50, 0)
+    assert (status.state, status.frames_out, status.engine_lost) == (SessionState.DONE, 50, 0)
 
 
 def test_a_slow_recorder_of_raw_frames_fails_the_session_and_keeps_what_came_before():
@@ -120,7 +120,7 @@ def test_a_slow_recorder_of_raw_frames_fails_the_session_and_keeps_what_came_bef
 def wait_for_failure(pipeline):
     polls = threading.Event()
     for _ in range(int(GUARD_S / 0.005)):
-        if pipeline.status().state is State.FAILED:
+        if pipeline.status().state is SessionState.FAILED:
             return
         polls.wait(0.005)
 
@@ -156,7 +156,7 @@ def test_an_engine_that_falls_behind_loses_the_older_half_and_says_so():
         lambda info: Denoiser(engine, info),
         raw=[outlet(raw, "raw")],
         denoised=[outlet(denoised)],
-        limits=Limits(idle_s=0.1),
+        limits=SessionLimits(idle_s=0.1),
         lag_frames=20,
     )
     status = pipeline.run()
@@ -184,7 +184,7 @@ def test_a_raising_engine_fails_the_session_with_its_cause():
         lambda info: Denoiser(SpyEngine(PAPERS, answer), info),
         raw=[outlet(raw, "raw")],
         denoised=[outlet(denoised)],
-        limits=Limits(frames=200),
+        limits=SessionLimits(frames=200),
     )
     error, status = failing_run(pipeline, StageError)
     assert str(error) == (
@@ -203,7 +203,7 @@ def test_an_engine_that_answers_nan_fails_the_session_and_is_named():
     pipeline = Pipeline(
         ListSource([info, *stamped_frames(info, 20)]),
         lambda info: Denoiser(SpyEngine(PAPERS, lambda window: window * np.float32(np.nan)), info),
-        limits=Limits(frames=20),
+        limits=SessionLimits(frames=20),
     )
     error, status = failing_run(pipeline, StageError)
     assert error.came == (
@@ -298,7 +298,7 @@ def test_a_sink_that_raises_at_its_close_does_not_keep_the_others_open():
     first, second = ListSink(on_close=lambda: raise_(OSError("flush"))), ListSink()
     source = ListSource([stream(), StreamEnd("done")])
     pipeline = Pipeline(
-        source, maker(), denoised=[outlet(first, "first"), outlet(second, "second")], limits=Limits(series=1)
+        source, maker(), denoised=[outlet(first, "first"), outlet(second, "second")], limits=SessionLimits(series=1)
     )
     error, _ = failing_run(pipeline, StageError)
     assert error.came == "first raised OSError (flush)"
@@ -356,6 +356,6 @@ def test_frames_before_any_series_are_counted_as_lost():
         ListSource([*stamped_frames(info, 3), info, *stamped_frames(info, 20), StreamEnd("done")]),
         maker(),
         denoised=[outlet(denoised)],
-        limits=Limits(series=1),
+        limits=SessionLimits(series=1),
     ).run()
     assert (status.frames_in, status.frames_out, status.engine_lost) == (23, 20, 3)

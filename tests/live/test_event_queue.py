@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from deepbid_rt.errors import OverrunError
 from deepbid_rt.frame import Frame, Gap, StreamEnd
-from deepbid_rt.live.event_queue import Closed, Mailbox, Overflow
+from deepbid_rt.live.event_queue import EventQueue, Overflow, QueueClosed
 from tests.fakes import stream
 
 PIXELS = np.zeros((1, 1, 1), np.int16)
@@ -23,7 +23,7 @@ def drain(box):
     while True:
         try:
             events.append(box.get(0))
-        except Closed:
+        except QueueClosed:
             return events
 
 
@@ -45,7 +45,7 @@ class NewestMachine(RuleBasedStateMachine):
 
     @initialize(capacity=st.integers(1, 5), give_up=st.integers(1, 6))
     def begin(self, capacity, give_up):
-        self.box = Mailbox(capacity, Overflow.NEWEST, cause="engine", give_up=give_up)
+        self.box = EventQueue(capacity, Overflow.NEWEST, cause="engine", give_up=give_up)
         self.capacity, self.give_up = capacity, give_up
         self.model = []  # frame numbers, ("engine" | "source", number), or the events themselves
         self.number = self.lost = 0
@@ -93,7 +93,7 @@ class NewestMachine(RuleBasedStateMachine):
     def get(self):
         if not self.model:
             if self.closed:
-                with pytest.raises(Closed):
+                with pytest.raises(QueueClosed):
                     self.box.get(0)
             else:
                 assert self.box.get(0) is None
@@ -133,7 +133,7 @@ TestNewest.settings = settings(max_examples=120, stateful_step_count=50)
 
 
 def test_neighbouring_losses_are_one_gap():
-    box = Mailbox(2, Overflow.NEWEST, cause="engine")
+    box = EventQueue(2, Overflow.NEWEST, cause="engine")
     for n in range(6):
         box.put(frame(n))
     assert box.get(0) == Gap(0, 4, "engine")
@@ -141,7 +141,7 @@ def test_neighbouring_losses_are_one_gap():
 
 
 def test_losses_of_different_causes_or_series_stay_apart():
-    box = Mailbox(2, Overflow.NEWEST)
+    box = EventQueue(2, Overflow.NEWEST)
     for event in (Gap(0, 2, "source"), frame(2), StreamEnd("done"), stream(), frame(3), frame(4), frame(5)):
         box.put(event)
     box.close()
@@ -152,7 +152,7 @@ def test_losses_of_different_causes_or_series_stay_apart():
 
 
 def test_many_are_given_up_at_once_when_asked():
-    box = Mailbox(8, Overflow.NEWEST, give_up=4)
+    box = EventQueue(8, Overflow.NEWEST, give_up=4)
     for n in range(9):
         box.put(frame(n))
     box.close()
@@ -161,7 +161,7 @@ def test_many_are_given_up_at_once_when_asked():
 
 
 def test_failing_names_the_frame_and_keeps_what_is_inside():
-    box = Mailbox(2, Overflow.FAIL, owner="the recorder")
+    box = EventQueue(2, Overflow.FAIL, owner="the recorder")
     box.put(frame(0))
     box.put(frame(1))
     with pytest.raises(OverrunError) as failed:
@@ -177,7 +177,7 @@ def test_failing_names_the_frame_and_keeps_what_is_inside():
 
 
 def test_room_made_by_the_reader_is_used_again():
-    box = Mailbox(1, Overflow.FAIL)
+    box = EventQueue(1, Overflow.FAIL)
     for n in range(5):
         box.put(frame(n))
         assert box.get(0).index == n
@@ -185,7 +185,7 @@ def test_room_made_by_the_reader_is_used_again():
 
 
 def test_a_source_that_only_interrupts_is_an_error_not_a_leak():
-    box = Mailbox(4, Overflow.NEWEST, owner="the engine")
+    box = EventQueue(4, Overflow.NEWEST, owner="the engine")
 
     def interrupt():
         for n in range(100):
@@ -200,7 +200,7 @@ def test_a_source_that_only_interrupts_is_an_error_not_a_leak():
 
 
 def test_a_closed_mailbox_counts_frames_and_ignores_the_rest():
-    box = Mailbox(4, Overflow.FAIL)
+    box = EventQueue(4, Overflow.FAIL)
     box.put(frame(0))
     box.close()
     box.put(frame(1))
@@ -210,7 +210,7 @@ def test_a_closed_mailbox_counts_frames_and_ignores_the_rest():
 
 
 def test_a_waiting_reader_is_woken_by_a_frame_and_by_the_end():
-    box = Mailbox(4, Overflow.FAIL)
+    box = EventQueue(4, Overflow.FAIL)
     got = []
     waiting = threading.Event()
 
@@ -220,7 +220,7 @@ def test_a_waiting_reader_is_woken_by_a_frame_and_by_the_end():
         waiting.set()
         try:
             box.get(None)
-        except Closed:
+        except QueueClosed:
             got.append("closed")
 
     reader = threading.Thread(target=read)
@@ -236,18 +236,18 @@ def test_a_waiting_reader_is_woken_by_a_frame_and_by_the_end():
 
 
 def test_an_empty_wait_ends_in_time():
-    assert Mailbox(1, Overflow.FAIL).get(0.01) is None
+    assert EventQueue(1, Overflow.FAIL).get(0.01) is None
 
 
 def test_two_threads_lose_and_swap_nothing():
-    box = Mailbox(10_000, Overflow.FAIL)
+    box = EventQueue(10_000, Overflow.FAIL)
     got = []
 
     def read():
         while True:
             try:
                 got.append(box.get().index)
-            except Closed:
+            except QueueClosed:
                 return
 
     reader = threading.Thread(target=read)

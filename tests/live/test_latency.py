@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepbid_rt.live.latency import Histogram
+from deepbid_rt.live.latency import LatencyHistogram
 
 
 def filled(durations):
-    histogram = Histogram()
+    histogram = LatencyHistogram()
     for duration in durations:
         histogram.add(int(duration))
     return histogram
@@ -26,7 +26,7 @@ def test_quantiles_of_many_durations(q):
 
 
 def test_nothing_counted_is_no_number():
-    histogram = Histogram()
+    histogram = LatencyHistogram()
     assert (histogram.count, histogram.quantile_ms(0.5)) == (0, None)
     assert histogram.summary() == {"p50": None, "p99": None}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.live.line_phase_monitor import CHANGED_PX, PhaseReading, PhaseWatch
+from deepbid_rt.live.line_phase_monitor import CHANGED_PX, LinePhaseMonitor, LinePhaseReading
 from tests.fakes import stream
 
 INFO = stream((1, 8, 8))
@@ -21,8 +21,8 @@ class Watched:
     """A watch, and what it told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, PhaseReading, int]] = []
-        self.watch = PhaseWatch(lambda info, found, frame: self.told.append((info.series, found, frame)))
+        self.told: list[tuple[str, LinePhaseReading, int]] = []
+        self.watch = LinePhaseMonitor(lambda info, found, frame: self.told.append((info.series, found, frame)))
         self._index = 0
 
     def see(self, *offsets_px: float | None, aligned: float = 0.0) -> Watched:
@@ -47,8 +47,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_it_tells_what_was_found_and_then_only_what_changed(watched: Watched) -> None:
     watched.start().see(None, 0.2, 0.25, 0.19 + CHANGED_PX, 0.31, 0.31)
-    assert watched.told == [(INFO.series, PhaseReading(0.2), 1), (INFO.series, PhaseReading(0.31), 4)]
-    assert watched.watch.reading == PhaseReading(0.31)
+    assert watched.told == [(INFO.series, LinePhaseReading(0.2), 1), (INFO.series, LinePhaseReading(0.31), 4)]
+    assert watched.watch.reading == LinePhaseReading(0.31)
 
 
 def test_it_tells_when_lines_are_moved_otherwise(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
@@ -60,7 +60,7 @@ def test_it_tells_when_lines_are_moved_otherwise(watched: Watched, caplog: pytes
 
 def test_a_number_that_lines_are_moved_by_is_told_before_anything_was_measured(watched: Watched) -> None:
     watched.start().see(None, aligned=1.5)
-    assert watched.told == [(INFO.series, PhaseReading(None, 1.5), 0)]
+    assert watched.told == [(INFO.series, LinePhaseReading(None, 1.5), 0)]
 
 
 def test_a_new_series_begins_anew_and_the_end_of_one_forgets_nothing(watched: Watched) -> None:
@@ -70,7 +70,7 @@ def test_a_new_series_begins_anew_and_the_end_of_one_forgets_nothing(watched: Wa
     watched.watch.close()
     assert watched.watch.reading.px == 0.2
     watched.start(replace(INFO, series="second"))
-    assert watched.watch.reading == PhaseReading()
+    assert watched.watch.reading == LinePhaseReading()
     watched.see(0.2)
     assert [series for series, _, _ in watched.told] == [INFO.series, "second"]
 
@@ -100,5 +100,5 @@ def test_what_is_left_is_warned_of_and_not_what_was_moved(watched: Watched, capl
 
 def test_frames_of_no_series_are_let_go(watched: Watched) -> None:
     watched.see(0.2)
-    assert watched.watch.reading == PhaseReading()
+    assert watched.watch.reading == LinePhaseReading()
     assert watched.told == []

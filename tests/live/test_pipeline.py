@@ -8,8 +8,8 @@ from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits, State
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits, SessionState
 from deepbid_rt.runtimes.echo import EchoEngine
 from tests.fakes import FIXED, ListSink, ListSource, SpyEngine, echo_card, pixels_of, stamped_frames, stream
 
@@ -22,7 +22,7 @@ def maker(card=PAPERS, **rest):
 
 
 def outlet(sink, name="out", capacity=1000, overflow=LOSSLESS):
-    return Outlet(name, sink, overflow, capacity)
+    return SinkSettings(name, sink, overflow, capacity)
 
 
 def same(frames, info, numbers):
@@ -43,7 +43,7 @@ def test_every_frame_goes_through_the_threads_unharmed(card, dtype):
     raw, denoised = ListSink(), ListSink()
     source = ListSource(series(info, 100))
     pipeline = Pipeline(
-        source, maker(card), raw=[outlet(raw, "raw")], denoised=[outlet(denoised)], limits=Limits(series=1)
+        source, maker(card), raw=[outlet(raw, "raw")], denoised=[outlet(denoised)], limits=SessionLimits(series=1)
     )
     status = pipeline.run()
     same(raw.frames, info, range(100))
@@ -51,7 +51,7 @@ def test_every_frame_goes_through_the_threads_unharmed(card, dtype):
     assert raw.events[0] is info
     assert denoised.events[0].parent == info.series
     assert raw.ends == denoised.ends == ["done"]
-    assert status.state is pipeline.status().state is State.DONE
+    assert status.state is pipeline.status().state is SessionState.DONE
     assert (status.frames_in, status.frames_out, status.engine_lost, status.gaps) == (100, 100, 0, 0)
     assert status.sink_lost == {"raw": 0, "out": 0}
     assert (source.opened, raw.closed, denoised.closed) == (1, 1, 1)
@@ -66,8 +66,8 @@ def test_latencies_are_counted_by_stage():
     status = Pipeline(
         ListSource(series(info, 30)),
         maker(),
-        denoised=[outlet(sinks[0], "a"), outlet(sinks[1], "b"), Outlet("watch", sinks[2], timed=False)],
-        limits=Limits(series=1),
+        denoised=[outlet(sinks[0], "a"), outlet(sinks[1], "b"), SinkSettings("watch", sinks[2], timed=False)],
+        limits=SessionLimits(series=1),
     ).run()
     assert {name: histogram.count for name, histogram in status.latency.items()} == {
         "transport": 30,
@@ -84,13 +84,15 @@ def test_latencies_are_counted_by_stage():
 def test_motion_is_counted_by_verdict():
     info = stream((1, 16, 16))
     engine = SpyEngine(ModelCard(name="s", kind="stream", memories=(0.5,), normalization=FIXED), lambda x: x[:1])
-    status = Pipeline(ListSource(series(info, 9)), lambda info: Denoiser(engine, info), limits=Limits(series=1)).run()
+    status = Pipeline(
+        ListSource(series(info, 9)), lambda info: Denoiser(engine, info), limits=SessionLimits(series=1)
+    ).run()
     assert status.motion.counts == {"tracked": 0, "held": 9, "foreign": 0, "restarted": 0}  # too small to move
-    assert Pipeline(ListSource(series(info, 9)), maker(), limits=Limits(series=1)).run().motion.summary() is None
+    assert Pipeline(ListSource(series(info, 9)), maker(), limits=SessionLimits(series=1)).run().motion.summary() is None
 
 
 def test_the_total_is_counted_without_any_sink():
-    status = Pipeline(ListSource(series(stream(), 9)), maker(), limits=Limits(series=1)).run()
+    status = Pipeline(ListSource(series(stream(), 9)), maker(), limits=SessionLimits(series=1)).run()
     assert status.latency["total"].count == 9
 
 
@@ -100,7 +102,11 @@ def test_gaps_are_counted_and_passed_on_in_their_place():
     steps = [info, *stamped_frames(info, 10), gap, *stamped_frames(info, 10, 15), StreamEnd("done")]
     raw, denoised = ListSink(), ListSink()
     status = Pipeline(
-        ListSource(steps), maker(), raw=[outlet(raw, "raw")], denoised=[outlet(denoised)], limits=Limits(series=1)
+        ListSource(steps),
+        maker(),
+        raw=[outlet(raw, "raw")],
+        denoised=[outlet(denoised)],
+        limits=SessionLimits(series=1),
     ).run()
     numbers = [*range(10), *range(15, 25)]
     for sink in (raw, denoised):
@@ -116,7 +122,7 @@ def test_a_bridged_gap_is_passed_on_in_its_place():
     gaps = [Gap(10, 2, "transport"), Gap(30, 1, "source")]
     steps = [info, *stamped_frames(info, 10), gaps[0], *stamped_frames(info, 18, 12), gaps[1], StreamEnd("done")]
     denoised = ListSink()
-    Pipeline(ListSource(steps), maker(gap="hold"), denoised=[outlet(denoised)], limits=Limits(series=1)).run()
+    Pipeline(ListSource(steps), maker(gap="hold"), denoised=[outlet(denoised)], limits=SessionLimits(series=1)).run()
     same(denoised.frames, info, [*range(10), *range(12, 30)])
     assert denoised.events.index(gaps[0]) == 11
     assert denoised.events[-2:] == [gaps[1], StreamEnd("done")]
@@ -133,7 +139,7 @@ def test_each_series_gets_its_own_denoiser():
 
     denoised = ListSink()
     steps = [*series(first, 21, end="replaced"), *series(second, 13)]
-    status = Pipeline(ListSource(steps), make, denoised=[outlet(denoised)], limits=Limits(series=2)).run()
+    status = Pipeline(ListSource(steps), make, denoised=[outlet(denoised)], limits=SessionLimits(series=2)).run()
     assert len(engines) == 2
     infos = [event for event in denoised.events if isinstance(event, StreamInfo)]
     assert [info.parent for info in infos] == [first.series, second.series]
@@ -152,7 +158,10 @@ def test_one_engine_serves_series_of_several_sizes():
     denoised = ListSink()
     steps = [step for info in infos for step in series(info, 9)]
     Pipeline(
-        ListSource(steps), lambda info: Denoiser(engine, info), denoised=[outlet(denoised)], limits=Limits(series=3)
+        ListSource(steps),
+        lambda info: Denoiser(engine, info),
+        denoised=[outlet(denoised)],
+        limits=SessionLimits(series=3),
     ).run()
     assert len(denoised.frames) == 27
     assert engine.closed == 0
@@ -169,7 +178,7 @@ def test_the_frame_limit_ends_a_series_that_goes_on():
         maker(),
         raw=[outlet(raw, "raw")],
         denoised=[outlet(denoised)],
-        limits=Limits(frames=33),
+        limits=SessionLimits(frames=33),
     ).run()
     same(raw.frames, info, range(33))
     same(denoised.frames, info, range(33))
@@ -184,16 +193,16 @@ def test_the_idle_limit_ends_a_source_that_falls_silent():
         ListSource([info, *stamped_frames(info, 12)]),
         maker(),
         denoised=[outlet(denoised)],
-        limits=Limits(idle_s=0.2),
+        limits=SessionLimits(idle_s=0.2),
     ).run()
     same(denoised.frames, info, range(12))
     assert denoised.ends == ["done"]
-    assert status.state is State.DONE
+    assert status.state is SessionState.DONE
 
 
 def test_without_a_single_frame_nothing_is_said():
     denoised = ListSink()
-    status = Pipeline(ListSource([]), maker(), denoised=[outlet(denoised)], limits=Limits(idle_s=0.01)).run()
+    status = Pipeline(ListSource([]), maker(), denoised=[outlet(denoised)], limits=SessionLimits(idle_s=0.01)).run()
     assert denoised.events == []
     assert denoised.closed == 1
     assert status.frames_in == 0
@@ -203,7 +212,7 @@ def test_the_series_limit_leaves_later_series_alone():
     info = stream()
     denoised = ListSink()
     steps = [*series(info, 5), *series(stream(), 5)]
-    status = Pipeline(ListSource(steps), maker(), denoised=[outlet(denoised)], limits=Limits(series=1)).run()
+    status = Pipeline(ListSource(steps), maker(), denoised=[outlet(denoised)], limits=SessionLimits(series=1)).run()
     assert status.frames_in == len(denoised.frames) == 5
 
 
@@ -224,7 +233,7 @@ def test_stopping_flushes_all_that_was_received_and_takes_nothing_later(arrived_
     same(denoised.frames, info, range(30))
     same(raw.frames, info, range(30))
     assert raw.ends == denoised.ends == ["done"]
-    assert (status.state, status.frames_in, status.frames_out) == (State.DONE, 30, 30)
+    assert (status.state, status.frames_in, status.frames_out) == (SessionState.DONE, 30, 30)
 
 
 def test_stopping_from_another_thread_ends_a_source_that_waits():
@@ -269,9 +278,9 @@ def test_the_state_follows_the_series():
             ]
         ),
         maker(),
-        limits=Limits(idle_s=0.05),
+        limits=SessionLimits(idle_s=0.05),
     )
-    assert pipeline.status().state is State.WAITING
+    assert pipeline.status().state is SessionState.WAITING
     pipeline.run()
-    assert seen == [State.WAITING, State.RUNNING, State.WAITING, State.RUNNING]
-    assert pipeline.status().state is State.DONE
+    assert seen == [SessionState.WAITING, SessionState.RUNNING, SessionState.WAITING, SessionState.RUNNING]
+    assert pipeline.status().state is SessionState.DONE

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.frame_context import Context, Known, brought, surrounded
-from deepbid_rt.motion.history import Past, inputs_of
+from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder, brought, surrounded
+from deepbid_rt.motion.history import MotionCompensatedHistory, inputs_of
 from deepbid_rt.motion.nonrigid import shifts_of
 from deepbid_rt.motion.temporal_averages import MARGIN
 from tests.test_stabilizer import DARK, SIDE, at, noisy, scene
@@ -21,7 +21,7 @@ def frames_of(count, size=SMALL, channels=1):
 
 
 def seen(frames, look_ahead, ticks=None, size=SMALL):
-    context = Context(GAINS, look_ahead, frames.shape[1], size)
+    context = FrameContextBuilder(GAINS, look_ahead, frames.shape[1], size)
     walked = [context.see(t, f) for t, f in zip(ticks or range(len(frames)), frames, strict=True)]
     return walked, context.end()
 
@@ -30,7 +30,7 @@ def known(dy=0.0, dx=0.0, value=0.0, verdict="tracked", size=(40, 40), **bend):
     """A frame that lies at (dy, dx) of a ramp; `value` is added to it."""
     ramp = np.add.outer(np.arange(size[0]) - dy, 0.1 * (np.arange(size[1]) - dx)) + value
     motion = Motion(dy, dx, 9.0, verdict, **bend)
-    return Known(0, ramp[None, None].astype(np.float32), motion, np.empty(0), np.empty(0))
+    return FrameContext(0, ramp[None, None].astype(np.float32), motion, np.empty(0), np.empty(0))
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
@@ -44,7 +44,7 @@ def test_a_frame_waits_for_those_it_is_seen_with(look_ahead):
 
 @pytest.mark.parametrize("look_ahead", [0, 2])
 def test_the_past_is_that_of_the_frame_itself(look_ahead):
-    frames, past = frames_of(6, channels=2), Past(GAINS, 2, SMALL)
+    frames, past = frames_of(6, channels=2), MotionCompensatedHistory(GAINS, 2, SMALL)
     walked, rest = seen(frames, look_ahead)
     for one, frame in zip([one for known in walked for one in known] + rest, frames, strict=True):
         assert np.array_equal(one.frame, frame)
@@ -76,7 +76,7 @@ def test_what_lies_beyond_a_gap_did_not_come_next_and_the_gap_sets_free_what_wai
 
 
 def test_after_a_reset_nothing_of_before_is_left():
-    context = Context(GAINS, 1, 1, SMALL)
+    context = FrameContextBuilder(GAINS, 1, 1, SMALL)
     for tick, frame in enumerate(frames_of(3)):
         context.see(tick, frame)
     context.reset()
@@ -149,7 +149,7 @@ def test_foreign_frames_and_what_comes_after_a_new_start_are_not_shown(verdicts,
 
 
 def test_a_closed_shutter_ahead_is_not_shown():
-    context, tissue = Context(GAINS, 1, 1, (SIDE, SIDE)), scene(1)
+    context, tissue = FrameContextBuilder(GAINS, 1, 1, (SIDE, SIDE)), scene(1)
     found = []
     for n in range(20):
         image = DARK if n == 15 else noisy(at(tissue), n)
@@ -210,7 +210,7 @@ def test_frames_that_came_together_remember_each_other_in_the_right_place():
 @pytest.mark.parametrize("look_ahead", [0, 2])
 def test_the_first_frames_together_are_those_of_the_live_path_but_for_what_they_remember(look_ahead):
     frames = frames_of(8)
-    (walked, rest), context = seen(frames, look_ahead), Context(GAINS, look_ahead, 1, SMALL)
+    (walked, rest), context = seen(frames, look_ahead), FrameContextBuilder(GAINS, look_ahead, 1, SMALL)
     plain = [one for known in walked for one in known] + rest
     together = context.see_together(list(enumerate(frames[:5])))
     assert [one.tick for one in together] == list(range(5 - look_ahead))

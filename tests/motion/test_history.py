@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepbid_rt.motion.history import Past, inputs_of, mean_of
+from deepbid_rt.motion.history import MotionCompensatedHistory, inputs_of, mean_of
 from deepbid_rt.motion.temporal_averages import MARGIN
 from tests.test_stabilizer import DARK, SIDE, at, noisy, scene
 
@@ -15,7 +15,7 @@ def views(image, channels=1, count=2):
 
 
 def test_nothing_is_remembered_before_the_first_frame():
-    motion, remembered = Past(GAINS, 2, (SIDE, SIDE)).see(views(noisy(at(scene()), 0), 2))
+    motion, remembered = MotionCompensatedHistory(GAINS, 2, (SIDE, SIDE)).see(views(noisy(at(scene()), 0), 2))
     assert motion.verdict == "restarted"
     assert remembered.shape == (2, 3, SIDE, SIDE)
     assert not remembered.any()
@@ -23,7 +23,7 @@ def test_nothing_is_remembered_before_the_first_frame():
 
 def test_memories_hold_frames_before_the_current_one_only():
     """Two pasts that differ in the current frame alone remember the same, but for where it lies."""
-    past, other = (Past(GAINS, 1, (16, 16)) for _ in range(2))  # too small to be moved
+    past, other = (MotionCompensatedHistory(GAINS, 1, (16, 16)) for _ in range(2))  # too small to be moved
     rng = np.random.default_rng(0)
     for _ in range(5):
         frame = rng.standard_normal((1, 2, 16, 16), np.float32)
@@ -33,7 +33,7 @@ def test_memories_hold_frames_before_the_current_one_only():
 
 
 def test_what_is_remembered_moves_with_the_tissue():
-    past, tissue = Past(GAINS, 1, (SIDE, SIDE)), scene(1)
+    past, tissue = MotionCompensatedHistory(GAINS, 1, (SIDE, SIDE)), scene(1)
     rng = np.random.default_rng(0)
     for n in range(60):
         dy, dx = rng.normal(0, 2, 2)
@@ -46,7 +46,7 @@ def test_what_is_remembered_moves_with_the_tissue():
 
 def test_still_tissue_is_remembered_up_to_the_border():
     """It always seems to lie some hundredths of a pixel off, and lines at the border lack a neighbour there."""
-    past, picture = Past((0.05,), 1, (SIDE, SIDE)), at(scene(1))
+    past, picture = MotionCompensatedHistory((0.05,), 1, (SIDE, SIDE)), at(scene(1))
     for n in range(80):
         motion, remembered = past.see(views(noisy(picture, n)))
     assert (motion.dy, motion.dx) != (0, 0)
@@ -60,7 +60,7 @@ def test_still_tissue_is_remembered_up_to_the_border():
 
 
 def test_channels_move_together_and_remember_apart():
-    past = Past(GAINS, 2, (16, 16))
+    past = MotionCompensatedHistory(GAINS, 2, (16, 16))
     frame = np.zeros((2, 1, 16, 16), np.float32)
     frame[1] = 5
     past.see(frame)
@@ -70,7 +70,11 @@ def test_channels_move_together_and_remember_apart():
 
 
 def test_a_foreign_frame_is_neither_given_memories_nor_remembered():
-    past, other, tissue = Past(GAINS, 1, (SIDE, SIDE)), Past(GAINS, 1, (SIDE, SIDE)), scene(1)
+    past, other, tissue = (
+        MotionCompensatedHistory(GAINS, 1, (SIDE, SIDE)),
+        MotionCompensatedHistory(GAINS, 1, (SIDE, SIDE)),
+        scene(1),
+    )
     for n in range(15):
         past.see(views(noisy(at(tissue), n)))
         other.see(views(noisy(at(tissue), n)))
@@ -83,7 +87,7 @@ def test_a_foreign_frame_is_neither_given_memories_nor_remembered():
 
 
 def test_another_place_is_remembered_within_a_second_of_its_coming():
-    past = Past(GAINS, 1, (SIDE, SIDE))
+    past = MotionCompensatedHistory(GAINS, 1, (SIDE, SIDE))
     for n in range(20):
         past.see(views(noisy(at(scene(1)), n)))
     for n in range(30):
@@ -95,7 +99,7 @@ def test_another_place_is_remembered_within_a_second_of_its_coming():
 
 
 def test_drift_beyond_the_margin_loses_nothing():
-    past, tissue = Past((0.2,), 1, (SIDE, SIDE)), scene(2, room=60)
+    past, tissue = MotionCompensatedHistory((0.2,), 1, (SIDE, SIDE)), scene(2, room=60)
     for n in range(130):
         motion, remembered = past.see(views(noisy(at(tissue, n / 4, 0, room=60), n)))
     assert motion.dy == pytest.approx(129 / 4, abs=1.5)  # from where the first frame lay, not from the moved origin
@@ -107,7 +111,7 @@ def test_drift_beyond_the_margin_loses_nothing():
 
 
 def test_reset_forgets_all():
-    past = Past(GAINS, 1, (SIDE, SIDE))
+    past = MotionCompensatedHistory(GAINS, 1, (SIDE, SIDE))
     frames = [views(noisy(at(scene(1)), n)) for n in range(10)]
     first = [past.see(frame)[1] for frame in frames]
     past.reset()

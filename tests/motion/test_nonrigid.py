@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.nonrigid import LEAST_SIDE, LineShifts, shifts_of
+from deepbid_rt.motion.nonrigid import LEAST_SIDE, NonrigidMotionEstimator, shifts_of
 from tests.test_stabilizer import at, scene
 
 HERE = np.zeros((2, 1))
@@ -15,7 +15,7 @@ class Lines:
     """Shifts of lines as a frame's motion gives them."""
 
     def __init__(self, size):
-        self._lines, self._strips = size[0], LineShifts(size)
+        self._lines, self._strips = size[0], NonrigidMotionEstimator(size)
         self.rigid, self.restart = self._strips.rigid, self._strips.restart
 
     def estimate(self, image, remembered, start):

@@ -6,7 +6,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt.motion.rigid import Stabilizer, _fast_length
+from deepbid_rt.motion.rigid import RigidMotionEstimator, _fast_length
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
@@ -38,7 +38,7 @@ def noisy(image, seed, photons=0.4):
 @settings(max_examples=25, deadline=None)
 def test_a_shift_without_noise_is_found_to_a_fifth_of_a_pixel(dy, dx):
     tissue = scene()
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     assert stabilizer.estimate(at(tissue) / 10).verdict == "restarted"
     motion = stabilizer.estimate(at(tissue, dy, dx) / 10)
     if motion.verdict == "tracked":  # a far shift brings in much that was not there, and may be foreign
@@ -50,7 +50,7 @@ def test_a_shift_without_noise_is_found_to_a_fifth_of_a_pixel(dy, dx):
 
 def test_shifts_at_two_fifths_of_a_photon_are_found_to_a_fifth_of_a_pixel():
     tissue, rng = scene(1), np.random.default_rng(5)
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     true = rng.normal(0, 2, (60, 2))
     found = [stabilizer.estimate(noisy(at(tissue, *shift), n)) for n, shift in enumerate(true)]
     assert [motion.verdict for motion in found[1:]] == ["tracked"] * 59
@@ -61,7 +61,7 @@ def test_shifts_at_two_fifths_of_a_photon_are_found_to_a_fifth_of_a_pixel():
 
 def test_the_reference_follows_slow_drift():
     tissue = scene(2)
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     drift = np.linspace(0, 20, 200)
     found = [stabilizer.estimate(noisy(at(tissue, d, -d / 2), n)) for n, d in enumerate(drift)]
     assert found[-1].dy == pytest.approx(20, abs=1.0)
@@ -70,7 +70,7 @@ def test_the_reference_follows_slow_drift():
 
 def test_rebasing_moves_the_origin():
     tissue = scene(2)
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     for n in range(10):
         stabilizer.estimate(noisy(at(tissue, 3, -2), n))
     stabilizer.rebase(-2, 1)
@@ -92,7 +92,7 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_frame_is_named_and_does_no_harm(name):
     tissue = scene(1)
-    ours, theirs = Stabilizer((SIDE, SIDE)), Stabilizer((SIDE, SIDE))
+    ours, theirs = RigidMotionEstimator((SIDE, SIDE)), RigidMotionEstimator((SIDE, SIDE))
     for n in range(30):
         shift = (n % 3, -(n % 2))
         frame = noisy(at(tissue, *shift), n)
@@ -103,7 +103,7 @@ def test_a_foreign_frame_is_named_and_does_no_harm(name):
 
 
 def test_the_shift_is_held_over_a_foreign_frame():
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     for n in range(10):
         last = stabilizer.estimate(noisy(at(scene(1), 3, 1), n))
     motion = stabilizer.estimate(FOREIGN["dark"])
@@ -111,7 +111,7 @@ def test_the_shift_is_held_over_a_foreign_frame():
 
 
 def test_another_place_is_given_up_for_after_ten_frames():
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     for n in range(20):
         stabilizer.estimate(noisy(at(scene(1)), n))
     verdicts = [stabilizer.estimate(noisy(at(scene(3)), 100 + n)).verdict for n in range(14)]
@@ -119,7 +119,7 @@ def test_another_place_is_given_up_for_after_ten_frames():
 
 
 def test_darkness_that_stays_becomes_the_reference_and_light_comes_back():
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     for n in range(20):
         stabilizer.estimate(noisy(at(scene(1)), n))
     for n in range(40):
@@ -129,7 +129,7 @@ def test_darkness_that_stays_becomes_the_reference_and_light_comes_back():
 
 
 def test_pure_noise_is_held_where_it_began():
-    stabilizer = Stabilizer((SIDE, SIDE))
+    stabilizer = RigidMotionEstimator((SIDE, SIDE))
     rng = np.random.default_rng(0)
     motions = [stabilizer.estimate(rng.standard_normal((SIDE, SIDE), np.float32)) for _ in range(60)]
     assert {m.verdict for m in motions[1:]} == {"held"}
@@ -138,7 +138,7 @@ def test_pure_noise_is_held_where_it_began():
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 400), (5, 3)])
 def test_small_images_are_taken_to_stand_still(size):
-    stabilizer = Stabilizer(size)
+    stabilizer = RigidMotionEstimator(size)
     for n in range(3):
         motion = stabilizer.estimate(np.full(size, n, np.float32))
         assert (motion.dy, motion.dx, motion.verdict) == (0, 0, "held")
@@ -146,7 +146,7 @@ def test_small_images_are_taken_to_stand_still(size):
 
 @pytest.mark.parametrize("size", [(33, 47), (64, 700), (32, 32)])
 def test_any_other_size_works(size):
-    stabilizer = Stabilizer(size)
+    stabilizer = RigidMotionEstimator(size)
     rng = np.random.default_rng(0)
     for _ in range(3):
         assert np.isfinite(stabilizer.estimate(rng.standard_normal(size, np.float32)).dy)
@@ -157,7 +157,7 @@ def test_the_simulated_microscope_is_followed():
     frames = np.stack([source.render(n)[0][0] for n in range(50)]).astype(np.float32)
     image = (frames[:, 0::2] + frames[:, 1::2]) / 2
     image = (image - image.mean()) / np.std(frames[:, 0::2] - frames[:, 1::2]) * np.sqrt(2)
-    stabilizer = Stabilizer((128, 128))
+    stabilizer = RigidMotionEstimator((128, 128))
     found = np.array([(m.dy, m.dx) for m in map(stabilizer.estimate, image)])
     lines = np.arange(256) / 256
     true = -np.array([source.tissue.motion.displacement(n, lines).mean(axis=1) for n in range(50)])

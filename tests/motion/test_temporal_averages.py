@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt.motion.temporal_averages import MARGIN, Memory, Parts
+from deepbid_rt.motion.temporal_averages import MARGIN, AlignedFrames, TemporalAverages
 
 GAINS = (0.4, 0.15, 0.05)
 SIZE = (20, 24)
@@ -31,7 +31,7 @@ def image(n, size=SIZE):
 @given(st.lists(st.sampled_from(["frame", "frame", "skip"]), min_size=1, max_size=40))
 @settings(deadline=None)
 def test_weights_are_exact_from_the_first_frame_on(events):
-    memory = Memory(GAINS, SIZE)
+    memory = TemporalAverages(GAINS, SIZE)
     frames = []  # (age, image)
     for n, event in enumerate(events):
         frames = [(age + 1, frame) for age, frame in frames]
@@ -55,8 +55,8 @@ def test_weights_are_exact_from_the_first_frame_on(events):
 @settings(max_examples=40, deadline=None)
 def test_frames_side_by_side_are_averaged_as_if_they_had_come_one_after_the_other(shifts, here):
     """Whatever was there before, and each place by the frames that saw it."""
-    memory, parts = Memory(GAINS, SIZE), Parts(len(shifts), SIZE)
-    alone = [Memory((0.5,), SIZE) for _ in shifts]
+    memory, parts = TemporalAverages(GAINS, SIZE), AlignedFrames(len(shifts), SIZE)
+    alone = [TemporalAverages((0.5,), SIZE) for _ in shifts]
     memory.update(image(99), lie(0, 0))
     for n, (one, shift) in enumerate(zip(alone, shifts, strict=True)):
         one.update(image(n), lie(*shift))
@@ -78,7 +78,7 @@ def test_frames_side_by_side_are_averaged_as_if_they_had_come_one_after_the_othe
 @settings(max_examples=40, deadline=None)
 def test_whole_shifts_put_every_pixel_where_it_belongs(shifts, here):
     """Each place keeps what the frames that saw it showed there, whichever frames those were."""
-    memory = Memory((0.3,), SIZE)
+    memory = TemporalAverages((0.3,), SIZE)
     room = 2 * MARGIN
     means = np.zeros((SIZE[0] + 2 * room, SIZE[1] + 2 * room))
     weights = np.zeros_like(means)
@@ -101,7 +101,7 @@ def test_whole_shifts_put_every_pixel_where_it_belongs(shifts, here):
 @settings(max_examples=40, deadline=None)
 def test_every_line_enters_where_it_lies(places):
     """Lines that overlap are both averaged; places between lines that move apart stay as they were."""
-    memory = Memory((0.3,), SIZE)
+    memory = TemporalAverages((0.3,), SIZE)
     shifts = np.array(places, float).T
     memory.update(image(0), shifts)
     room = 2 * MARGIN
@@ -120,7 +120,7 @@ def test_every_line_enters_where_it_lies(places):
 @settings(max_examples=40, deadline=None)
 def test_a_bent_frame_is_recalled_line_by_line(places):
     """Each line is what a frame that lies there as a whole would be shown."""
-    memory = Memory((0.3,), SIZE)
+    memory = TemporalAverages((0.3,), SIZE)
     memory.update(image(0), lie(0, 0))
     got = recall(memory, np.array(places).T)
     for y, place in enumerate(places):
@@ -128,7 +128,7 @@ def test_a_bent_frame_is_recalled_line_by_line(places):
 
 
 def test_the_slowest_can_be_recalled_alone():
-    memory = Memory(GAINS, SIZE)
+    memory = TemporalAverages(GAINS, SIZE)
     for n in range(3):
         memory.update(image(n), lie(0, 0))
     assert np.array_equal(recall(memory, lie(0.5, 1), 1), recall(memory, lie(0.5, 1))[2:])
@@ -140,7 +140,7 @@ def test_a_smooth_scene_is_recalled_between_pixels():
     def at(dy, dx):
         return np.sin((y - dy) / 3) + np.cos((x - dx) / 4)
 
-    memory = Memory(GAINS, SIZE)
+    memory = TemporalAverages(GAINS, SIZE)
     memory.update(at(0, 0).astype(np.float32), lie(0, 0))
     got = recall(memory, lie(0.4, -1.3))
     inner = np.s_[3:-3, 3:-4]
@@ -152,7 +152,7 @@ def test_a_smooth_scene_is_recalled_between_pixels():
 @pytest.mark.parametrize("dx", [0, 0.25, -0.75])
 def test_at_the_edge_of_what_was_seen_the_nearest_pixel_is_recalled(dy, dx):
     """Still tissue lies a hundredth of a pixel off: its outermost lines are remembered all the same."""
-    memory = Memory((0.3,), SIZE)
+    memory = TemporalAverages((0.3,), SIZE)
     memory.update(image(0), lie(0, 0))
     means, weights = recall(memory, lie(dy, dx))
     y, x = np.rint(np.arange(SIZE[0]) - dy).astype(int), np.rint(np.arange(SIZE[1]) - dx).astype(int)
@@ -176,7 +176,7 @@ def test_at_the_edge_of_what_was_seen_the_nearest_pixel_is_recalled(dy, dx):
 
 
 def test_what_is_too_old_to_count_is_not_recalled():
-    memory = Memory((0.3,), SIZE)
+    memory = TemporalAverages((0.3,), SIZE)
     memory.update(image(0), lie(0, 0))
     memory.skip(1000)
     assert not recall(memory, lie(0.25, 0)).any()
@@ -184,7 +184,7 @@ def test_what_is_too_old_to_count_is_not_recalled():
 
 
 def test_the_last_line_of_the_state_is_recalled_and_none_beyond_it():
-    memory = Memory((0.3,), SIZE)
+    memory = TemporalAverages((0.3,), SIZE)
     far = 2 - MARGIN
     memory.update(image(0), lie(far, 0))
     assert np.array_equal(recall(memory, lie(far, 0))[0], image(0))
@@ -196,7 +196,7 @@ def test_the_last_line_of_the_state_is_recalled_and_none_beyond_it():
 @pytest.mark.parametrize("gains", [(0.4, 0.05), (0.05, 0.4)])
 def test_a_slow_memory_grows_old_in_its_own_time(gains):
     """The first frame counts fully in it, and less with each that follows, however old a quick one is."""
-    memory = Memory(gains, SIZE)
+    memory = TemporalAverages(gains, SIZE)
     for n in range(60):
         memory.update(np.full(SIZE, n == 0, np.float32), lie(0, 0))
     got = recall(memory, lie(0, 0))
@@ -206,7 +206,7 @@ def test_a_slow_memory_grows_old_in_its_own_time(gains):
 
 def test_the_state_does_not_blur_with_time():
     """A thousand frames of a still point seen from wandering places stay a point."""
-    memory = Memory((0.05,), SIZE)
+    memory = TemporalAverages((0.05,), SIZE)
     rng = np.random.default_rng(0)
     for _ in range(1000):
         dy, dx = (int(d) for d in rng.integers(-4, 5, 2))
@@ -219,7 +219,7 @@ def test_the_state_does_not_blur_with_time():
 
 
 def test_nothing_is_known_before_the_first_frame_and_after_a_reset():
-    memory = Memory(GAINS, SIZE)
+    memory = TemporalAverages(GAINS, SIZE)
     assert not recall(memory, lie(0.5, 0.5)).any()
     memory.update(image(0), lie(0, 0))
     assert recall(memory, lie(0.5, 0.5)).any()
@@ -230,7 +230,7 @@ def test_nothing_is_known_before_the_first_frame_and_after_a_reset():
 @given(whole, whole)
 @settings(max_examples=20, deadline=None)
 def test_rebasing_moves_the_origin_and_nothing_else(dy, dx):
-    memory = Memory(GAINS, SIZE)
+    memory = TemporalAverages(GAINS, SIZE)
     memory.update(image(0), lie(0, 0))
     before = recall(memory, lie(0, 0))
     memory.rebase(-dy, -dx)
@@ -241,7 +241,7 @@ def test_rebasing_moves_the_origin_and_nothing_else(dy, dx):
 
 @pytest.mark.parametrize("shift", [(500, 0), (-500.5, 3), (0, 1e6), (1e4, -1e4)])
 def test_a_shift_out_of_sight_finds_and_leaves_nothing(shift):
-    memory = Memory(GAINS, SIZE)
+    memory = TemporalAverages(GAINS, SIZE)
     memory.update(image(0), lie(0, 0))
     before = recall(memory, lie(0, 0))
     assert not recall(memory, lie(*shift)).any()
@@ -250,7 +250,7 @@ def test_a_shift_out_of_sight_finds_and_leaves_nothing(shift):
 
 
 def test_a_frame_is_not_kept():
-    memory, frame = Memory(GAINS, SIZE), image(0)
+    memory, frame = TemporalAverages(GAINS, SIZE), image(0)
     memory.update(frame, lie(0, 0))
     got = recall(memory, lie(0, 0))
     frame[:] = 99
@@ -259,7 +259,7 @@ def test_a_frame_is_not_kept():
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2)])
 def test_tiny_frames_are_remembered(size):
-    memory = Memory(GAINS, size)
+    memory = TemporalAverages(GAINS, size)
     memory.update(image(0, size), lie(0, 0, size[0]))
     memory.update(image(1, size), lie(1, -1, size[0]))
     assert np.isfinite(recall(memory, lie(0, 0, size[0]), size=size)).all()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 
 SCAN = ScanGeometry("collinear")
 DEWARPED = ScanGeometry("collinear", extra={"dewarped": True, "ff_t": 0.9})
@@ -19,7 +19,7 @@ def wave(pixels, px=0.0, period=23.0):
 @given(st.integers(-5, 5), st.integers(1, 40))
 def test_whole_pixels_are_moved_as_they_are(px, pixels):
     line = np.arange(10, 10 + pixels, dtype=np.int16)
-    moved = LineAlignment(SCAN, pixels, float(px)).apply(line[None])
+    moved = LineOffset(SCAN, pixels, float(px)).apply(line[None])
     assert moved.dtype == np.float32
     assert moved[0].tolist() == [line[min(max(x + px, 0), pixels - 1)] for x in range(pixels)]
 
@@ -27,14 +27,14 @@ def test_whole_pixels_are_moved_as_they_are(px, pixels):
 @given(st.floats(-6, 6))
 def test_parts_of_pixels_are_interpolated(px):
     lines = wave(200, px)[None, None]
-    back = LineAlignment(SCAN, 200, px).apply(lines)
+    back = LineOffset(SCAN, 200, px).apply(lines)
     assert back.shape == (1, 1, 200)
     assert np.abs(back[0, 0, 8:-8] - wave(200)[8:-8]).max() < 2e-3
 
 
 @given(st.floats(-6, 6))
 def test_weights_add_up_to_one_so_that_brightness_is_kept(px):
-    alignment = LineAlignment(SCAN, 31, px)
+    alignment = LineOffset(SCAN, 31, px)
     assert alignment.weights.shape == alignment.columns.shape == (4, 31)
     assert alignment.weights.sum(axis=0) == pytest.approx(np.ones(31), abs=1e-6)
     assert np.allclose(alignment.apply(np.full((2, 3, 31), 40000, np.uint16)), 40000)
@@ -47,7 +47,7 @@ def test_lines_made_even_in_space_are_off_in_proportion_to_the_mirrors_speed():
     assert offset[0] == pytest.approx(0.40, abs=0.04)  # 100 ns at 7.91 kHz are 2.57 px in the middle, 0.40 at the end
     lines = np.sin((np.arange(pixels) - offset) * 2 * np.pi / 23)[None]
     # The offset is that of the pixel it is looked up at: 2.57 px farther it is another by less than 0.01 px.
-    even, constant = (LineAlignment(scan, pixels, px).apply(lines) for scan in (DEWARPED, SCAN))
+    even, constant = (LineOffset(scan, pixels, px).apply(lines) for scan in (DEWARPED, SCAN))
     assert np.abs(even - wave(pixels))[0, 8:-8].max() < 0.01
     assert np.abs(constant - wave(pixels))[0, 8:-8].max() > 0.3
 
@@ -56,11 +56,11 @@ def test_lines_made_even_in_space_are_off_in_proportion_to_the_mirrors_speed():
 @pytest.mark.parametrize("share", [None, 0, -1, 1.5, "0.9", float("nan")])
 def test_without_the_facts_the_offset_is_one_number(extra, share):
     scan = ScanGeometry("collinear", extra=extra if share is None else {"dewarped": True, "ff_t": share})
-    assert np.array_equal(LineAlignment(scan, 64, 1.3).weights, LineAlignment(SCAN, 64, 1.3).weights)
+    assert np.array_equal(LineOffset(scan, 64, 1.3).weights, LineOffset(SCAN, 64, 1.3).weights)
 
 
 def test_pixels_that_are_not_finite_reach_their_neighbours_only():
     line = np.ones((1, 20), np.float32)
     line[0, 10] = np.nan
-    assert np.isnan(LineAlignment(SCAN, 20, 3.0).apply(line)).nonzero()[1].tolist() == [7]
-    assert np.isnan(LineAlignment(SCAN, 20, 0.5).apply(line)).nonzero()[1].tolist() == [8, 9, 10, 11]
+    assert np.isnan(LineOffset(SCAN, 20, 3.0).apply(line)).nonzero()[1].tolist() == [7]
+    assert np.isnan(LineOffset(SCAN, 20, 0.5).apply(line)).nonzero()[1].tolist() == [8, 9, 10, 11]

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from deepbid_rt.frame import DTYPES, ScanGeometry, StreamInfo
 from deepbid_rt.scan import line_phase
-from deepbid_rt.scan.line_phase import LEAST_PIXELS, LOOK_PIXELS_HZ, MEMORY_BLOCKS, LinePhase
+from deepbid_rt.scan.line_phase import LEAST_PIXELS, LOOK_PIXELS_HZ, MEMORY_BLOCKS, LinePhaseEstimator
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from tests.jagged import frames, info_of, tissue
@@ -25,8 +25,8 @@ GEOMETRIES = [
 ]
 
 
-def after(info: StreamInfo, *parts: list[np.ndarray]) -> LinePhase:
-    phase = LinePhase(info)
+def after(info: StreamInfo, *parts: list[np.ndarray]) -> LinePhaseEstimator:
+    phase = LinePhaseEstimator(info)
     for part in parts:
         for frame in part:
             phase.add(frame.astype(info.dtype, copy=False))
@@ -219,7 +219,7 @@ def test_the_cost_is_bounded_and_all_lines_have_their_turn(
         return np.asarray(transform(lines))
 
     monkeypatch.setattr(line_phase.scipy.fft, "rfft", spied)
-    phase = LinePhase(StreamInfo(shape, np.dtype("<i2"), rate_hz, COLLINEAR))
+    phase = LinePhaseEstimator(StreamInfo(shape, np.dtype("<i2"), rate_hz, COLLINEAR))
     pixels = np.random.default_rng(0).integers(0, 99, shape, np.int16)
     count = 40
     for _ in range(count):
@@ -240,7 +240,7 @@ def test_no_frame_is_refused(data: st.DataObject) -> None:
     dtype = np.dtype(data.draw(st.sampled_from(DTYPES)))
     layout = data.draw(st.sampled_from(["collinear", "ordinary"]))
     scan = ScanGeometry(layout, True, data.draw(st.sampled_from(["forward", "backward"])), data.draw(st.booleans()))
-    phase = LinePhase(StreamInfo(shape, dtype, data.draw(st.sampled_from([0.1, 1.0, 1000.0])), scan))
+    phase = LinePhaseEstimator(StreamInfo(shape, dtype, data.draw(st.sampled_from([0.1, 1.0, 1000.0])), scan))
     frame = data.draw(hnp.arrays(dtype, shape))
     frame.flags.writeable = False
     for _ in range(3):

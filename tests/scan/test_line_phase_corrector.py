@@ -5,13 +5,13 @@ import pytest
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry
-from deepbid_rt.scan.line_phase_corrector import FOLLOW_PX, PhaseLock
+from deepbid_rt.scan.line_phase_corrector import FOLLOW_PX, LinePhaseCorrector
 from tests.jagged import frames, info_of
 
 
 def locked(info, *offsets_px, policy="auto", flags=FrameFlag.NONE, seed=0):
     """Return a lock that has seen one frame (a block of the measurement) with each offset, and what it did at each."""
-    lock, moved = PhaseLock(info, policy), []
+    lock, moved = LinePhaseCorrector(info, policy), []
     for index, px in enumerate(offsets_px):
         [pixels] = frames(info, px, 1, seed=seed)
         lock.see(Frame(index, pixels, flags=flags))
@@ -55,20 +55,20 @@ def test_a_number_is_kept_from_the_first_frame_on():
     lock, moved = locked(info_of(), 1.0, 1.0, policy=0.04)
     assert moved == [0.04] * 2
     assert lock.measured_px == pytest.approx(1.0, abs=0.05)
-    assert PhaseLock(info_of(), 0.0).alignment is None
+    assert LinePhaseCorrector(info_of(), 0.0).alignment is None
 
 
 @pytest.mark.parametrize("px", [12.1, -12.1, float("nan"), float("inf")])
 def test_more_than_is_looked_for_is_refused(px):
     with pytest.raises(StreamError, match=r"a line phase of .* lines of 96 px"):
-        PhaseLock(info_of(), px)
-    assert PhaseLock(info_of(), 12.0).aligned_px == 12.0
+        LinePhaseCorrector(info_of(), px)
+    assert LinePhaseCorrector(info_of(), 12.0).aligned_px == 12.0
 
 
 def test_one_direction_has_no_line_phase():
     info = info_of(scan=ScanGeometry("ordinary", bidirectional=False))
     with pytest.raises(StreamError, match="scanned in one direction"):
-        PhaseLock(info, 1.0)
+        LinePhaseCorrector(info, 1.0)
     assert locked(info, 1.0)[1] == [0.0]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.scan.line_offset import LineAlignment
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.line_offset import LineOffset
+from deepbid_rt.scan.splitter import ScanSplitter
 from tests.fakes import pixels_of, stream
 
 
@@ -13,7 +13,7 @@ from tests.fakes import pixels_of, stream
 @pytest.mark.parametrize("lines", [1, 2, 5, 8])
 def test_interleaved_views_are_the_frame_again(lines, first):
     info = stream((2, lines, 3), scan=ScanGeometry("collinear", first=first))
-    views = Views(info, "interleave")
+    views = ScanSplitter(info, "interleave")
     pixels = pixels_of(info, 1)
     split = views.split(pixels)
     assert split.shape == (2, views.count, *views.size) == (2, 2, -(-lines // 2), 3)
@@ -22,7 +22,7 @@ def test_interleaved_views_are_the_frame_again(lines, first):
 
 def test_an_ordinary_frame_is_one_view():
     info = stream((1, 5, 3))
-    views, pixels = Views(info, "mean"), pixels_of(info, 1)
+    views, pixels = ScanSplitter(info, "mean"), pixels_of(info, 1)
     assert (views.count, views.size) == (1, (5, 3))
     assert np.array_equal(views.split(pixels)[:, 0], pixels)
 
@@ -30,9 +30,9 @@ def test_an_ordinary_frame_is_one_view():
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
 def test_moved_lines_are_not_rounded_and_forward_lines_stay(layout):
     info = stream((1, 6, 5), "<i2", ScanGeometry(layout))
-    views, pixels = Views(info, "interleave"), pixels_of(info, 1)
+    views, pixels = ScanSplitter(info, "interleave"), pixels_of(info, 1)
     pixels[:, 1::2, 2] = 5
-    views.alignment = LineAlignment(info.scan, 5, 0.5)
+    views.alignment = LineOffset(info.scan, 5, 0.5)
     split = views.split(pixels)
     assert split.dtype == np.float32
     lines = split[:, :, 0::2] if layout == "ordinary" else split[:, :1]

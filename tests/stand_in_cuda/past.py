@@ -11,7 +11,7 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes.gpu import kernels
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
-from deepbid_rt.runtimes.gpu.kernel_history import NOTE, STRIPS, TURNS, KernelPast
+from deepbid_rt.runtimes.gpu.kernel_history import NOTE, STRIPS, TURNS, KernelHistory
 from tests.fakes import stream
 from tests.stand_in_cuda import StandInMemory
 
@@ -23,7 +23,7 @@ class Seen(NamedTuple):
 
 
 class StandInPast:
-    """`KernelPast` with the arrays of a frame around it."""
+    """`KernelHistory` with the arrays of a frame around it."""
 
     def __init__(self, gains: tuple[float, ...], channels: int, views: int, size: tuple[int, int]) -> None:
         self.memory = StandInMemory()
@@ -36,7 +36,7 @@ class StandInPast:
         self._shape = channels, len(gains) + 3, *padded_size(size, 8)
         self._given = arrays.empty(*self._shape)
         frame.given = self._given.address
-        self.past = KernelPast(gains, channels, size, arrays, self.memory.program(kernels.program()), self._note)
+        self.past = KernelHistory(gains, channels, size, arrays, self.memory.program(kernels.program()), self._note)
         self._queues = [self.past.see(frame, turn) for turn in range(TURNS)]
         self._arrays, self._size, self._turn = arrays, size, 0
         self.past.reset(0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import FileError, StreamError
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.train import check_recording as module
-from deepbid_rt.train.check_recording import survey
+from deepbid_rt.train.check_recording import check_recording
 from deepbid_rt.train.movie import ArrayMovie, FileMovie
 
 
@@ -25,7 +25,7 @@ def movie(dtype: Any = np.int16) -> NDArray[Any]:
 
 def refusal(pixels: NDArray[Any]) -> str:
     with pytest.raises(StreamError) as error:
-        survey(ArrayMovie(pixels), 8)
+        check_recording(ArrayMovie(pixels), 8)
     return str(error.value)
 
 
@@ -33,7 +33,7 @@ def test_each_channel_is_measured_on_the_first_frames() -> None:
     pixels = movie()
     pixels[:, 1] *= 2
     pixels[8:] += 1000
-    one, two = survey(ArrayMovie(pixels), 8)
+    one, two = check_recording(ArrayMovie(pixels), 8)
     assert one.offset == pytest.approx(500, abs=5)
     assert one.scale == pytest.approx(30, rel=0.2)
     assert two.scale == pytest.approx(60, rel=0.2)
@@ -72,9 +72,9 @@ def test_a_saturated_channel_is_refused_and_a_few_bright_pixels_are_not() -> Non
     assert re.match(r"a recording whose channel 0 has 1\d% of its pixels at its highest count, 4095", refusal(pixels))
     pixels = movie()
     pixels[20:, :, 0, :3] = 4095
-    survey(ArrayMovie(pixels), 8)
+    check_recording(ArrayMovie(pixels), 8)
     dark = np.random.default_rng(0).poisson(0.05, (60, 1, 8, 8))  # most pixels at the lowest count are no harm
-    survey(ArrayMovie(dark), 8)
+    check_recording(ArrayMovie(dark), 8)
 
 
 def damaged(path: Path, page: int) -> Path:
@@ -94,7 +94,7 @@ def damaged(path: Path, page: int) -> Path:
 def test_an_unreadable_page_in_the_middle_is_found(tmp_path: Path) -> None:
     path = damaged(tmp_path / "movie.tif", 27)
     with TiffMovie(path) as file, pytest.raises(FileError, match=f"^page 27 of {re.escape(str(path))} cannot be dec"):
-        survey(FileMovie(file), 8)
+        check_recording(FileMovie(file), 8)
 
 
 def test_whole_numbers_that_lie_uncompressed_are_only_sampled() -> None:
@@ -105,6 +105,6 @@ def test_whole_numbers_that_lie_uncompressed_are_only_sampled() -> None:
             read.update(range(t0, t1))
             return super().read(t0, t1, *place)
 
-    survey(Counting(np.tile(movie(), (50, 1, 1, 1))), 8)
+    check_recording(Counting(np.tile(movie(), (50, 1, 1, 1))), 8)
     assert len(read) < 30
     assert max(read) == 2999

@@ -19,14 +19,14 @@ from deepbid_rt.simulator.synthetic import SyntheticSource
 from deepbid_rt.train.checkpoint import BEST, LAST, load_checkpoint, read_tensors, save_checkpoint
 from deepbid_rt.train.collapse import LEAST_RESPONSE, has_collapsed
 from deepbid_rt.train.export import export
-from deepbid_rt.train.learner import Judged, Learner
+from deepbid_rt.train.learner import Learner, Validation
 from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe, load_recipe
 from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.run_log import read_curve
 from deepbid_rt.train.starting_point import load_starting_point
-from deepbid_rt.train.stream_pairs import MemoryPairs
+from deepbid_rt.train.stream_pairs import StreamPairs
 from deepbid_rt.train.trained import load_trained
 from deepbid_rt.train.window_pairs import WindowPairs
 from tests.training import COLLINEAR, TINY, noisy_waves
@@ -40,14 +40,14 @@ def learn(run_dir: Path, recipe: Recipe = TINY) -> Any:
 
 def response(learner: Learner, recipe: Recipe, pixels: Any, scan: ScanGeometry = COLLINEAR) -> float:
     recording = open_recording(ArrayMovie(pixels), scan, recipe)
-    pairs = (MemoryPairs if recipe.mode == "stream" else WindowPairs)([recording], recipe)
+    pairs = (StreamPairs if recipe.mode == "stream" else WindowPairs)([recording], recipe)
     return learner.judge(pairs.held_out()).response
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, *judged: tuple[float, float]) -> None:
     """Let held-out checks find these losses and responses."""
     found = iter(judged)
-    monkeypatch.setattr(Learner, "judge", lambda *_: Judged(*next(found)))
+    monkeypatch.setattr(Learner, "judge", lambda *_: Validation(*next(found)))
 
 
 def test_a_constant_network_has_no_response_whatever_it_shows_at_its_borders() -> None:

@@ -18,7 +18,7 @@ from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.train.export import export
-from deepbid_rt.train.imported_checkpoint import SEEN, is_seed, read_seed
+from deepbid_rt.train.imported_checkpoint import SEEN, is_imported, read_imported_checkpoint
 from deepbid_rt.train.starting_point import load_starting_point
 from deepbid_rt.train.trained import load_trained
 
@@ -144,7 +144,7 @@ def test_another_network_is_refused(data: dict[str, Any], came: str) -> None:
         "be imported."
     )
     with pytest.raises(EngineError, match=f"^{re.escape(message)}$"):
-        read_seed(data, Path("theirs.pth"))
+        read_imported_checkpoint(data, Path("theirs.pth"))
 
 
 def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
@@ -154,20 +154,20 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 
 
 def test_ours_are_told_from_theirs() -> None:
-    assert is_seed(deepbid({}))
-    assert not is_seed({"version": 1})
-    assert not is_seed({})
-    assert not is_seed([1])
+    assert is_imported(deepbid({}))
+    assert not is_imported({"version": 1})
+    assert not is_imported({})
+    assert not is_imported([1])
 
 
 def test_the_card_survives_the_file() -> None:
-    card = read_seed(theirs(), Path("x.pth")).card("lab", SEEN)
+    card = read_imported_checkpoint(theirs(), Path("x.pth")).card("lab", SEEN)
     assert ModelCard.from_json(card.to_json()) == card
     assert METADATA_KEY
 
 
 def test_exact_windows_answer_as_the_network_does_over_the_whole_movie() -> None:
-    seed = read_seed(theirs(), Path("x.pth"))
+    seed = read_imported_checkpoint(theirs(), Path("x.pth"))
     card = seed.card("lab", SEEN, exact=True)
     assert (card.window, card.hop, card.look_ahead, card.delay) == (128, 24, 52, 75)
     net = UNet3D(seed.width).double().eval()

@@ -18,7 +18,7 @@ from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.objective import gap_loss, loss
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
-from deepbid_rt.train.stream_pairs import MemoryPairs
+from deepbid_rt.train.stream_pairs import StreamPairs
 from deepbid_rt.train.window_pairs import draw
 from tests.training import COLLINEAR, ORDINARY, TINY, noisy_waves
 
@@ -44,7 +44,7 @@ def window_batches(recipe: Recipe) -> list[Batch]:
 
 
 def stream_batches(recipe: Recipe) -> list[Batch]:
-    pairs = MemoryPairs([open_recording(ArrayMovie(noisy_waves(20)), COLLINEAR, recipe)], recipe)
+    pairs = StreamPairs([open_recording(ArrayMovie(noisy_waves(20)), COLLINEAR, recipe)], recipe)
     return [pairs.draw(step) for step in range(4)]
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
-from deepbid_rt.scan.splitter import Views
-from deepbid_rt.train.line_phase_movie import LOOKED_AT, AlignedMovie, alignment_of
+from deepbid_rt.scan.splitter import ScanSplitter
+from deepbid_rt.train.line_phase_movie import LOOKED_AT, LinePhaseCorrectedMovie, line_offset_of
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recordings
@@ -40,11 +40,11 @@ def movie_of(px: float, scan: ScanGeometry, count: int = 40, photons: float = 30
 def test_any_block_is_what_the_denoiser_sees(scan: ScanGeometry) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 4000, (3, 2, 12, 40), np.uint16)
-    alignment = LineAlignment(scan, 40, -1.3)
-    movie = AlignedMovie(ArrayMovie(pixels), scan, alignment)
+    alignment = LineOffset(scan, 40, -1.3)
+    movie = LinePhaseCorrectedMovie(ArrayMovie(pixels), scan, alignment)
     assert (movie.shape, movie.dtype, movie.sound) == (pixels.shape, np.float32, True)
-    views = Views(stream((2, 12, 40), "<u2", scan), "interleave")
-    plain = Views(stream((2, 12, 40), "<f4", scan), "interleave")
+    views = ScanSplitter(stream((2, 12, 40), "<u2", scan), "interleave")
+    plain = ScanSplitter(stream((2, 12, 40), "<f4", scan), "interleave")
     views.alignment = alignment
     for t in range(3):
         whole = np.concatenate([movie.read(t, t + 1, c, 0, 12, 0, 40) for c in range(2)])
@@ -58,27 +58,27 @@ def test_any_block_is_what_the_denoiser_sees(scan: ScanGeometry) -> None:
 @pytest.mark.parametrize("frames", [3, 40, LOOKED_AT + 60])
 def test_the_offset_of_a_recording_is_found_however_long_it_is(scan: ScanGeometry, frames: int) -> None:
     movie = ArrayMovie(movie_of(1.3, scan, frames))
-    found = alignment_of(movie, scan, "auto")
+    found = line_offset_of(movie, scan, "auto")
     assert found is not None
     assert found.px == pytest.approx(1.3, abs=0.05)
 
 
 def test_what_lies_well_or_is_let_be_is_not_moved() -> None:
     scan = SCANS[0]
-    assert alignment_of(ArrayMovie(movie_of(0.2, scan)), scan, "auto") is None
-    assert alignment_of(ArrayMovie(movie_of(1.3, scan)), scan, "off") is None
+    assert line_offset_of(ArrayMovie(movie_of(0.2, scan)), scan, "auto") is None
+    assert line_offset_of(ArrayMovie(movie_of(1.3, scan)), scan, "off") is None
     one_way = ScanGeometry("ordinary", bidirectional=False)
-    assert alignment_of(ArrayMovie(movie_of(0.0, SCANS[1])), one_way, "auto") is None
-    assert alignment_of(ArrayMovie(np.zeros((4, 8, 8), np.int16)), scan, "auto") is None
+    assert line_offset_of(ArrayMovie(movie_of(0.0, SCANS[1])), one_way, "auto") is None
+    assert line_offset_of(ArrayMovie(np.zeros((4, 8, 8), np.int16)), scan, "auto") is None
 
 
 @pytest.mark.parametrize("policy", [0.7, -0.05])
 def test_a_number_is_taken_as_it_is(policy: LinePhasePolicy) -> None:
-    found = alignment_of(ArrayMovie(movie_of(0.0, SCANS[0], 2)), SCANS[0], policy)
+    found = line_offset_of(ArrayMovie(movie_of(0.0, SCANS[0], 2)), SCANS[0], policy)
     assert found is not None
     assert found.px == policy
     with pytest.raises(StreamError, match="a line phase of 99"):
-        alignment_of(ArrayMovie(movie_of(0.0, SCANS[0], 2)), SCANS[0], 99.0)
+        line_offset_of(ArrayMovie(movie_of(0.0, SCANS[0], 2)), SCANS[0], 99.0)
 
 
 @pytest.mark.parametrize("planes", [1, 2])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import FileError
-from deepbid_rt.motion.history import Past
+from deepbid_rt.motion.history import MotionCompensatedHistory
 from deepbid_rt.train import motion_history_cache as module
-from deepbid_rt.train.motion_history_cache import Remembered, remember, stretches
+from deepbid_rt.train.motion_history_cache import MotionHistoryCache, cache_motion_history, stretches
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recording import Recording, open_recording
 from tests.test_memory_pairs import COLLINEAR, ORDINARY, movie, recipe_of
@@ -26,8 +26,8 @@ def recording_of(scan, frames: int = 20) -> Recording:
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
 def test_memories_are_those_of_the_live_path(scan) -> None:
     recording = recording_of(scan)
-    [remembered] = remember([recording], GAINS, 0)
-    past = Past(GAINS, 1, (24, 24))
+    [remembered] = cache_motion_history([recording], GAINS, 0)
+    past = MotionCompensatedHistory(GAINS, 1, (24, 24))
     assert remembered.frames.tolist() == list(range(20))
     for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
         views = np.stack([frame[0::2], frame[1::2]]) if scan == COLLINEAR else frame[None]
@@ -37,7 +37,7 @@ def test_memories_are_those_of_the_live_path(scan) -> None:
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
 def test_frames_ahead_are_those_of_the_live_path(scan) -> None:
     recording = recording_of(scan)
-    [plain], [remembered] = remember([recording], GAINS, 0), remember([recording], GAINS, 2)
+    [plain], [remembered] = cache_motion_history([recording], GAINS, 0), cache_motion_history([recording], GAINS, 2)
     assert remembered.arrays.shape[2] == len(GAINS) + 3
     assert np.array_equal(remembered.arrays[:, :, :-2], plain.arrays)
     for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
@@ -52,7 +52,7 @@ def test_frames_ahead_are_those_of_the_live_path(scan) -> None:
 def test_a_stretch_sees_what_lies_ahead_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRETCH", 8)
     recording = recording_of(COLLINEAR, 200)
-    whole, some = Remembered(recording, GAINS, 1, 200), Remembered(recording, GAINS, 1, 24)
+    whole, some = MotionHistoryCache(recording, GAINS, 1, 200), MotionHistoryCache(recording, GAINS, 1, 24)
     for one in (whole, some):
         one.work_out()
     ahead = np.asarray(some.arrays[:, 0, -1])
@@ -79,7 +79,7 @@ def test_of_others_stretches_from_beginning_to_end_are_kept(frames: int, most: i
 def test_a_stretch_knows_what_came_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRETCH", 8)
     recording = recording_of(COLLINEAR, 200)
-    whole, some = Remembered(recording, GAINS, 0, 200), Remembered(recording, GAINS, 0, 24)
+    whole, some = MotionHistoryCache(recording, GAINS, 0, 200), MotionHistoryCache(recording, GAINS, 0, 24)
     for one in (whole, some):
         one.work_out()
     assert some.frames.tolist() == [*range(8), *range(96, 104), *range(192, 200)]
@@ -89,7 +89,7 @@ def test_a_stretch_knows_what_came_before_it(monkeypatch: pytest.MonkeyPatch) ->
     # Three lengths of the slowest memory hold all but a twentieth of what it would know.
     assert np.abs(np.asarray(some.arrays, np.float32) - expected)[8:].max() < 0.2
     assert np.array_equal(some.arrays[:8], whole.arrays[:8])
-    past = Past(GAINS, 1, (24, 24))
+    past = MotionCompensatedHistory(GAINS, 1, (24, 24))
     alone = [past.see(recording.views(t, t + 1)[0])[1] for t in range(96 - 60, 104)]
     assert np.array_equal(some.arrays[8:16], np.stack(alone[60:]).astype(np.float16))
     assert np.abs(expected[8:, 0, :3]).mean() > 0.1  # noise that has been averaged, not zeros
@@ -98,8 +98,8 @@ def test_a_stretch_knows_what_came_before_it(monkeypatch: pytest.MonkeyPatch) ->
 def test_all_recordings_share_what_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STRETCH", 8)
     monkeypatch.setattr(module, "MOST_BYTES", 60 * 4 * 24 * 24 * 2)
-    monkeypatch.setattr(Remembered, "work_out", lambda self: None)
-    long, short = remember([recording_of(COLLINEAR, 200), recording_of(COLLINEAR, 40)], GAINS, 0)
+    monkeypatch.setattr(MotionHistoryCache, "work_out", lambda self: None)
+    long, short = cache_motion_history([recording_of(COLLINEAR, 200), recording_of(COLLINEAR, 40)], GAINS, 0)
     assert (len(long.frames), len(short.frames)) == (48, 16)
 
 
@@ -111,9 +111,9 @@ def test_a_disk_without_room_is_named_before_anything_is_worked_out(monkeypatch:
 
     asked: list[int] = []
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(module, "Context", lambda *_: pytest.fail("worked out"))
+    monkeypatch.setattr(module, "FrameContextBuilder", lambda *_: pytest.fail("worked out"))
     recipe = recipe_of()
     recordings = [open_recording(ArrayMovie(movie(COLLINEAR)), COLLINEAR, recipe)] * 6
     with pytest.raises(FileError, match=r"no room in .* before 20 frames: No space left.* 0.00 GB .* TMPDIR"):
-        remember(recordings, recipe.memories, 0)
+        cache_motion_history(recordings, recipe.memories, 0)
     assert asked == [20 * 4 * 24 * 24 * 2] * 5

@@ -17,7 +17,7 @@ from deepbid_rt.errors import EngineError
 from deepbid_rt.train.checkpoint import LAST, load_checkpoint
 from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
-from deepbid_rt.train.process_group import World, joined
+from deepbid_rt.train.process_group import ProcessGroup, join_process_group
 from deepbid_rt.train.run_log import read_curve
 from tests import ROOT
 from tests.training import COLLINEAR, TINY, noisy_waves
@@ -40,18 +40,18 @@ print(json.dumps([len(steps), summary.best_held_out, summary.step]))
 
 
 def test_alone_everything_is_ours() -> None:
-    with joined() as world:
-        assert world == World()
+    with join_process_group() as world:
+        assert world == ProcessGroup()
         assert world.share(5) == range(5)
         assert world.total((1.5, 2.0)) == [1.5, 2.0]
         assert (world.any(True), world.any(False)) == (True, False)
 
 
 def test_a_batch_is_shared_equally_or_not_at_all() -> None:
-    assert [World(3, rank).share(6) for rank in range(3)] == [range(2), range(2, 4), range(4, 6)]
+    assert [ProcessGroup(3, rank).share(6) for rank in range(3)] == [range(2), range(2, 4), range(4, 6)]
     message = r"^a batch of 4 for 3 processes; expected a batch that can be shared equally; set the recipe's batch to a"
     with pytest.raises(EngineError, match=message):
-        World(3, 1).share(4)
+        ProcessGroup(3, 1).share(4)
 
 
 def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.train import run as module
 from deepbid_rt.train.budget import Budget
 from deepbid_rt.train.checkpoint import BEST, LAST, load_checkpoint
-from deepbid_rt.train.learner import Judged, Learner
+from deepbid_rt.train.learner import Learner, Validation
 from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.objective import WARM_UP
@@ -88,7 +88,7 @@ def test_time_goes_on_counting_when_a_run_goes_on(tmp_path: Path, clock: Any) ->
 
 def test_it_ends_when_the_held_out_loss_gets_no_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.5, 1.2, 1.3, 1.1, 1.2, 1.15, 1.3])
-    monkeypatch.setattr(Learner, "judge", lambda *_: Judged(next(losses), 1.0))
+    monkeypatch.setattr(Learner, "judge", lambda *_: Validation(next(losses), 1.0))
     summary = learn(tmp_path, replace(TINY, steps=100, validate_every=2, patience=2))
     assert (summary.ended, summary.step, summary.best_step, summary.best_held_out) == ("patience", 12, 8, 1.1)
     assert load_checkpoint(tmp_path / BEST).step == 8

@@ -11,7 +11,7 @@ from deepbid_rt.train import motion_history_cache as module
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
-from deepbid_rt.train.stream_pairs import MemoryPairs
+from deepbid_rt.train.stream_pairs import StreamPairs
 
 COLLINEAR, ORDINARY = ScanGeometry("collinear"), ScanGeometry("ordinary")
 
@@ -30,9 +30,9 @@ def movie(scan: ScanGeometry, frames: int = 20, side: int = 24, seed: int = 0) -
     return (1000 + rng.normal(0, 50, (frames, lines, side))).astype(np.float32)
 
 
-def pairs_of(scan: ScanGeometry, pixels: Any = None, **changes: Any) -> MemoryPairs:
+def pairs_of(scan: ScanGeometry, pixels: Any = None, **changes: Any) -> StreamPairs:
     recipe = recipe_of(**changes)
-    return MemoryPairs([open_recording(ArrayMovie(movie(scan) if pixels is None else pixels), scan, recipe)], recipe)
+    return StreamPairs([open_recording(ArrayMovie(movie(scan) if pixels is None else pixels), scan, recipe)], recipe)
 
 
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
@@ -75,7 +75,7 @@ def numbered(scan: ScanGeometry, frames: int = 20) -> np.ndarray[Any, Any]:
     return movie(scan, frames) + 10_000 * np.arange(frames, dtype=np.float32)[:, None, None]
 
 
-def numbers_of(pairs: MemoryPairs, arrays: Any) -> Any:
+def numbers_of(pairs: StreamPairs, arrays: Any) -> Any:
     """Return which frame each array (Y, X) is of."""
     units = pairs._recordings[0].normalizers[0]
     return np.rint((units.offset + units.scale * arrays.mean((-2, -1)) - 1000) / 10_000).astype(int)
@@ -130,7 +130,7 @@ def test_half_of_the_pairs_are_swapped() -> None:
     pixels = movie(COLLINEAR)
     pixels[:, 0::2] += 20_000
     recipe = recipe_of(batch=64)
-    batch = MemoryPairs([open_recording(ArrayMovie(pixels), COLLINEAR, recipe)], recipe).draw(0)
+    batch = StreamPairs([open_recording(ArrayMovie(pixels), COLLINEAR, recipe)], recipe).draw(0)
     share = np.mean(batch.targets.mean(axis=(1, 2, 3)) > 0)
     assert 0.3 < share < 0.7
 
@@ -141,7 +141,7 @@ def test_pixels_that_are_not_finite_are_refused() -> None:
     pixels[15, 3, 3] = np.nan  # after the recording was looked through
     message = r"^a recording with pixels that are not finite in frames 15 to 15; expected finite counts; replace NaN"
     with pytest.raises(StageError, match=message):
-        MemoryPairs([recording], recipe_of())
+        StreamPairs([recording], recipe_of())
 
 
 def test_pairs_are_of_kept_frames_of_their_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_pairs_are_of_kept_frames_of_their_own_part(monkeypatch: pytest.MonkeyPa
     pixels += 10_000 * np.arange(100, dtype=np.float32)[:, None, None]
     recipe = recipe_of(batch=64)
     recording = open_recording(ArrayMovie(pixels), COLLINEAR, recipe)
-    pairs = MemoryPairs([recording], recipe)
+    pairs = StreamPairs([recording], recipe)
     kept = {*range(8), *range(46, 54), *range(92, 100)}
 
     def frames(targets: Any) -> set[int]:

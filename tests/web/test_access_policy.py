@@ -7,14 +7,14 @@ import socket
 import pytest
 
 from deepbid_rt.errors import EndpointError
-from deepbid_rt.web.access_policy import LEAST_TOKEN, Gate
+from deepbid_rt.web.access_policy import LEAST_TOKEN, AccessPolicy
 
 TOKEN = "a-token-long-enough"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8080", "localhost:0", "[::1]:65535"])
 def test_loopback_needs_no_token(address: str) -> None:
-    gate = Gate.of(address, None)
+    gate = AccessPolicy.of(address, None)
     assert f"{gate.host}:{gate.port}" == address
     assert gate.admits_token(None)
 
@@ -22,12 +22,12 @@ def test_loopback_needs_no_token(address: str) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", "192.168.1.2:80", "[::]:80", "scope-pc:8080"])
 def test_other_addresses_need_one(address: str) -> None:
     with pytest.raises(EndpointError) as caught:
-        Gate.of(address, None)
+        AccessPolicy.of(address, None)
     assert str(caught.value) == (
         f"a page on {address.rpartition(':')[0]}, which other machines can reach, without a token; expected a loopback "
         "address such as 127.0.0.1:8080, or a token; bind loopback, or choose a token with --http-token."
     )
-    assert Gate.of(address, TOKEN).token == TOKEN
+    assert AccessPolicy.of(address, TOKEN).token == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,18 @@ def test_other_addresses_need_one(address: str) -> None:
 )
 def test_malformed_addresses_are_refused(address: str) -> None:
     with pytest.raises(EndpointError, match="for the page; expected HOST:PORT"):
-        Gate.of(address, TOKEN)
+        AccessPolicy.of(address, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["", "x" * (LEAST_TOKEN - 1), "x" * 20 + ";", "x" * 20 + " ", "ü" * 20])
 def test_weak_tokens_are_refused(token: str) -> None:
     with pytest.raises(EndpointError, match="a token that is too short or holds other than"):
-        Gate.of("127.0.0.1:80", token)
+        AccessPolicy.of("127.0.0.1:80", token)
 
 
 @pytest.mark.parametrize("given", [None, "", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ü\udc80"])
 def test_only_the_token_is_the_token(given: str | None) -> None:
-    gate = Gate.of("0.0.0.0:80", TOKEN)
+    gate = AccessPolicy.of("0.0.0.0:80", TOKEN)
     assert not gate.admits_token(given)
     assert gate.admits_token(TOKEN)
 
@@ -55,10 +55,10 @@ def test_only_the_token_is_the_token(given: str | None) -> None:
     "header", ["127.0.0.1", "127.0.0.1:8080", "localhost:8080", "LOCALHOST", "[::1]:8080", "192.168.1.2:80"]
 )
 def test_addresses_and_names_of_this_machine_are_admitted(header: str) -> None:
-    gate = Gate.of("127.0.0.1:8080", None)
+    gate = AccessPolicy.of("127.0.0.1:8080", None)
     assert gate.admits_host(header)
     assert gate.admits_host(f"{socket.gethostname()}:8080")
-    assert Gate.of("scope-pc:8080", TOKEN).admits_host("Scope-PC:8080")
+    assert AccessPolicy.of("scope-pc:8080", TOKEN).admits_host("Scope-PC:8080")
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_addresses_and_names_of_this_machine_are_admitted(header: str) -> None:
     [None, "", ":80", "evil.example", "evil.example:8080", "127.0.0.1.evil.example", "localhost.evil.example:80"],
 )
 def test_names_that_were_made_to_resolve_here_are_not(header: str | None) -> None:
-    assert not Gate.of("127.0.0.1:8080", None).admits_host(header)
-    assert not Gate.of("0.0.0.0:8080", TOKEN).admits_host(header)
+    assert not AccessPolicy.of("127.0.0.1:8080", None).admits_host(header)
+    assert not AccessPolicy.of("0.0.0.0:8080", TOKEN).admits_host(header)

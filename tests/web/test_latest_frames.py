@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Gap, StreamEnd
-from deepbid_rt.web.latest_frames import MOST_PLANES, Board
+from deepbid_rt.web.latest_frames import MOST_PLANES, LatestFrames
 from tests.pages import DENOISED, RAW, board_of, denoised, raw
 
 
@@ -76,7 +76,7 @@ def test_a_new_series_shows_nothing_of_the_old():
 
 def test_every_plane_has_its_newest_pair_up_to_a_limit():
     planes = MOST_PLANES + 4
-    board = Board()
+    board = LatestFrames()
     board.raw.start(replace(RAW, planes=planes))
     board.denoised.start(replace(DENOISED, planes=planes))
     for n in range(2 * planes):

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deepbid_rt.live.line_phase_monitor import PhaseReading
+from deepbid_rt.live.line_phase_monitor import LinePhaseReading
 from deepbid_rt.web.metrics import PREFIX, Metrics
 from tests.pages import snapshot
 
@@ -39,7 +39,7 @@ def test_counters_carry_their_causes():
 
 def test_the_line_phase_is_there_once_it_is_known():
     assert ("line_phase_pixels",) not in samples(Metrics(snapshot))
-    told = samples(Metrics(lambda: snapshot(line_phase=PhaseReading(-0.25, -0.2))))
+    told = samples(Metrics(lambda: snapshot(line_phase=LinePhaseReading(-0.25, -0.2))))
     assert (told["line_phase_pixels",], told["aligned_pixels",]) == (-0.25, -0.2)
 
 

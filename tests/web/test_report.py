@@ -2,8 +2,8 @@
 
 import json
 
-from deepbid_rt.live.line_phase_monitor import PhaseReading
-from deepbid_rt.web.latest_frames import Board
+from deepbid_rt.live.line_phase_monitor import LinePhaseReading
+from deepbid_rt.web.latest_frames import LatestFrames
 from deepbid_rt.web.report import report
 from tests.pages import board_of, denoised, snapshot
 
@@ -23,19 +23,19 @@ def test_everything_the_page_shows_is_there():
     assert told["points"] == [[1e9, None, 1.5, -0.5, "tracked"]]
     assert told["recordings"] == ["a.tif"]
     assert told["line_phase_px"] is None
-    told = report(snapshot(line_phase=PhaseReading(-0.25, -0.2)), board_of(1))
+    told = report(snapshot(line_phase=LinePhaseReading(-0.25, -0.2)), board_of(1))
     assert (told["line_phase_px"], told["aligned_px"]) == (-0.25, -0.2)
 
 
 def test_before_the_first_series_there_is_no_stream():
-    told = report(snapshot(), Board())
+    told = report(snapshot(), LatestFrames())
     assert told["stream"] is None
     assert (told["points"], told["serial"]) == ([], 0)
 
 
 def test_a_reader_gets_only_the_points_it_has_not():
     clock = iter(range(10**18, 10**19, 10**9))
-    board = Board(clock_ns=lambda: next(clock))
+    board = LatestFrames(clock_ns=lambda: next(clock))
     for n in range(4):
         board.denoised.put(denoised(n, motion=None))
     told = report(snapshot(), board, after=2)

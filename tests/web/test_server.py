@@ -19,10 +19,10 @@ from deepbid_rt.errors import EndpointError
 from deepbid_rt.frame import Frame, StreamEnd
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
-from deepbid_rt.live.sink_worker import Outlet
-from deepbid_rt.live.status import Limits
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.runtimes.echo import EchoEngine
-from deepbid_rt.web.latest_frames import Board
+from deepbid_rt.web.latest_frames import LatestFrames
 from deepbid_rt.web.server import Server
 from tests.fakes import ListSink, ListSource, stream
 from tests.pages import board_of, denoised, raw, snapshot
@@ -31,7 +31,7 @@ TOKEN = "a-token-long-enough"
 
 
 @contextmanager
-def serving(board: Board | None = None, **options: Any) -> Iterator[Server]:
+def serving(board: LatestFrames | None = None, **options: Any) -> Iterator[Server]:
     server = Server("127.0.0.1:0", board or board_of(3), **options)
     with server.showing(snapshot):
         yield server
@@ -117,7 +117,7 @@ def test_without_a_new_frame_there_is_no_picture() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, 7.0])
 def test_a_frame_of_holes_or_of_one_value_is_still_shown(value: float) -> None:
     info = stream((1, 16, 16), np.float32, series="raw-series")
-    board = Board()
+    board = LatestFrames()
     board.raw.start(info)
     board.denoised.start(Denoiser(EchoEngine(), info).info)
     frame = Frame(0, np.full(info.shape, value, np.float32))
@@ -193,7 +193,7 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(EndpointError) as caught:
-            Server(f"127.0.0.1:{port}", Board())
+            Server(f"127.0.0.1:{port}", LatestFrames())
     assert str(caught.value) == (
         f"port in use 127.0.0.1:{port}; expected a free address for the page; "
         "choose another port or stop the program that holds this one."
@@ -202,14 +202,14 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:
     with pytest.raises(EndpointError, match=r"^the page cannot be shown on 192\.0\.2\.1:0 "):
-        Server("192.0.2.1:0", Board(), token=TOKEN)
+        Server("192.0.2.1:0", LatestFrames(), token=TOKEN)
 
 
 def test_the_address_is_free_again_after_the_session() -> None:
     with serving() as server:
         address = f"127.0.0.1:{port_of(server)}"
         ask(server, "/")
-    Server(address, Board()).close()
+    Server(address, LatestFrames()).close()
 
 
 def test_a_session_that_cannot_be_read_is_an_error_of_the_request_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -234,7 +234,7 @@ def until(reached: Callable[[], bool]) -> None:
 def test_browsers_that_never_read_cost_the_session_nothing() -> None:
     """Sixteen open sockets ask for pictures without end and read nothing while 400 frames flow."""
     info = stream((1, 256, 256))
-    board, sink = Board(), ListSink()
+    board, sink = LatestFrames(), ListSink()
     server = Server("127.0.0.1:0", board)
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 4000, info.shape, np.int16)
@@ -263,9 +263,9 @@ def test_browsers_that_never_read_cost_the_session_nothing() -> None:
         pipeline = Pipeline(
             ListSource([*steps, StreamEnd("done")]),
             lambda info: Denoiser(EchoEngine(), info),
-            raw=[Outlet("the page, raw", board.raw)],
-            denoised=[Outlet("recorder", sink, Overflow.FAIL), Outlet("the page", board.denoised)],
-            limits=Limits(series=1),
+            raw=[SinkSettings("the page, raw", board.raw)],
+            denoised=[SinkSettings("recorder", sink, Overflow.FAIL), SinkSettings("the page", board.denoised)],
+            limits=SessionLimits(series=1),
         )
         with server.showing(snapshot):
             status = pipeline.run()

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from deepbid_rt.errors import OverrunError, StreamError
 from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.wire.receive_ring import MAX_GAPS, MAX_SERIES, SlotRing
+from deepbid_rt.wire.receive_ring import MAX_GAPS, MAX_SERIES, ReceiveRing
 
 
 def a_stream(side: int = 4, **more: Any) -> StreamInfo:
@@ -23,7 +23,7 @@ def a_frame(index: int, side: int = 4) -> Frame:
     return Frame(index, np.full((1, side, side), index, "<i2"))
 
 
-def drain(ring: SlotRing) -> list[Event]:
+def drain(ring: ReceiveRing) -> list[Event]:
     events = []
     while (event := ring.get(0)) is not None:
         events.append(event)
@@ -49,7 +49,7 @@ class RingAgainstAList(RuleBasedStateMachine):
     @initialize(capacity=st.integers(1, 5), side=st.integers(1, 4))
     def begin(self, capacity: int, side: int) -> None:
         self.capacity = capacity
-        self.ring = SlotRing(capacity)
+        self.ring = ReceiveRing(capacity)
         self.model: deque[Any] = deque()
         self.held: tuple[Frame, int] | None = None
         self.index = 0
@@ -122,7 +122,7 @@ TestRingAgainstAList.settings = settings(max_examples=60, stateful_step_count=40
 
 
 def test_the_oldest_frames_are_given_up_and_reported_as_one_gap() -> None:
-    ring, info = SlotRing(3), a_stream()
+    ring, info = ReceiveRing(3), a_stream()
     ring.put(info)
     for index in range(10):
         ring.put(a_frame(index))
@@ -133,7 +133,7 @@ def test_the_oldest_frames_are_given_up_and_reported_as_one_gap() -> None:
 
 
 def test_gaps_of_different_causes_keep_their_order_and_cause() -> None:
-    ring = SlotRing(1)
+    ring = ReceiveRing(1)
     ring.put(a_stream())
     ring.put(a_frame(0))
     ring.put(Gap(1, 2, "transport"))
@@ -147,7 +147,7 @@ def test_gaps_of_different_causes_keep_their_order_and_cause() -> None:
 
 
 def test_a_reader_that_pauses_for_ever_costs_no_memory() -> None:
-    ring = SlotRing(2)
+    ring = ReceiveRing(2)
     ring.put(a_stream())
     for index in range(0, 20_000, 2):
         ring.put(a_frame(index))
@@ -159,7 +159,7 @@ def test_a_reader_that_pauses_for_ever_costs_no_memory() -> None:
 
 
 def test_series_that_nobody_reads_end_in_an_error() -> None:
-    ring = SlotRing(2)
+    ring = ReceiveRing(2)
     for _ in range(MAX_SERIES):
         ring.put(a_stream())
     with pytest.raises(OverrunError, match="1024 series began without one being read; expected the reader"):
@@ -167,7 +167,7 @@ def test_series_that_nobody_reads_end_in_an_error() -> None:
 
 
 def test_an_error_waits_for_its_turn_and_is_raised_once() -> None:
-    ring = SlotRing(4)
+    ring = ReceiveRing(4)
     ring.put(a_stream())
     ring.put(a_frame(0))
     ring.put(StreamError("x", expected="y", todo="z"))
@@ -180,7 +180,7 @@ def test_an_error_waits_for_its_turn_and_is_raised_once() -> None:
 
 
 def test_a_dead_writer_is_reported_for_ever_once_everything_was_read() -> None:
-    ring = SlotRing(4)
+    ring = ReceiveRing(4)
     ring.put(StreamEnd("done"))
     ring.fail(ZeroDivisionError("gone"))
     assert ring.get(0) == StreamEnd("done")
@@ -191,7 +191,7 @@ def test_a_dead_writer_is_reported_for_ever_once_everything_was_read() -> None:
 
 def test_large_frames_take_fewer_slots() -> None:
     info = a_stream(64)
-    ring = SlotRing(256, max_bytes=10 * info.frame_bytes)
+    ring = ReceiveRing(256, max_bytes=10 * info.frame_bytes)
     ring.put(info)
     for index in range(100):
         ring.put(a_frame(index, 64))
@@ -200,7 +200,7 @@ def test_large_frames_take_fewer_slots() -> None:
 
 
 def test_the_writer_may_reuse_its_buffer_at_once() -> None:
-    ring, frame = SlotRing(3), a_frame(7)
+    ring, frame = ReceiveRing(3), a_frame(7)
     ring.put(a_stream())
     ring.put(frame)
     frame.pixels[:] = 0
@@ -210,7 +210,7 @@ def test_the_writer_may_reuse_its_buffer_at_once() -> None:
 
 
 def test_slots_are_reused_rather_than_allocated() -> None:
-    ring = SlotRing(3)
+    ring = ReceiveRing(3)
     ring.put(a_stream())
     kept = []  # so that no address is free to be allocated again
     for index in range(50):
@@ -222,7 +222,7 @@ def test_slots_are_reused_rather_than_allocated() -> None:
 
 
 def test_two_threads_lose_nothing_unreported_and_tear_no_frame() -> None:
-    ring, total = SlotRing(4), 3000
+    ring, total = ReceiveRing(4), 3000
     ring.put(a_stream(32))
 
     def write() -> None:
@@ -246,7 +246,7 @@ def test_two_threads_lose_nothing_unreported_and_tear_no_frame() -> None:
 
 
 def test_a_reader_that_waits_is_woken() -> None:
-    ring, got = SlotRing(2), []
+    ring, got = ReceiveRing(2), []
     reader = threading.Thread(target=lambda: got.append(ring.get(30)))
     reader.start()
     ring.put(StreamEnd("done"))

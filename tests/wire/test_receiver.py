@@ -14,8 +14,8 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.wire.codec import Encoder, Part
 from deepbid_rt.wire.header import digest
-from deepbid_rt.wire.receive_ring import SlotRing
-from deepbid_rt.wire.receiver import Intake
+from deepbid_rt.wire.receive_ring import ReceiveRing
+from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.series import Series
 
 
@@ -23,8 +23,8 @@ class Receiver:
     """An intake, its ring, and a clock that stands still unless told."""
 
     def __init__(self, **options: Any) -> None:
-        self.ring = SlotRing(64, max_bytes=options.pop("max_bytes", 2**20))
-        self.intake = Intake(self.ring, **options)
+        self.ring = ReceiveRing(64, max_bytes=options.pop("max_bytes", 2**20))
+        self.intake = Receiver(self.ring, **options)
         self.now_s = 1000.0
 
     def take(self, *messages: list[Part]) -> list[Event]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from deepbid_rt.denoising.calibration import pad
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.paper import agreement
-from deepbid_rt.motion.history import Past, Rows, mean_of
+from deepbid_rt.motion.history import MotionCompensatedHistory, Rows, mean_of
 from deepbid_rt.runtimes.openvino_core import core
 from network_search.movies import Image, Seen
 from network_search.nets import Stateful, run
@@ -75,7 +75,7 @@ def milliseconds(net: nn.Module, trial: Trial, side: int, runs: int) -> float:
 
 def past_of(trial: Trial, views: Image, runs: int) -> tuple[float, float]:
     """Return milliseconds of the past of a frame (T, V, Y, X), median, and the MB that are kept."""
-    past = Past(trial.diet.gains, 1, views.shape[2:])
+    past = MotionCompensatedHistory(trial.diet.gains, 1, views.shape[2:])
     turns = itertools.cycle([*views, *views[-2:0:-1]])  # forth and back, so that motion stays steady
     return statistics.median(_times(lambda: past.see(next(turns)[None]), runs)), len(pickle.dumps(past)) / 1e6
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from train_engine import draw_movie
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.motion.frame_context import Context
+from deepbid_rt.motion.frame_context import FrameContextBuilder
 from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.scan.directions import split_scan
@@ -78,7 +78,7 @@ def see(counts: NDArray[Any], scan: ScanGeometry, diet: Diet) -> Seen:
     recipe = Recipe.from_dict({"mode": "stream", "patch": [1, 32, 32], "memories": list(diet.gains)})
     [normalizer] = open_recording(ArrayMovie(counts), scan, recipe).normalizers
     views = np.stack(split_scan(normalizer.apply(counts[:, 0]), scan), axis=1)
-    context = Context(diet.gains, diet.ahead, 1, views.shape[2:])
+    context = FrameContextBuilder(diet.gains, diet.ahead, 1, views.shape[2:])
     known = [one for t, frame in enumerate(views) for one in context.see(t, frame[None])] + context.end()
     remembered, ahead = (
         np.stack([one[0] for one in arrays]).astype(np.float16)

@@ -29,7 +29,7 @@ def to_float(raw: Tensor, dtype: np.dtype[Any]) -> Tensor:
 def split(frame: Tensor, scan: ScanGeometry, columns: Tensor, weights: Tensor) -> Tensor:
     """Return the views (C, V, Y', X) of a frame (C, Y, X) in image order, both of equal height.
 
-    Backward lines are moved as `LineAlignment` says with its columns and weights, (4, X).
+    Backward lines are moved as `LineOffset` says with its columns and weights, (4, X).
     """
     first, second = frame[:, 0::2], frame[:, 1::2]
     turned = scan.bidirectional and not scan.mirrored

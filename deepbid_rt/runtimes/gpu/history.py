@@ -1,4 +1,4 @@
-"""`deepbid_rt.motion.history.Past` on the device: stabilizer, line shifts and memories without a word to the host.
+"""`deepbid_rt.motion.history.MotionCompensatedHistory` on the device: stabilizer, line shifts and memories without a word to the host.
 
 The numpy class is the truth; `tests/test_gpu_past.py` compares.
 """
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from deepbid_rt.motion import history as truth
 from deepbid_rt.motion.temporal_averages import MARGIN
-from deepbid_rt.runtimes.gpu.nonrigid import STRIPS, GpuLineShifts
-from deepbid_rt.runtimes.gpu.rigid import FOREIGN, RESTARTED, TRACKED, GpuStabilizer
-from deepbid_rt.runtimes.gpu.temporal_averages import GpuMemory
+from deepbid_rt.runtimes.gpu.nonrigid import STRIPS, GpuNonrigidMotionEstimator
+from deepbid_rt.runtimes.gpu.rigid import FOREIGN, RESTARTED, TRACKED, GpuRigidMotionEstimator
+from deepbid_rt.runtimes.gpu.temporal_averages import GpuTemporalAverages
 
 
 class Seen(NamedTuple):
-    """What `GpuPast.see` answers."""
+    """What `GpuHistory.see` answers."""
 
     motion: Tensor
     """(4,) float64: dy and dx from where the first frame of the reference lay, confidence, number of the verdict."""
@@ -28,21 +28,21 @@ class Seen(NamedTuple):
     """(C, M + 1, Y, X); all 0 for a foreign frame."""
 
 
-class GpuPast:
+class GpuHistory:
     """The past of one plane.
 
     Parameters
     ----------
     gains, channels, size
-        As of `deepbid_rt.motion.history.Past`.
+        As of `deepbid_rt.motion.history.MotionCompensatedHistory`.
     device : torch.device
         Where it is kept.
     """
 
     def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int], device: torch.device) -> None:
-        self._stabilizer = GpuStabilizer(size, device)
-        self._line_shifts = GpuLineShifts(size, device)
-        self._memory = GpuMemory(gains, channels, size, device)
+        self._stabilizer = GpuRigidMotionEstimator(size, device)
+        self._line_shifts = GpuNonrigidMotionEstimator(size, device)
+        self._memory = GpuTemporalAverages(gains, channels, size, device)
         self._lines = size[0]
         self._drift = torch.zeros(2, dtype=torch.float64, device=device)
         self._origin = torch.zeros_like(self._drift)  # how far it moved since the reference began, (dy, dx)

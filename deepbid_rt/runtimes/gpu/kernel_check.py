@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from deepbid_rt.denoising.calibration import pad
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.motion.history import Past, inputs_of, mean_of
+from deepbid_rt.motion.history import MotionCompensatedHistory, inputs_of, mean_of
 from deepbid_rt.motion.pyramid import smooth
-from deepbid_rt.ports import Note
+from deepbid_rt.ports import FrameStats
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
 from deepbid_rt.scan.directions import lines_of_views, merge_scan, to_image_order
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,13 @@ def compare(pipeline: KernelPipeline) -> Difference:
         When the GPU fails.
     """
     info, card = pipeline.info, pipeline.card
-    views, channels = Views(info, pipeline.merge), info.shape[0]
+    views, channels = ScanSplitter(info, pipeline.merge), info.shape[0]
     if info.scan.bidirectional:
-        views.alignment = LineAlignment(info.scan, info.shape[2], _ALIGNED_PX)
+        views.alignment = LineOffset(info.scan, info.shape[2], _ALIGNED_PX)
     pipeline.align(views.alignment)
     pipeline.scale([_NORMALIZER] * channels)
     pipeline.reset()
-    past = Past(card.memories, channels, views.size)
+    past = MotionCompensatedHistory(card.memories, channels, views.size)
     worst = np.zeros(len(LIMITS))
     for pixels in simulated(info):
         image, note = pipeline.step(pixels)
@@ -149,7 +149,7 @@ def _passes(
 
 
 def _answers(
-    pipeline: KernelPipeline, views: Views, units: NDArray[np.float32], image: NDArray[Any], note: Note
+    pipeline: KernelPipeline, views: ScanSplitter, units: NDArray[np.float32], image: NDArray[Any], note: FrameStats
 ) -> tuple[float, float]:
     """Compare what becomes of the network's answers, whatever they are."""
     channels, count, rows, columns = units.shape

@@ -14,9 +14,9 @@ from deepbid_rt.frame import DTYPES, StreamInfo
 from deepbid_rt.runtimes.gpu import kernel_arguments as told
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.scan.directions import MERGES, Merge, backward_start, merged_lines
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 
 
 class FrameArrays:
@@ -43,9 +43,9 @@ class FrameArrays:
 
     def __init__(self, info: StreamInfo, merge: Merge, padded: tuple[int, int], passes: int, arrays: Arrays) -> None:
         channels, lines, pixels = info.shape
-        views = Views(info, merge)
+        views = ScanSplitter(info, merge)
         self._arrays = arrays
-        self._still = LineAlignment(info.scan, pixels, 0.0)
+        self._still = LineOffset(info.scan, pixels, 0.0)
         self._sources = arrays.empty(4, pixels, dtype=np.int32)
         self._source_weights = arrays.empty(4, pixels)
         self._scales = arrays.empty(4, channels)
@@ -98,7 +98,7 @@ class FrameArrays:
         table = [offsets, [1 / s for s in scales], scales, np.zeros(len(scales)) if bias is None else bias]
         self._arrays.fill(self._scales, np.array(table, np.float32))
 
-    def align(self, alignment: LineAlignment | None) -> None:
+    def align(self, alignment: LineOffset | None) -> None:
         """Tell what backward lines go through; None: nothing."""
         those = alignment or self._still
         self._arrays.fill(self._sources, those.columns.astype(np.int32))

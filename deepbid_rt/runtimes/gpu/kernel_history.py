@@ -1,4 +1,4 @@
-"""`deepbid_rt.motion.history.Past` in kernels of our own: buffers, tables and launches, from a frame's views to network inputs.
+"""`deepbid_rt.motion.history.MotionCompensatedHistory` in kernels of our own: buffers, tables and launches, from a frame's views to network inputs.
 
 The numpy classes are the truth; their thresholds and tables are told to the kernels from here.
 """
@@ -9,7 +9,7 @@ import ctypes
 
 import numpy as np
 
-from deepbid_rt.frame import Verdict
+from deepbid_rt.frame import MotionStatus
 from deepbid_rt.motion import history as past_truth
 from deepbid_rt.motion import nonrigid as shifts_truth
 from deepbid_rt.motion import rigid as truth
@@ -20,7 +20,7 @@ from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue
 from deepbid_rt.runtimes.gpu.slots import SLOTS
 
 STRIPS = shifts_truth._STRIPS  # noqa: SLF001  # one truth
-VERDICTS: tuple[Verdict, ...] = ("held", "tracked", "foreign", "restarted")
+MOTION_STATUSES: tuple[MotionStatus, ...] = ("held", "tracked", "foreign", "restarted")
 """By number."""
 NOTE = 4 + 2 * STRIPS
 """Numbers of a frame's motion: dy, dx, confidence, verdict, and its bend along both axes."""
@@ -30,13 +30,13 @@ THREADS = 256
 TILE = 16
 
 
-class KernelPast:
+class KernelHistory:
     """The past of one plane.
 
     Parameters
     ----------
     gains, channels, size
-        As of `deepbid_rt.motion.history.Past`.
+        As of `deepbid_rt.motion.history.MotionCompensatedHistory`.
     arrays : Arrays
         Where everything is kept.
     program : Program
@@ -65,7 +65,7 @@ class KernelPast:
             "margin": MARGIN,
         }
         self._stabilizer = _stabilizer(size, arrays, shared)
-        plain = shifts_truth.LineShifts(size)
+        plain = shifts_truth.NonrigidMotionEstimator(size)
         self.rigid = plain.rigid
         """True when frames are too small to tell how they are bent."""
         self._levels = [] if self.rigid else _levels(size, plain._levels, arrays)  # noqa: SLF001
@@ -129,7 +129,7 @@ _LINE = (THREADS, 1, 1)
 
 
 def _stabilizer(size: tuple[int, int], arrays: Arrays, shared: dict[str, int]) -> told.Stabilizer:
-    plain = truth.Stabilizer(size)
+    plain = truth.RigidMotionEstimator(size)
     (height, width), (far_y, far_x) = plain._side, plain._limits  # noqa: SLF001  # one truth: the same crop and tables
     half = width // 2 + 1
     waves = [np.exp(-2j * np.pi * np.arange(n) / n).astype(np.complex64) for n in (height, width)]

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from deepbid_rt.card import ModelCard
 from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.ports import Note
+from deepbid_rt.ports import FrameStats
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, Program, Queue
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
-from deepbid_rt.runtimes.gpu.kernel_history import NOTE, STRIPS, THREADS, VERDICTS, KernelPast
+from deepbid_rt.runtimes.gpu.kernel_history import MOTION_STATUSES, NOTE, STRIPS, THREADS, KernelHistory
 from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
 from deepbid_rt.scan.directions import Merge, merged_lines
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 
 BindPasses = Callable[[Buffer, Buffer, tuple[int, int, int, int]], Queue]
 """Given inputs (N, K, Y, X) and answers (N, 1, Y, X) on the device, float32, and the shape of the inputs: return
@@ -71,7 +71,7 @@ class KernelPipeline:
         self.info, self.merge, self.card = info, merge, card
         self._memory, self._arrays = memory, Arrays(memory)
         arrays = self._arrays
-        views = Views(info, merge)
+        views = ScanSplitter(info, merge)
         together = card.views == "mean" and not views.apart
         padded = padded_size(views.size, card.grid)
         passes = 1 if together else 2
@@ -84,7 +84,7 @@ class KernelPipeline:
         self._frame = self._frames.frame
         self._frame.excess = self._notes.address + 8 * NOTE
         self._frame.given, self._frame.answers = self._given.address, self._answers.address
-        self._past = KernelPast(card.memories, channels, views.size, arrays, program, self._notes)
+        self._past = KernelHistory(card.memories, channels, views.size, arrays, program, self._notes)
         self._up = [memory.pinned(info.shape, info.dtype) for _ in range(SLOTS)]
         self._down = [memory.pinned(out, info.dtype) for _ in range(SLOTS)]
         self._told = [memory.pinned((NOTE + channels * views.size[0],), np.float64) for _ in range(SLOTS)]
@@ -108,7 +108,7 @@ class KernelPipeline:
         """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
         self._frames.scale(normalizers, bias)
 
-    def align(self, alignment: LineAlignment | None) -> None:
+    def align(self, alignment: LineOffset | None) -> None:
         """Tell what the backward lines of the next frames go through; None: nothing."""
         self._frames.align(alignment)
 
@@ -133,14 +133,14 @@ class KernelPipeline:
         np.copyto(self._up[slot], pixels)
         self._slots.send(slot, self._queues[slot][0])
 
-    def collect(self) -> tuple[NDArray[Any], Note]:
+    def collect(self) -> tuple[NDArray[Any], FrameStats]:
         """Wait for the oldest frame on its way.
 
         Returns
         -------
         image : ndarray
             (C, Y', X) in the pixel type of the series, valid until the next but one `submit`.
-        note : Note
+        note : FrameStats
             Where the frame lay, and how far the answers' mean is off.
 
         Raises
@@ -150,14 +150,14 @@ class KernelPipeline:
         """
         slot = self._slots.collect()
         dy, dx, confidence, number, *bends = self._told[slot][:NOTE].tolist()
-        verdict = VERDICTS[int(number)]
+        verdict = MOTION_STATUSES[int(number)]
         bent = verdict == "tracked" and not self._past.rigid
         motion = Motion(dy, dx, confidence, verdict, *(map(tuple, (bends[:STRIPS], bends[STRIPS:])) if bent else ()))
         frame = self._frame
         excess = self._told[slot][NOTE:].reshape(frame.channels, frame.rows).sum(axis=1)
-        return self._down[slot], Note(motion, excess / (frame.views * frame.rows * frame.columns))
+        return self._down[slot], FrameStats(motion, excess / (frame.views * frame.rows * frame.columns))
 
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], Note]:
+    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
         """Submit a frame and collect it."""
         self.submit(pixels)
         return self.collect()

@@ -1,4 +1,4 @@
-"""`deepbid_rt.motion.nonrigid.LineShifts` on the device: no decision and no equation goes to the host.
+"""`deepbid_rt.motion.nonrigid.NonrigidMotionEstimator` on the device: no decision and no equation goes to the host.
 
 Few and large operations, as each costs a GPU more than what it computes. The numpy class is the truth;
 `tests/test_gpu_line_shifts.py` compares.
@@ -22,17 +22,17 @@ _XX = 2
 """Place of xx."""
 
 
-class GpuLineShifts:
+class GpuNonrigidMotionEstimator:
     """Most probable shift of each strip of lines.
 
     Parameters
     ----------
     size, device
-        As of `deepbid_rt.runtimes.gpu.rigid.GpuStabilizer`.
+        As of `deepbid_rt.runtimes.gpu.rigid.GpuRigidMotionEstimator`.
     """
 
     def __init__(self, size: tuple[int, int], device: torch.device) -> None:
-        plain = truth.LineShifts(size)
+        plain = truth.NonrigidMotionEstimator(size)
         self.rigid = plain.rigid
         self._levels = () if self.rigid else plain._levels  # noqa: SLF001
         self._equations = Equations(plain._walk, truth._TETHER, device)  # noqa: SLF001

@@ -18,15 +18,15 @@ from torch import Tensor
 from deepbid_rt.card import ModelCard
 from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.ports import Note
+from deepbid_rt.ports import FrameStats
 from deepbid_rt.runtimes.gpu import frames as ops
 from deepbid_rt.runtimes.gpu.device import Device, Queue
-from deepbid_rt.runtimes.gpu.history import GpuPast
+from deepbid_rt.runtimes.gpu.history import GpuHistory
 from deepbid_rt.runtimes.gpu.nonrigid import STRIPS
-from deepbid_rt.runtimes.gpu.rigid import VERDICTS
+from deepbid_rt.runtimes.gpu.rigid import MOTION_STATUSES
 from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
 from deepbid_rt.scan.directions import Merge, lines_of_views, merged_lines
-from deepbid_rt.scan.line_offset import LineAlignment
+from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
 
 Bind = Callable[[Tensor, Tensor], Queue]
@@ -80,10 +80,10 @@ class GpuPipeline:
         self._size = size
         self._padding = [ops.padding(n, p, place) for n, p in zip(size, padded, strict=True)]
         self._fits = size == padded
-        self._past = GpuPast(card.memories, channels, size, place)
+        self._past = GpuHistory(card.memories, channels, size, place)
         self._scales = {name: torch.zeros((channels, 1, 1, 1), device=place) for name in ("offset", "scale", "bias")}
         self._scales["inverse"] = torch.ones_like(self._scales["offset"])
-        still = LineAlignment(info.scan, pixels, 0.0)
+        still = LineOffset(info.scan, pixels, 0.0)
         self._columns = torch.from_numpy(still.columns.astype(np.int32)).to(place)
         self._weights = torch.from_numpy(still.weights).to(place)
         self._still = still
@@ -124,7 +124,7 @@ class GpuPipeline:
 
         self._device.do(tell)
 
-    def align(self, alignment: LineAlignment | None) -> None:
+    def align(self, alignment: LineOffset | None) -> None:
         """Tell what the backward lines of the next frames go through; None: nothing."""
         told = alignment or self._still
 
@@ -155,14 +155,14 @@ class GpuPipeline:
         np.copyto(self._host[slot][0], pixels)
         self._slots.send(slot, self._queues[slot])
 
-    def collect(self) -> tuple[NDArray[Any], Note]:
+    def collect(self) -> tuple[NDArray[Any], FrameStats]:
         """Wait for the oldest frame on its way.
 
         Returns
         -------
         image : ndarray
             (C, Y', X) in the pixel type of the series, valid until the next but one `submit`.
-        note : Note
+        note : FrameStats
             Where the frame lay, and how far the answers' mean is off.
 
         Raises
@@ -174,11 +174,11 @@ class GpuPipeline:
         values = self._notes[slot].tolist()
         dy, dx, confidence, verdict = values[:_BEND]
         bends = values[_BEND : _BEND + STRIPS], values[_BEND + STRIPS : _BEND + 2 * STRIPS]
-        bent = VERDICTS[int(verdict)] == "tracked" and not self._past.rigid
-        motion = Motion(dy, dx, confidence, VERDICTS[int(verdict)], *(tuple(b) for b in bends if bent))
-        return self._host[slot][1], Note(motion, np.array(values[_BEND + 2 * STRIPS :]))
+        bent = MOTION_STATUSES[int(verdict)] == "tracked" and not self._past.rigid
+        motion = Motion(dy, dx, confidence, MOTION_STATUSES[int(verdict)], *(tuple(b) for b in bends if bent))
+        return self._host[slot][1], FrameStats(motion, np.array(values[_BEND + 2 * STRIPS :]))
 
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], Note]:
+    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
         """Submit a frame and collect it."""
         self.submit(pixels)
         return self.collect()

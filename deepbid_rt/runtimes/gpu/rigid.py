@@ -1,4 +1,4 @@
-"""`deepbid_rt.motion.rigid.Stabilizer` on the device: every decision is a number there, and nothing waits for the host.
+"""`deepbid_rt.motion.rigid.RigidMotionEstimator` on the device: every decision is a number there, and nothing waits for the host.
 
 Rigid shifts. The numpy class is the truth; `tests/test_gpu_past.py` compares.
 """
@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deepbid_rt.frame import Verdict
+from deepbid_rt.frame import MotionStatus
 from deepbid_rt.motion import rigid as truth
 
 HELD, TRACKED, FOREIGN, RESTARTED = range(4)
 """Verdicts as numbers."""
-VERDICTS: tuple[Verdict, ...] = ("held", "tracked", "foreign", "restarted")
+MOTION_STATUSES: tuple[MotionStatus, ...] = ("held", "tracked", "foreign", "restarted")
 
 
 class State(NamedTuple):
@@ -42,7 +42,7 @@ class Norm(NamedTuple):
     grain: Tensor
 
 
-class GpuStabilizer:
+class GpuRigidMotionEstimator:
     """Estimates the rigid shift of one image per frame.
 
     Parameters
@@ -54,7 +54,7 @@ class GpuStabilizer:
     """
 
     def __init__(self, size: tuple[int, int], device: torch.device) -> None:
-        plain = truth.Stabilizer(size)
+        plain = truth.RigidMotionEstimator(size)
         self._still = min(size) < truth.LEAST_SIDE
         self._side = plain._side  # noqa: SLF001  # one truth: the same window, band and taper
         self._crop = plain._crop  # noqa: SLF001

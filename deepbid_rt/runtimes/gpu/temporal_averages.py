@@ -1,4 +1,4 @@
-"""`deepbid_rt.motion.temporal_averages.Memory` of all channels on the device: every line of a frame enters and is recalled where it lies.
+"""`deepbid_rt.motion.temporal_averages.TemporalAverages` of all channels on the device: every line of a frame enters and is recalled where it lies.
 
 Shapes are fixed and nothing waits for the host. The numpy class is the truth; `tests/test_gpu_past.py` compares.
 """
@@ -17,7 +17,7 @@ _CUBIC = ((0.0, -0.5, 1.0, -0.5), (1.0, 0.0, -2.5, 1.5), (0.0, 0.5, 2.0, -1.5), 
 """Weight of each neighbour by powers of how far a place lies beyond the second (Catmull and Rom 1974)."""
 
 
-class GpuMemory:
+class GpuTemporalAverages:
     """Exponential averages of all channels, in coordinates of the tissue.
 
     Parameters
@@ -34,7 +34,7 @@ class GpuMemory:
     Notes
     -----
     Lines that tissue overtakes show one place several times, and enter it one after the other as on the host: two
-    lines of a frame of 512 lines or more, which is all that `deepbid_rt.motion.nonrigid.LineShifts` can answer there, and
+    lines of a frame of 512 lines or more, which is all that `deepbid_rt.motion.nonrigid.NonrigidMotionEstimator` can answer there, and
     four of a smaller one, where a fifth (tissue that moves as fast as the scan) is left out.
     """
 
@@ -99,7 +99,7 @@ class GpuMemory:
         self._weights.copy_(torch.where(enters, weights, self._weights))
 
     def recall(self, shifts: Tensor, depth: int | None = None) -> Tensor:
-        """Return (C, N + 1, Y, X) as `deepbid_rt.motion.temporal_averages.Memory.recall` does: N = `depth` slowest averages, else all."""
+        """Return (C, N + 1, Y, X) as `deepbid_rt.motion.temporal_averages.TemporalAverages.recall` does: N = `depth` slowest averages, else all."""
         place = MARGIN - shifts
         whole = torch.floor(place)
         means = self._means if depth is None else self._means[:, -depth:]

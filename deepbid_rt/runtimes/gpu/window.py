@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.window import Window
+from deepbid_rt.denoising.window import FrameWindow
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 
 BindRing = Callable[[list[Buffer], Buffer], Callable[[int], None]]
@@ -19,13 +19,13 @@ BindRing = Callable[[list[Buffer], Buffer], Callable[[int], None]]
 at one of these places."""
 
 
-class DeviceWindow(Window):
-    """A `Window` that can be denoised where it lies.
+class DeviceWindow(FrameWindow):
+    """A `FrameWindow` that can be denoised where it lies.
 
     Parameters
     ----------
     length, shape
-        As of `Window`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.device_memory.ALIGNMENT`.
+        As of `FrameWindow`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.device_memory.ALIGNMENT`.
     memory : DeviceMemory
         Not closed here; what is taken from it is released with this object.
     bind : callable

@@ -23,12 +23,12 @@ from deepbid_rt.runtimes.tensorrt.check import compare, inputs_from
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor, golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host
-from deepbid_rt.runtimes.tensorrt.onnx_specialize import PlanPrecision, read_master, specialize
+from deepbid_rt.runtimes.tensorrt.onnx_specialize import PlanPrecision, read_onnx, specialize
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
 from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 from deepbid_rt.runtimes.tensorrt.trtexec import trtexec_commands
 
-__all__ = ["BuildProgress", "Effort", "Order", "build", "network_of", "read_master", "trtexec_commands"]
+__all__ = ["BuildProgress", "BuildSpec", "Effort", "build", "network_of", "read_onnx", "trtexec_commands"]
 
 GOLDEN_SEED = 0
 GOLDEN_TOLERANCE = 0.05
@@ -36,7 +36,7 @@ GOLDEN_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildSpec:
     """What to build."""
 
     onnx: Path
@@ -49,14 +49,14 @@ class Order:
     """Beside the plan when None."""
 
 
-def network_of(order: Order, master: onnx.ModelProto, card: ModelCard) -> bytes:
+def network_of(order: BuildSpec, master: onnx.ModelProto, card: ModelCard) -> bytes:
     """Return the ONNX that TensorRT is given. Raises `EngineError` when the size or precision is impossible."""
     network: bytes = specialize(master, _input_shape(order, card), order.precision).SerializeToString()
     return network
 
 
 def build(
-    order: Order,
+    order: BuildSpec,
     master: onnx.ModelProto,
     card: ModelCard,
     movie: Iterable[NDArray[Any]],
@@ -67,10 +67,10 @@ def build(
 
     Parameters
     ----------
-    order : Order
+    order : BuildSpec
         What to build.
     master, card
-        The engine file, as `read_master` gives it.
+        The engine file, as `read_onnx` gives it.
     movie : iterable of ndarray
         Frames (Y, X) in counts to compare on.
     progress : BuildProgress
@@ -125,7 +125,7 @@ def build(
     return facts
 
 
-def _checked(order: Order, built: Built, facts: PlanFacts, movie: Iterable[NDArray[Any]], host: Host) -> PlanFacts:
+def _checked(order: BuildSpec, built: Built, facts: PlanFacts, movie: Iterable[NDArray[Any]], host: Host) -> PlanFacts:
     """Run the plan from a private folder, so that nothing unchecked ever stands under its name."""
     reference = OpenVinoEngine(order.onnx, precision="f32")
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +144,7 @@ def _checked(order: Order, built: Built, facts: PlanFacts, movie: Iterable[NDArr
     return dataclasses.replace(facts, golden=golden, parity=parity, layers=layers)
 
 
-def _input_shape(order: Order, card: ModelCard) -> tuple[int, ...]:
+def _input_shape(order: BuildSpec, card: ModelCard) -> tuple[int, ...]:
     return (1, *order.shape) if card.kind == "stream" else (1, 1, *order.shape)
 
 

@@ -22,7 +22,7 @@ from deepbid_rt.runtimes.tensorrt.facts import golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.network import PlanNetwork
 from deepbid_rt.scan.directions import Merge
-from deepbid_rt.scan.splitter import Views
+from deepbid_rt.scan.splitter import ScanSplitter
 
 if TYPE_CHECKING:  # it needs torch, which need not be there
     from deepbid_rt.runtimes.gpu.device import Device
@@ -158,7 +158,7 @@ class TensorRtEngine:
             answers otherwise than numpy with them.
         """
         plan = self._opened()
-        self.warm_up((self.card.depth, *padded_size(Views(info, merge).size, self.card.grid)))
+        self.warm_up((self.card.depth, *padded_size(ScanSplitter(info, merge).size, self.card.grid)))
         if self._series is None:
             tensors = None if self._frames == "kernels" else plan.memory.tensors()
             self._series = self._in_torch(plan, tensors) if tensors else self._in_kernels(plan)

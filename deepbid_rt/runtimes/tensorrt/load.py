@@ -1,6 +1,6 @@
 """From a plan on disk to an engine on the GPU, through every check that can refuse it first.
 
-Order: sidecar, trust, digest, header, TensorRT and its version, GPU, deserialising, inputs and outputs. The last
+BuildSpec: sidecar, trust, digest, header, TensorRT and its version, GPU, deserialising, inputs and outputs. The last
 check, the golden answer, needs the engine to run (`deepbid_rt.runtimes.tensorrt.engine`).
 """
 

@@ -35,7 +35,7 @@ _BF16_OPSET = 22
 """First opset whose Conv may be bf16."""
 
 
-def read_master(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
+def read_onnx(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
     """Read an engine file and its card.
 
     Raises

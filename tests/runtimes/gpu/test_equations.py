@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.motion.nonrigid import _TETHER, LineShifts  # noqa: E402  # after the check for torch
+from deepbid_rt.motion.nonrigid import _TETHER, NonrigidMotionEstimator  # noqa: E402  # after the check for torch
 from deepbid_rt.runtimes.gpu.equations import Equations  # noqa: E402
 
-WALK = LineShifts((64, 64))._walk
+WALK = NonrigidMotionEstimator((64, 64))._walk
 STRIPS = len(WALK)
 
 

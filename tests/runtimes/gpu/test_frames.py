@@ -9,9 +9,9 @@ from deepbid_rt.frame import ScanGeometry  # noqa: E402
 from deepbid_rt.motion.history import inputs_of  # noqa: E402
 from deepbid_rt.runtimes.gpu import frames as ops  # noqa: E402
 from deepbid_rt.scan.directions import merged_lines  # noqa: E402
-from deepbid_rt.scan.line_offset import LineAlignment  # noqa: E402
+from deepbid_rt.scan.line_offset import LineOffset  # noqa: E402
 from deepbid_rt.scan.normalizer import Normalizer, to_dtype  # noqa: E402
-from deepbid_rt.scan.splitter import Views  # noqa: E402
+from deepbid_rt.scan.splitter import ScanSplitter  # noqa: E402
 from tests.fakes import stream  # noqa: E402
 
 SCANS = [
@@ -51,14 +51,14 @@ def test_views_and_merged_images_are_those_of_the_denoiser(scan, lines, px):
     info = stream((2, lines, 6), np.float32, scan)
     frame = pixels("<f4", info.shape)
     frame[0, -1, 3] = np.nan
-    alignment = LineAlignment(scan, 6, px)
+    alignment = LineOffset(scan, 6, px)
     told = torch.from_numpy(alignment.columns.astype(np.int32)), torch.from_numpy(alignment.weights)
     views = ops.split(torch.from_numpy(frame), scan, *told)
     merges = ["mean", "interleave"] if scan.layout == "ordinary" else ["mean", "forward", "backward", "interleave"]
     for merge in merges:
         if not merged_lines(lines, scan, merge):
             continue
-        plain = Views(info, merge)
+        plain = ScanSplitter(info, merge)
         if px and scan.bidirectional:
             plain.alignment = alignment
         expected = plain.split(frame)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.motion.history import Past  # noqa: E402
-from deepbid_rt.motion.rigid import Stabilizer  # noqa: E402
-from deepbid_rt.motion.temporal_averages import Memory  # noqa: E402  # after the check for torch
-from deepbid_rt.runtimes.gpu.history import GpuPast  # noqa: E402
+from deepbid_rt.motion.history import MotionCompensatedHistory  # noqa: E402
+from deepbid_rt.motion.rigid import RigidMotionEstimator  # noqa: E402
+from deepbid_rt.motion.temporal_averages import TemporalAverages  # noqa: E402  # after the check for torch
+from deepbid_rt.runtimes.gpu.history import GpuHistory  # noqa: E402
 from deepbid_rt.runtimes.gpu.nonrigid import STRIPS  # noqa: E402
-from deepbid_rt.runtimes.gpu.rigid import VERDICTS, GpuStabilizer  # noqa: E402
-from deepbid_rt.runtimes.gpu.temporal_averages import GpuMemory  # noqa: E402
+from deepbid_rt.runtimes.gpu.rigid import MOTION_STATUSES, GpuRigidMotionEstimator  # noqa: E402
+from deepbid_rt.runtimes.gpu.temporal_averages import GpuTemporalAverages  # noqa: E402
 from tests.stand_in_cuda.past import StandInPast  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -74,13 +74,13 @@ def disturb(n, frame):
     [((64, 80), False), ((64, 80), True), ((50, 33), False), ((24, 40), True), ((257, 260), False)],
 )
 def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
-    plain, device = Stabilizer(size), GpuStabilizer(size, CPU)
+    plain, device = RigidMotionEstimator(size), GpuRigidMotionEstimator(size, CPU)
     verdicts = set()
     for n, views in movie(size, 48):
         image = (disturb(n, views) if disturbed else views)[0].mean(axis=0)
         expected = plain.estimate(image)
         dy, dx, confidence, verdict = (float(v) for v in device.estimate(torch.from_numpy(image)))
-        assert VERDICTS[int(verdict)] == expected.verdict, n
+        assert MOTION_STATUSES[int(verdict)] == expected.verdict, n
         verdicts.add(expected.verdict)
         assert (dy, dx) == pytest.approx((expected.dy, expected.dx), abs=2e-3), n
         assert confidence == pytest.approx(expected.confidence, rel=1e-2, abs=1e-2), n
@@ -88,7 +88,7 @@ def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
         assert verdicts == {"tracked", "foreign", "restarted"}
 
 
-class TorchPast(GpuPast):
+class TorchPast(GpuHistory):
     """Takes and gives arrays."""
 
     def __init__(self, gains, channels, _views, size):
@@ -114,7 +114,7 @@ def device_past(request):
     ],
 )
 def test_the_past_remembers_the_same(device_past, size, channels, views, drift, bend, disturbed):
-    plain, device = Past(GAINS, channels, size), device_past(GAINS, channels, views, size)
+    plain, device = MotionCompensatedHistory(GAINS, channels, size), device_past(GAINS, channels, views, size)
     rebased, bends = [], []
     rebase = plain._stabilizer.rebase
     plain._stabilizer.rebase = lambda dy, dx: (rebased.append((dy, dx)), rebase(dy, dx))
@@ -125,7 +125,7 @@ def test_the_past_remembers_the_same(device_past, size, channels, views, drift, 
             device.skip(4)
         motion, expected = plain.see(frame)
         found = device.see(frame)
-        assert VERDICTS[int(found.motion[3])] == motion.verdict, n
+        assert MOTION_STATUSES[int(found.motion[3])] == motion.verdict, n
         assert found.motion[:2] == pytest.approx([motion.dy, motion.dx], abs=5e-3), n
         bent = np.array([motion.bend_dy, motion.bend_dx]) if motion.bend_dy else np.zeros((2, STRIPS))
         assert np.abs(found.bend - bent).max() < 1e-2, n
@@ -146,7 +146,7 @@ def test_the_past_remembers_the_same(device_past, size, channels, views, drift, 
 def test_each_line_enters_and_is_recalled_where_it_lies(seed):
     """Lines that overtake others enter one after the other, and none is lost."""
     size, rng = (64, 20), np.random.default_rng(seed)
-    plain, device = Memory(GAINS, size), GpuMemory(GAINS, 1, size, CPU)
+    plain, device = TemporalAverages(GAINS, size), GpuTemporalAverages(GAINS, 1, size, CPU)
     shifts = rng.uniform(-20, 20, (2, 1)) + np.cumsum(rng.uniform(-0.45, 0.45, (2, 64)), axis=1)
     shifts[0, 20:40] += 0.45 * np.arange(20)  # places are shown twice
     assert np.unique(np.floor(shifts[0] + 0.5) - np.arange(64)).size < 64
@@ -167,7 +167,7 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
 
 def test_what_is_too_old_to_count_is_not_recalled():
     size = (64, 20)
-    device, shifts = GpuMemory(GAINS, 1, size, CPU), torch.full((2, 64), 0.25, dtype=torch.float64)
+    device, shifts = GpuTemporalAverages(GAINS, 1, size, CPU), torch.full((2, 64), 0.25, dtype=torch.float64)
     device.update(torch.ones(1, *size), torch.zeros(2, 64, dtype=torch.float64), torch.tensor(True))
     assert device.recall(shifts).any()
     device.skip(10_000)
@@ -189,7 +189,7 @@ def test_forgetting_begins_anew(device_past):
 def test_a_compiler_keeps_what_is_written_in_place():
     """Traced as torch.compile does for a GPU, without its code generation."""
     size = (40, 48)
-    plain, traced = (GpuPast(GAINS, 1, size, CPU) for _ in range(2))
+    plain, traced = (GpuHistory(GAINS, 1, size, CPU) for _ in range(2))
     see = torch.compile(traced.see, backend="aot_eager")
     for _, views in movie(size, 5):
         frame = torch.from_numpy(views)

@@ -62,7 +62,7 @@ def test_constants_of_the_kernels_are_those_of_numpy():
     # A line may lie a limit off its frame, and rounding adds one on either side.
     assert constant("MOST_LINES_OF_A_PLACE") == 2 * (line_shifts._LIMIT_PX + 1) + 1
     for name, words in {
-        "Verdict": kernel_past.VERDICTS,
+        "MotionStatus": kernel_past.MOTION_STATUSES,
         "PixelType": tuple(np.dtype(kind).name for kind in DTYPES),
         "Merge": MERGES,
     }.items():
@@ -287,7 +287,7 @@ def test_a_foreign_frame_does_not_count_in_the_drift():
         device.see(frame)
     before = state.drift_y, state.drift_x
     assert any(before)
-    assert kernel_past.VERDICTS[int(device.see(np.zeros_like(frame)).motion[3])] == "foreign"
+    assert kernel_past.MOTION_STATUSES[int(device.see(np.zeros_like(frame)).motion[3])] == "foreign"
     assert (state.drift_y, state.drift_x) == before
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.motion.nonrigid import LineShifts, _hats  # noqa: E402  # after the check for torch
-from deepbid_rt.runtimes.gpu.nonrigid import STRIPS, GpuLineShifts  # noqa: E402
+from deepbid_rt.motion.nonrigid import NonrigidMotionEstimator, _hats  # noqa: E402  # after the check for torch
+from deepbid_rt.runtimes.gpu.nonrigid import STRIPS, GpuNonrigidMotionEstimator  # noqa: E402
 from tests.test_gpu_past import bent_tissue, tissue  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def pair(size, seed=0, amplitude=2.0, noise=1.0):
 
 @pytest.mark.parametrize("size", [(64, 80), (65, 131), (300, 280), (63, 200)])
 def test_the_same_shifts_are_found_and_the_same_variance_is_learned(size):
-    plain, device = LineShifts(size), GpuLineShifts(size, CPU)
+    plain, device = NonrigidMotionEstimator(size), GpuNonrigidMotionEstimator(size, CPU)
     assert device.rigid == plain.rigid
     if plain.rigid:
         return
@@ -42,7 +42,7 @@ def test_the_same_shifts_are_found_and_the_same_variance_is_learned(size):
 
 
 def test_a_frame_that_is_not_to_be_learned_from_leaves_no_trace():
-    device = GpuLineShifts((64, 64), CPU)
+    device = GpuNonrigidMotionEstimator((64, 64), CPU)
     before = float(device._variance)
     frame, remembered = (torch.from_numpy(a) for a in pair((64, 64)))
     device.estimate(frame * float("nan"), remembered, torch.zeros(2, 1, dtype=torch.float64), ~YES)
@@ -55,7 +55,7 @@ def test_a_frame_that_is_not_to_be_learned_from_leaves_no_trace():
 
 def test_a_frame_that_is_what_is_remembered_is_answered_with_the_start():
     frame, _ = (torch.from_numpy(a) for a in pair((64, 64)))
-    device, start = GpuLineShifts((64, 64), CPU), torch.tensor([[0.25], [-0.5]], dtype=torch.float64)
+    device, start = GpuNonrigidMotionEstimator((64, 64), CPU), torch.tensor([[0.25], [-0.5]], dtype=torch.float64)
     before = float(device._variance)
     assert torch.equal(device.estimate(frame, frame, start, YES), start.expand(2, STRIPS))
     assert float(device._variance) == before
@@ -64,15 +64,15 @@ def test_a_frame_that_is_what_is_remembered_is_answered_with_the_start():
 def test_a_picture_without_slopes_tells_nothing():
     frame, _ = pair((64, 64))
     flat, start = np.zeros_like(frame), np.array([[0.3], [-0.4]])
-    expected = LineShifts((64, 64)).estimate(frame, flat, start)
-    got = GpuLineShifts((64, 64), CPU).estimate(*(torch.from_numpy(a) for a in (frame, flat, start)), YES)
+    expected = NonrigidMotionEstimator((64, 64)).estimate(frame, flat, start)
+    got = GpuNonrigidMotionEstimator((64, 64), CPU).estimate(*(torch.from_numpy(a) for a in (frame, flat, start)), YES)
     assert np.allclose(got.numpy(), expected)
     assert np.isfinite(expected).all()
 
 
 def test_strips_are_spread_over_lines_as_on_the_host():
     strips = np.random.default_rng(0).normal(size=(2, STRIPS))
-    got = GpuLineShifts((70, 64), CPU).spread(torch.from_numpy(strips))
+    got = GpuNonrigidMotionEstimator((70, 64), CPU).spread(torch.from_numpy(strips))
     assert np.allclose(got.numpy(), strips @ _hats(STRIPS, 70), atol=1e-12)
 
 
@@ -82,7 +82,7 @@ def test_what_is_learned_is_kept_when_compiled(tmp_path, monkeypatch):
     from torch._inductor import config
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    plain, device = (GpuLineShifts((64, 64), CPU) for _ in range(2))
+    plain, device = (GpuNonrigidMotionEstimator((64, 64), CPU) for _ in range(2))
     rng = np.random.default_rng(0)
     strips, covariance = torch.from_numpy(rng.normal(size=(STRIPS, 2))), torch.eye(2 * STRIPS, dtype=torch.float64)
     with config.patch(compile_threads=1), torch.inference_mode():  # no processes of torch's own

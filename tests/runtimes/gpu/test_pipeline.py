@@ -21,7 +21,7 @@ from deepbid_rt.runtimes.gpu.pipeline import GpuPipeline  # noqa: E402
 from deepbid_rt.runtimes.gpu.slots import SLOTS  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net  # noqa: E402
-from deepbid_rt.scan.line_phase_corrector import PhaseLock  # noqa: E402
+from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector  # noqa: E402
 from deepbid_rt.scan.normalizer import Normalizer  # noqa: E402
 from tests import jagged  # noqa: E402
 from tests.fakes import STREAM_CARD, stream  # noqa: E402
@@ -248,7 +248,7 @@ def test_a_gpu_without_room_leaves_the_frames_to_the_host(torch_engines, monkeyp
     def refuse(*_args, **_rest):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr("deepbid_rt.runtimes.gpu.pipeline.GpuPast", refuse)
+    monkeypatch.setattr("deepbid_rt.runtimes.gpu.pipeline.GpuHistory", refuse)
     denoiser = Denoiser(torch_engines[0], stream((1, 40, 48), "<i2"))
     assert denoiser.runtime.endswith("frames prepared on the host: the GPU has no room for frames of this size")
 
@@ -449,7 +449,7 @@ def host_ms(size=512, frames=200, in_kernels=False):
         info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
         pipeline = idle_pipeline(info, in_kernels)
         pixels = np.random.default_rng(0).poisson(5, info.shape).astype(info.dtype)
-        lock, times = PhaseLock(info, "auto"), []
+        lock, times = LinePhaseCorrector(info, "auto"), []
         for n in range(frames):
             begun = time.perf_counter()
             lock.see(Frame(n, pixels))

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.denoising.denoiser import Denoiser  # noqa: E402  # after the check for torch
-from deepbid_rt.denoising.window import Window  # noqa: E402
+from deepbid_rt.denoising.window import FrameWindow  # noqa: E402
 from deepbid_rt.errors import EngineError, StageError  # noqa: E402
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory  # noqa: E402
@@ -42,7 +42,7 @@ def doubling(memory, asked):
 
 def test_only_the_new_frame_goes_up_and_the_window_moves_over_it():
     memory, asked = SimulatedMemory(), []
-    window, plain = DeviceWindow(5, SHAPE, memory, doubling(memory, asked)), Window(5, SHAPE)
+    window, plain = DeviceWindow(5, SHAPE, memory, doubling(memory, asked)), FrameWindow(5, SHAPE)
     uploads = []
     upload = memory.upload
     memory.upload = lambda buffer, array: (uploads.append((buffer.address, array.nbytes)), upload(buffer, array))

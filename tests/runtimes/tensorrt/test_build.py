@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("onnx", reason="the train extra is not installed")
 from deepbid_rt.errors import EngineError, FileError, StageError  # after the check for onnx
-from deepbid_rt.runtimes.tensorrt.build import BuildProgress, Effort, Order, build, read_master
+from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, Effort, build, read_onnx
 from deepbid_rt.runtimes.tensorrt.check import _fit
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts
 from tests.simulated_gpu import SimulatedTensorRt, simulated_host
 
 
 def order_of(onnx, folder, precision="fp16", **changes):
-    return dataclasses.replace(Order(onnx, folder / "m.plan", (5, 24, 32), precision, Effort()), **changes)
+    return dataclasses.replace(BuildSpec(onnx, folder / "m.plan", (5, 24, 32), precision, Effort()), **changes)
 
 
 def movie(count=14, value=None):
@@ -26,7 +26,7 @@ def movie(count=14, value=None):
 
 def built(order, trt=None, progress=None, frames=None):
     progress = progress or BuildProgress(lambda *_: None)
-    return build(order, *read_master(order.onnx), frames or movie(), progress, simulated_host(trt))
+    return build(order, *read_onnx(order.onnx), frames or movie(), progress, simulated_host(trt))
 
 
 def test_a_plan_comes_with_all_that_is_known_of_it(tiny_stream_onnx, tmp_path):

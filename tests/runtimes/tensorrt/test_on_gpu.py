@@ -27,14 +27,14 @@ def host(request):
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize(("kind", "shape"), [("stream", (5, 64, 96)), ("window", (40, 32, 48))])
 def test_a_plan_is_built_loaded_and_answers_as_the_onnx_file(host, request, tmp_path, kind, shape, precision):
-    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, Effort, Order, build, read_master
+    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, Effort, build, read_onnx
 
     onnx = request.getfixturevalue("tiny_stream_onnx" if kind == "stream" else "tiny_onnx")
-    order = Order(onnx, tmp_path / "m.plan", shape, precision, Effort(level=1))
+    order = BuildSpec(onnx, tmp_path / "m.plan", shape, precision, Effort(level=1))
     movie = [np.random.default_rng(n).poisson(40, shape[1:]).astype(np.int16) for n in range(44)]
     fractions = []
     progress = BuildProgress(lambda _name, fraction: fractions.append(fraction))
-    facts = build(order, *read_master(onnx), movie, progress, host)
+    facts = build(order, *read_onnx(onnx), movie, progress, host)
     assert facts.parity["correlation"] >= 0.9995
     assert facts.layers
     assert fractions == sorted(fractions)

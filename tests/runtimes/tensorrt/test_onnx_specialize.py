@@ -10,7 +10,7 @@ from tests.fakes import STREAM_CARD
 onnx = pytest.importorskip("onnx", reason="the train extra is not installed")
 from deepbid_rt.runtimes.openvino_core import core  # noqa: E402
 from deepbid_rt.runtimes.tensorrt import onnx_specialize as module  # noqa: E402  # needs onnx
-from deepbid_rt.runtimes.tensorrt.onnx_specialize import LIMIT, read_master, specialize, weights_of  # noqa: E402
+from deepbid_rt.runtimes.tensorrt.onnx_specialize import LIMIT, read_onnx, specialize, weights_of  # noqa: E402
 
 SHAPES = {"light": (1, 6, 64, 64), "default": (1, 6, 64, 64), "best": (1, 8, 64, 64), "window": (1, 1, 24, 32, 32)}
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -28,7 +28,7 @@ def noise(shape, seed=0):
 
 @pytest.fixture(params=SHAPES)
 def shipped(request):
-    model, _ = read_master(find_engine(request.param))
+    model, _ = read_onnx(find_engine(request.param))
     return model, SHAPES[request.param]
 
 
@@ -71,7 +71,7 @@ def test_every_convolution_computes_in_the_low_precision_but_the_bypass(shipped,
 
 def test_brightness_passes_the_bypass_in_float32():
     """A bright, quiet place keeps its last digits in the stream engine: 1000.1 has no fp16."""
-    model, _ = read_master(find_engine("default"))
+    model, _ = read_onnx(find_engine("default"))
     shape = SHAPES["default"]
     given = np.full(shape, 1000.1, np.float32)
     given[:, 1:3] = 1
@@ -118,13 +118,13 @@ def test_weights_come_in_the_order_of_computing(shipped):
 @pytest.mark.parametrize("shape", [(1, 6, 62, 64), (1, 1, 20, 32, 32)])
 def test_a_size_off_the_grid_is_refused(shape):
     name = "default" if len(shape) == 4 else "window"
-    model, _ = read_master(find_engine(name))
+    model, _ = read_onnx(find_engine(name))
     with pytest.raises(EngineError, match=r"^a network that cannot take inputs of .* in fp32 .*multiples of the card"):
         specialize(model, shape, "fp32")
 
 
 def test_two_inputs_are_refused():
-    model, _ = read_master(find_engine("default"))
+    model, _ = read_onnx(find_engine("default"))
     model.graph.input.append(model.graph.input[0])
     with pytest.raises(EngineError, match=r"^a network with 2 inputs and 1 outputs"):
         specialize(model, SHAPES["default"], "fp16")
@@ -132,16 +132,16 @@ def test_two_inputs_are_refused():
 
 def test_files_that_are_no_engines_are_refused(tmp_path: Path):
     with pytest.raises(EngineError, match=r"^no engine file at"):
-        read_master(tmp_path / "none.onnx")
+        read_onnx(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_bytes(b"<html>not found</html>")
     with pytest.raises(EngineError, match=r"text\.onnx cannot be read as a network"):
-        read_master(tmp_path / "text.onnx")
+        read_onnx(tmp_path / "text.onnx")
     model = onnx.ModelProto()
     model.ir_version = 8
     onnx.save(model, tmp_path / "bare.onnx")
     with pytest.raises(EngineError, match=r"bare\.onnx carries no model card"):
-        read_master(tmp_path / "bare.onnx")
+        read_onnx(tmp_path / "bare.onnx")
 
 
 def test_the_card_comes_with_the_network(tiny_stream_onnx):
-    assert read_master(tiny_stream_onnx)[1] == STREAM_CARD
+    assert read_onnx(tiny_stream_onnx)[1] == STREAM_CARD

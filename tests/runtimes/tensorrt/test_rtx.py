@@ -32,11 +32,11 @@ import tensorrt_rtx_bindings as trt
 from pathlib import Path
 from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.runtimes.tensorrt.builder import Effort, build_plan
-from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_master, specialize
+from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_onnx, specialize
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
 results = {}
 for path, precision, size in jobs:
-    model, card = read_master(Path(path))
+    model, card = read_onnx(Path(path))
     shape = (card.depth, *padded_size(tuple(size), card.grid))
     shape = (1, *shape) if card.kind == "stream" else (1, 1, *shape)
     steps = []
