@@ -133,7 +133,7 @@ class ModelCard:
 
     @property
     def depth(self) -> int:
-        """Arrays of one inference: the frames of a window; of a stream as of `deepbid_rt.motion.history.inputs_of`."""
+        """Arrays of one inference: the frames of a window; of a stream as of `deepbid_rt.denoising.network_inputs.network_inputs`."""
         return self.window if self.kind not in STREAMING else 3 + len(self.memories) + self.look_ahead
 
     @property

@@ -130,19 +130,19 @@ class Motion:
     """Pixels by which it lies to the right."""
     confidence: float
     """Height of the correlation peak over the rest of the surface, in its standard deviations; 0 when not measured."""
-    verdict: MotionStatus
+    status: MotionStatus
     """``tracked``: measured. ``held``: too uncertain, the last shift is taken. ``foreign``: dark, saturated, broken or
     of another place; not to be remembered. ``restarted``: the reference begins with this frame, at shift 0."""
-    bend_dy: tuple[float, ...] = ()
+    strip_dy: tuple[float, ...] = ()
     """How much farther below each strip of lines lies than the frame: tissue moves while it is scanned. Strips are of
     equal height, between their middles it is interpolated. Empty: the frame moved as a whole."""
-    bend_dx: tuple[float, ...] = ()
+    strip_dx: tuple[float, ...] = ()
     """The same to the right; as many strips."""
 
     @property
     def accepted(self) -> bool:
         """True when the shift was measured on this frame."""
-        return self.verdict in ("tracked", "restarted")
+        return self.status in ("tracked", "restarted")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

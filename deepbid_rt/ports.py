@@ -5,18 +5,13 @@ Protocols only, and what passes through them. Every implementation passes the co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
-from deepbid_rt.frame import Event, Frame, Gap, Motion, StreamEnd, StreamInfo
-from deepbid_rt.scan.directions import Merge
-from deepbid_rt.scan.line_offset import LineOffset
-from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
 
 
 class FrameSource(Protocol):
@@ -62,99 +57,13 @@ class Engine(Protocol):
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Denoise a C-contiguous input (K, Y, X) in normalised units; the result may be reused by the next call.
 
-        A window of K frames is answered by as many, the inputs of a stream engine (`deepbid_rt.motion.history.inputs_of`) by one
+        A window of K frames is answered by as many, the inputs of a stream engine (`deepbid_rt.denoising.network_inputs.network_inputs`) by one
         (1, Y, X).
         """
         ...
 
     def close(self) -> None:
         """Release the runtime; may be called twice."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class FrameStats:
-    """What a `FramePipeline` says of a frame beside its image."""
-
-    motion: Motion
-    excess: NDArray[np.float64]
-    """(C,) mean of the answers less that of what was given, network units; not finite where an answer is not."""
-
-
-class FramePipeline(Protocol):
-    """One plane of a stream engine on a device: a raw frame goes up, a denoised frame comes down. For one thread."""
-
-    description: str
-    """Where frames are prepared and whether graphs run, for logs and reports."""
-
-    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
-        """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
-        ...
-
-    def align(self, alignment: LineOffset | None) -> None:
-        """Tell what the backward lines of the next frames go through; None: nothing, as in the beginning."""
-        ...
-
-    def reset(self) -> None:
-        """Forget all frames, but not the scale nor the alignment."""
-        ...
-
-    def skip(self, count: int) -> None:
-        """Let `count` frames pass that never came."""
-        ...
-
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
-        """Denoise a raw frame (C, Y, X); the image (C, Y', X) is valid until the next call.
-
-        Raises `StageError` when the device fails.
-        """
-        ...
-
-
-@runtime_checkable
-class DeviceEngine(Protocol):
-    """An engine that may take whole frames to where its network is."""
-
-    def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
-        """Return one pipeline for each plane of a series; those returned before are of no use any more.
-
-        Raises `EngineError` when it cannot: then views go through `Engine.infer`.
-        """
-        ...
-
-
-@runtime_checkable
-class WindowOnDevice(Protocol):
-    """A `deepbid_rt.denoising.window.FrameWindow` that the engine denoises where it lies."""
-
-    @property
-    def filled(self) -> int:
-        """As of `FrameWindow`."""
-        ...
-
-    def push(self, frame: NDArray[np.float32]) -> None:
-        """As of `FrameWindow`."""
-        ...
-
-    def view(self) -> NDArray[np.float32]:
-        """As of `FrameWindow`: the copy on the host."""
-        ...
-
-    def clear(self) -> None:
-        """As of `FrameWindow`."""
-        ...
-
-    def infer(self) -> NDArray[np.float32]:
-        """Return what `Engine.infer` answers to `view`, valid until the next call."""
-        ...
-
-
-@runtime_checkable
-class WindowEngine(Protocol):
-    """An engine that may keep windows where its network is."""
-
-    def open_window(self, length: int, shape: tuple[int, int]) -> WindowOnDevice:
-        """Return an empty window of `length` frames (Y, X). Raises `EngineError` when it cannot."""
         ...
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.card import ModelCard, Normalization
+from deepbid_rt.denoising.answer import Answer
 from deepbid_rt.frame import Event, Frame, FrameFlag, Gap, ScanGeometry, StreamEnd, StreamInfo
 
 Step = Event | BaseException | Callable[[], Any] | None
@@ -196,3 +197,8 @@ def mixing_answer(window: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def raise_(error: BaseException) -> None:
     raise error
+
+
+def pairs(answers: Sequence[Answer]) -> list[tuple[int, NDArray[Any]]]:
+    """Number and pixels of each answer."""
+    return [(answer.plane_frame, answer.pixels) for answer in answers]

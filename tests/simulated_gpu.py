@@ -2,7 +2,7 @@
 
 Addresses are numbers in a table; work is queued and done at `synchronize`, so that a result read too early is wrong.
 Plans are a header, a faithful copy of the layout, and the ONNX itself, which OpenVINO runs. Every method here has the
-signature that ``tests/test_tensorrt_api.py`` compares with NVIDIA's bindings.
+signature that ``tests/runtimes/tensorrt/test_api.py`` compares with NVIDIA's bindings.
 """
 
 from __future__ import annotations

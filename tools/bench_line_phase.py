@@ -40,7 +40,7 @@ def answers(size: int, layout: Layout, photons: float, phase_px: float, seed: in
     source = SyntheticSource(SceneSettings(seed=seed), scan)
     phase, found = LinePhaseEstimator(source.info), []
     for index in range(max(AFTER_S) * RATE_HZ):
-        phase.add(source.render(index)[0])
+        phase.push(source.render(index)[0])
         if (index + 1) / RATE_HZ in AFTER_S:
             found.append(phase.px)
     return found
@@ -67,7 +67,7 @@ def cost_ms(shape: tuple[int, int, int], layout: Layout, frames: int = 300) -> f
     phase = LinePhaseEstimator(StreamInfo(shape, movie.dtype, RATE_HZ, ScanGeometry(layout)))
     begun = time.thread_time()
     for index in range(frames):
-        phase.add(movie[index % 4])
+        phase.push(movie[index % 4])
     return round((time.thread_time() - begun) / frames * 1e3, 3)
 
 
@@ -80,7 +80,7 @@ def recording(path: Path) -> dict[str, Any]:
         mean = np.zeros((lines, pixels))
         for index in range(frames):
             frame = movie.frame(index)[:1]
-            phase.add(frame)
+            phase.push(frame)
             mean += frame[0] / frames
     finally:
         movie.close()

@@ -28,11 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from deepbid_rt.denoising.calibration import pad, padded_size
 from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.network_inputs import Rows, network_inputs, pad, padded_size
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
-from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import load_engine
@@ -67,14 +66,14 @@ def foretell(engine: Engine, movie: Movie, rows: tuple[Rows, ...]) -> Iterator[l
 
     def answers(known: FrameContext) -> Iterator[Movie]:
         for r in rows:
-            given = inputs_of(known.frame[0, 0], known.remembered[0], r, known.ahead[0])
+            given = network_inputs(known.frame[0, 0], known.averages[0], r, known.later_frames[0])
             answer = engine.infer(pad(given, engine.card.grid))[0, : size[0], : size[1]]
             yield answer * np.float32(scale.scale) + np.float32(scale.offset)
 
     for t, frame in enumerate(movie):
-        for known in context.see(t, scale.apply(frame)[None, None]):
+        for known in context.push(t, scale.apply(frame)[None, None]):
             yield list(answers(known))
-    for known in context.end():
+    for known in context.flush():
         yield list(answers(known))
 
 

@@ -93,7 +93,7 @@ def measure(names: Sequence[str], side: int, runs: int) -> dict[str, dict[str, f
     for _ in range(3):
         for name in names:
             trial = TRIALS[name]
-            past, kept[name] = past_of(trial, views, runs) if trial.diet.past else (0.0, 0.0)
+            past, kept[name] = past_of(trial, views, runs) if trial.diet.history else (0.0, 0.0)
             rounds[name].append((past, milliseconds(trial.make(trial.diet).eval(), trial, side, runs)))
     medians = {name: np.median(found, axis=0) for name, found in rounds.items()}
     return {

@@ -231,7 +231,7 @@ def _compiled(whole_way: Any, plain: Any, fast: Any, series: tuple[int, int, boo
     """Time the whole way compiled; how far it is from the plain one is said first, as a wrong answer costs nothing."""
     pipeline, frames = whole_way(*series, fast, fuse=torch.compile)
     reference = whole_way(*series, plain)[0]
-    pairs = [[p.step(pixels)[0].astype(np.float64) for p in (pipeline, reference)] for pixels in frames]
+    pairs = [[p.push(pixels)[0].astype(np.float64) for p in (pipeline, reference)] for pixels in frames]
     largest = max(float(np.abs(got - expected).max()) for got, expected in pairs)
     figures = {"largest_counts_against_plain": largest, **loop.time_loop(pipeline, frames, settings.frames)}
     figures["paced"] = [loop.time_paced(pipeline, frames, hz, settings.seconds) for hz in settings.rates_hz]

@@ -43,7 +43,7 @@ def make(
     """Return a calibrated pipeline and raw frames for it; `rest` goes to the pipeline."""
     frames = movie(info.shape, info.dtype.str, POOL, collinear=info.scan.layout == "collinear")
     pipeline = GpuPipeline(bind, card, info, device, **rest)
-    pipeline.scale([calibrate(np.stack(frames[:8]))])
+    pipeline.set_scale([calibrate(np.stack(frames[:8]))])
     return pipeline, frames
 
 
@@ -55,14 +55,14 @@ def make_in_kernels(
     program = memory.program(kernels.program())
     pipeline = KernelPipeline(bind_buffers(net, memory), card, info, memory, program)
     check(pipeline)
-    pipeline.scale([calibrate(np.stack(frames[:8]))])
+    pipeline.set_scale([calibrate(np.stack(frames[:8]))])
     return pipeline, frames
 
 
 def time_loop(pipeline: Pipeline, frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
     """Time frames one after another, then with two on their way."""
     for number in range(POOL):
-        pipeline.step(frames[number])
+        pipeline.push(frames[number])
     latencies, host = [], []
     for number in range(count):
         begun = time.perf_counter()
@@ -95,7 +95,7 @@ def time_paced(pipeline: Pipeline, frames: list[NDArray[Any]], rate_hz: float, s
         due = begun + number / rate_hz
         while time.perf_counter() < due:
             pass  # a sleep would measure the operating system
-        pipeline.step(frames[number % POOL])
+        pipeline.push(frames[number % POOL])
         latencies.append(time.perf_counter() - due)
     missed = sum(latency > 1 / rate_hz for latency in latencies)
     return {"rate_hz": rate_hz, "missed": missed, **percentiles(latencies)}
@@ -117,7 +117,7 @@ def compare_slots(make_one: Callable[[bool], GpuPipeline], frames: list[NDArray[
     largest = [0.0, 0.0]
     unequal = [0, 0]
     for number in range(count):
-        images = [p.step(frames[number % POOL])[0].astype(np.float64) for p in (with_graphs, without)]
+        images = [p.push(frames[number % POOL])[0].astype(np.float64) for p in (with_graphs, without)]
         difference = float(np.abs(images[0] - images[1]).max())
         largest[number % 2] = max(largest[number % 2], difference)
         unequal[number % 2] += difference > 0
@@ -136,7 +136,7 @@ def compare_with_denoiser(
     denoiser = Denoiser(engine, info)
     outs = [out for n, pixels in enumerate(frames) for out in denoiser.push(Frame(n, pixels))] + denoiser.flush()
     pipeline.reset()
-    images = [pipeline.step(pixels)[0].astype(np.float64) for pixels in frames]
+    images = [pipeline.push(pixels)[0].astype(np.float64) for pixels in frames]
     expected = np.stack([out.pixels for out in outs]).astype(np.float64)
     got = np.stack(images)
     return {

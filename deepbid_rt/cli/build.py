@@ -17,7 +17,7 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, print_table, progress_bar, say
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.recording.tiff_movie import TiffMovie

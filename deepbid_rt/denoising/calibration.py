@@ -14,9 +14,8 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import StageError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 
-Waiting = list[tuple[int, NDArray[Any]]]
-"""Ticks and their views (C, V, Y, X) in raw counts."""
-
+PlaneFrames = list[tuple[int, NDArray[Any]]]
+"""Numbers of frames within their plane, and their views (C, V, Y, X) in raw counts."""
 
 SMALLEST_BIAS = 0.03
 """Network units. First answers know little of the past, and may be off by as much on a rig the network does know."""
@@ -45,13 +44,13 @@ class Calibration:
         self._normalizers = [Normalizer(card.normalization.offset, card.normalization.scale)] * channels
         self._unbiased = self._fixed or card.kind == "average"
         self._bias: NDArray[np.float64] | None = None  # (C,) network units
-        self._waiting: Waiting = []
-        self.forget()
+        self._waiting: PlaneFrames = []
+        self.reset(keep_scale=False)
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
         """Offset and scale of each channel; None until measured."""
-        return tuple(self._normalizers) if self._known else None
+        return tuple(self._normalizers) if self._calibrated else None
 
     @property
     def waiting(self) -> bool:
@@ -63,20 +62,20 @@ class Calibration:
         """Constant error of the engine's mean (C,), network units; None until measured."""
         return self._bias
 
-    def take(self, tick: int, views: NDArray[Any]) -> Waiting:
+    def push(self, plane_frame: int, views: NDArray[Any]) -> PlaneFrames:
         """Take a frame and return those that can be worked on now: none, all that waited, or this one."""
-        if self._known:
-            return [(tick, views)]
-        self._waiting.append((tick, views.copy()))
+        if self._calibrated:
+            return [(plane_frame, views)]
+        self._waiting.append((plane_frame, views.copy()))
         return self.measure() if len(self._waiting) == self._card.normalization.frames else []
 
-    def measure(self) -> Waiting:
+    def measure(self) -> PlaneFrames:
         """Measure on the frames that wait, however few, and return them."""
         waiting, self._waiting = self._waiting, []
         if waiting:
             frames = np.stack([views for _, views in waiting])  # (T, C, V, Y, X)
             self._normalizers = [self._measured(frames[:, channel]) for channel in range(frames.shape[1])]
-            self._known = True
+            self._calibrated = True
         return waiting
 
     def _measured(self, counts: NDArray[Any]) -> Normalizer:
@@ -87,27 +86,25 @@ class Calibration:
         lowest = float(finite.min()) if finite.size else 0.0
         return Normalizer(measured.offset if rule.rule == "mean" else lowest, rule.scale)
 
-    def drop(self) -> None:
-        """Forget the frames that wait."""
+    def reset(self, *, keep_scale: bool) -> None:
+        """Forget the frames that wait; without `keep_scale`, measure anew on the next frames."""
         self._waiting.clear()
-
-    def forget(self) -> None:
-        """Measure anew on the next frames."""
-        self._known = self._fixed
-        self._bias = np.zeros(len(self._normalizers)) if self._unbiased else None
+        if not keep_scale:
+            self._calibrated = self._fixed
+            self._bias = np.zeros(len(self._normalizers)) if self._unbiased else None
 
     def apply(self, views: NDArray[Any]) -> NDArray[np.float32]:
         """Map (C, V, Y, X) raw counts to network units."""
         return np.stack([n.apply(channel) for n, channel in zip(self._normalizers, views, strict=True)])
 
-    def restore(self, answers: NDArray[np.float32], excess: NDArray[np.float64], before: int) -> NDArray[np.float32]:
+    def restore(self, answers: NDArray[np.float32], mean_bias: NDArray[np.float64], before: int) -> NDArray[np.float32]:
         """Map answers back to counts.
 
         Parameters
         ----------
         answers : ndarray
             (T, C, V, Y, X) in network units; overwritten.
-        excess : ndarray
+        mean_bias : ndarray
             (C,) mean of the answers less that of what was given, network units; looked at until `bias` is measured.
         before : int
             Tick that follows the frames seen, for the error's message.
@@ -118,16 +115,16 @@ class Calibration:
             When an answer is not finite.
         """
         self.check(answers.sum(dtype=np.float64), before)  # one pass; float32 would overflow on float movies
-        bias = self.correct(excess)
+        bias = self.correct(mean_bias)
         for c, normalizer in enumerate(self._normalizers):
             answers[:, c] = normalizer.restore(answers[:, c], np.float32)
             answers[:, c] -= np.float32(bias[c] * normalizer.scale)
         return answers
 
-    def correct(self, excess: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the constant error (C,) of the engine's mean, learned from `excess` (as of `restore`) once."""
+    def correct(self, mean_bias: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the constant error (C,) of the engine's mean, learned from `mean_bias` (as of `restore`) once."""
         if self._bias is None:
-            self._bias = np.where(np.abs(excess) < SMALLEST_BIAS, 0.0, excess)
+            self._bias = np.where(np.abs(mean_bias) < SMALLEST_BIAS, 0.0, mean_bias)
         return self._bias
 
     def check(self, total: float, before: int) -> None:
@@ -139,18 +136,3 @@ class Calibration:
                 expected="finite numbers",
                 todo="run it with --precision f32, or train it anew",
             )
-
-
-def padded_size(size: tuple[int, int], grid: int) -> tuple[int, int]:
-    """Round (Y, X) up to multiples of `grid`."""
-    rows, columns = size
-    return -(-rows // grid) * grid, -(-columns // grid) * grid
-
-
-def pad(images: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
-    """Mirror (..., Y, X) at its last line and pixel up to multiples of `grid`; the same array where it fits."""
-    size = images.shape[-2], images.shape[-1]
-    extra = [(0, padded - n) for padded, n in zip(padded_size(size, grid), size, strict=True)]
-    if not any(n for _, n in extra):
-        return images
-    return np.pad(images, [(0, 0)] * (images.ndim - 2) + extra, mode="symmetric")

@@ -1,7 +1,6 @@
-"""The truth: raw frames in, denoised frames out, in order, single-threaded and without I/O.
+"""Raw frames in, denoised frames out, in order, single-threaded, without sockets, files, clocks or threads.
 
 Live serving, offline denoising and the tests all go through `Denoiser.push`, so live output equals offline output.
-It knows nothing of sockets, files, clocks or threads.
 """
 
 from __future__ import annotations
@@ -10,29 +9,30 @@ import dataclasses
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbid_rt.card import STREAMING
-from deepbid_rt.denoising.plane_denoiser import PlaneDenoiser, Ready
-from deepbid_rt.denoising.planes import Planes
+from deepbid_rt.denoising.answer import Answer
+from deepbid_rt.denoising.network_inputs import padded_size
+from deepbid_rt.denoising.plane_denoiser import PlaneDenoiser, make_plane_denoisers, open_pipelines
 from deepbid_rt.errors import EngineError, StreamError
-from deepbid_rt.frame import Frame, FrameFlag, Motion, StreamInfo
+from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.directions import Merge, merged_geometry, merged_lines
 from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector, LinePhasePolicy
 from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.scan.splitter import ScanSplitter
 
 GapPolicy = Literal["auto", "reset", "hold"]
-"""``reset``: answer what is inside and start anew after a gap. ``hold``: bridge gaps shorter than what is
-remembered: a window with copies of the frame before it, a memory by becoming older. ``auto``: reset for windows, as
-copies are no truth; hold for memories, to which a lost frame does no harm."""
+"""``reset``: answer the frames inside and forget them at a gap. ``hold``: bridge gaps that are shorter than the temporal
+state: a window is filled with copies of the frame before the gap, temporal averages become older. ``auto``: reset for
+windows, since copies are not data; hold for temporal averages, which a lost frame does not harm."""
 
 
 def check_stabilizes(engine: Engine) -> None:
-    """Raise `EngineError` unless the engine's frames can be registered: it must be of a kind that estimates motion."""
+    """Raise `EngineError` unless the engine is of a kind that estimates motion, which registration needs."""
     if engine.card.kind not in STREAMING:
         raise EngineError(
             f"a registered movie from engine {engine.card.name!r} of kind {engine.card.kind}, which does not estimate "
@@ -58,23 +58,23 @@ class Denoiser:
     stabilize : bool
         Register the denoised frames to where the tissue lay in the first one, see `Registration`.
     line_phase : float, "auto" or "off"
-        What is done about backward lines that lie beside their forward lines, see `LinePhaseCorrector`.
+        How backward lines that lie beside their forward lines are moved, see `LinePhaseCorrector`.
 
     Raises
     ------
     StreamError
-        When the engine was not trained for this layout, or lines cannot be moved so.
+        When the engine was not trained for this layout, or `line_phase` does not fit the scan.
     EngineError
-        When the engine cannot take frames of this size, or is to stabilize and does not estimate motion.
+        When the engine cannot take frames of this size, or `stabilize` is asked of one that does not estimate motion.
     """
 
-    _lanes: Sequence[PlaneDenoiser]
-    _lock: LinePhaseCorrector
+    _planes: Sequence[PlaneDenoiser]
+    _line_phase_corrector: LinePhaseCorrector
     _expected: int | None
     _order: deque[Frame]
-    _ready: dict[int, tuple[NDArray[Any], Motion | None]]
+    _ready: dict[int, Answer]
     _index_of: dict[tuple[int, int], int]
-    _last_tick: dict[int, int]
+    _last_plane_frame: dict[int, int]
 
     def __init__(
         self,
@@ -113,9 +113,10 @@ class Denoiser:
             user={**info.user, **facts},
         )
         self._line_phase: LinePhasePolicy = line_phase
-        self._planes = Planes(engine, info, merge, stabilize=stabilize)
-        self.runtime = self._planes.runtime
-        """Runtime, device and precision of the engine, and who prepares frames for it; for reports."""
+        self._splitter = ScanSplitter(info, merge)
+        self._pipelines, self.runtime = open_pipelines(engine, info, merge, stabilize=stabilize)
+        """Runtime, device and precision of the engine, and where frames are prepared for it; for reports."""
+        engine.warm_up((engine.card.depth, *padded_size(self._splitter.size, engine.card.grid)))
         self._skipped = 0
         self._begin()
 
@@ -137,7 +138,7 @@ class Denoiser:
     @property
     def normalizers(self) -> list[tuple[Normalizer, ...] | None]:
         """Offset and scale of each plane and channel; None for planes not calibrated yet."""
-        return [lane.normalizers for lane in self._lanes]
+        return [plane.normalizers for plane in self._planes]
 
     def push(self, frame: Frame) -> list[Frame]:
         """Take one frame and return the frames that became ready, in order of their index.
@@ -154,23 +155,29 @@ class Denoiser:
         if self._expected is not None and frame.index > self._expected:
             done = self.skip(frame.index - self._expected)
         self._expected = frame.index + 1
-        self._lock.see(frame)
-        self._planes.views.alignment = self._lock.alignment
-        nothing = np.empty(0)  # the pixels stay the source's
-        lines = self._lock.measured_px, self._lock.aligned_px
-        self._order.append(dataclasses.replace(frame, pixels=nothing, line_phase_px=lines[0], aligned_px=lines[1]))
+        corrector = self._line_phase_corrector
+        corrector.push(frame)
+        line_offset = corrector.line_offset
+        self._order.append(
+            dataclasses.replace(
+                frame,
+                pixels=np.empty(0),  # the source may reuse its array
+                line_phase_px=corrector.measured_px,
+                aligned_px=corrector.aligned_px,
+            )
+        )
         if frame.flags & FrameFlag.FLYBACK:
-            views = self._planes.views
-            self._ready[frame.index] = views.join(views.split(frame.pixels).astype(np.float32)), None
+            views = self._splitter.split(frame.pixels, line_offset)
+            self._ready[frame.index] = Answer(frame.index, self._splitter.join(views.astype(np.float32)))
         else:
-            tick = frame.index // self._info.planes
-            self._index_of[frame.plane, tick] = frame.index
-            self._last_tick[frame.plane] = tick
-            self._collect(frame.plane, self._lanes[frame.plane].push(tick, frame.pixels))
+            plane_frame = frame.index // self._info.planes
+            self._index_of[frame.plane, plane_frame] = frame.index
+            self._last_plane_frame[frame.plane] = plane_frame
+            self._collect(frame.plane, self._planes[frame.plane].push(plane_frame, frame.pixels, line_offset))
         return done + self._release()
 
     def skip(self, count: int) -> list[Frame]:
-        """Note that the next `count` frames will not come; return the frames that this sets free."""
+        """Note that the next `count` frames will not come; return the frames that became ready by it."""
         self._skipped += count
         if self._expected is not None:
             self._expected += count
@@ -179,9 +186,9 @@ class Denoiser:
         return self.flush()
 
     def flush(self) -> list[Frame]:
-        """Return all frames inside, answered with the past they have, and start anew."""
-        for plane, lane in enumerate(self._lanes):
-            self._collect(plane, lane.flush())
+        """Return all frames inside, denoised from the frames so far, and forget the temporal state."""
+        for plane, denoiser in enumerate(self._planes):
+            self._collect(plane, denoiser.flush())
         return self._release()
 
     def reset(self) -> int:
@@ -191,13 +198,15 @@ class Denoiser:
         return given_up
 
     def _begin(self) -> None:
-        self._lock = LinePhaseCorrector(self._info, self._line_phase)
-        self._lanes = self._planes.make()
+        self._line_phase_corrector = LinePhaseCorrector(self._info, self._line_phase)
+        self._planes = make_plane_denoisers(
+            self._engine, self._info, self._splitter, self._pipelines, stabilize=self._stabilize
+        )
         self._expected = None
         self._order = deque()
         self._ready = {}
         self._index_of = {}
-        self._last_tick = {}
+        self._last_plane_frame = {}
 
     def _check(self, frame: Frame) -> None:
         info = self._info
@@ -221,22 +230,24 @@ class Denoiser:
                 expected=f"planes 0..{info.planes - 1}",
                 todo="correct the number of planes in the start message",
             )
-        if self._last_tick.get(frame.plane) == frame.index // info.planes:
+        if self._last_plane_frame.get(frame.plane) == frame.index // info.planes:
             raise StreamError(
                 f"frame {frame.index} is the second of plane {frame.plane} within {info.planes} frames",
                 expected="each plane once in every volume",
                 todo="correct the number of planes in the start message",
             )
 
-    def _collect(self, plane: int, answers: list[Ready]) -> None:
-        for tick, pixels, motion in answers:
-            self._ready[self._index_of.pop((plane, tick))] = pixels, motion
+    def _collect(self, plane: int, answers: list[Answer]) -> None:
+        for answer in answers:
+            self._ready[self._index_of.pop((plane, answer.plane_frame))] = answer
 
     def _release(self) -> list[Frame]:
         done = []
         while self._order and self._order[0].index in self._ready:
             frame = self._order.popleft()
-            pixels, motion = self._ready.pop(frame.index)
-            moved = FrameFlag.MOTION_CORRECTED if self._stabilize and motion else FrameFlag.NONE
-            done.append(dataclasses.replace(frame, pixels=pixels, motion=motion, flags=frame.flags | moved))
+            answer = self._ready.pop(frame.index)
+            registered = FrameFlag.MOTION_CORRECTED if self._stabilize and answer.motion else FrameFlag.NONE
+            done.append(
+                dataclasses.replace(frame, pixels=answer.pixels, motion=answer.motion, flags=frame.flags | registered)
+            )
         return done

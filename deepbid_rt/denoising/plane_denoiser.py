@@ -1,145 +1,245 @@
-"""One plane's way from raw to denoised frames: over the host, view by view, or over a device that takes whole frames.
+"""From raw to denoised frames of one plane: on the host view by view, or on a device that takes whole frames.
 
-Both answer the same. Knows nothing of other planes, of the order of frames, or of time.
+Both give the same pixels, up to rounding on the device.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.card import STREAMING
+from deepbid_rt.denoising.answer import Answer
+from deepbid_rt.denoising.device import DeviceEngine, FramePipeline
 from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
 from deepbid_rt.denoising.window_denoiser import WindowDenoiser
-from deepbid_rt.frame import Motion
-from deepbid_rt.ports import FramePipeline
+from deepbid_rt.errors import EngineError
+from deepbid_rt.frame import StreamInfo
+from deepbid_rt.ports import Engine
+from deepbid_rt.scan.directions import Merge
 from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
 from deepbid_rt.scan.splitter import ScanSplitter
 
-Ready = tuple[int, NDArray[Any], Motion | None]
-"""A tick, its denoised frame (C, Y', X) in the type of the stream, and where it lay, if that was estimated."""
-
-Taken = tuple[int, NDArray[Any], LineOffset | None]
-"""A tick, its raw frame (C, Y, X), and what backward lines went through when it came."""
+log = logging.getLogger(__name__)
 
 
-class PlaneDenoiser(Protocol):
-    """What the frames of one plane go through."""
+class ViewDenoiser(Protocol):
+    """Denoises the views of one plane: `StreamDenoiser`, `WindowDenoiser`."""
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         ...
 
-    def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
-        """Take a raw frame (C, Y, X), not kept, number `tick` of its plane; return what became ready."""
+    def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
+        """Take views (C, V, Y, X) in raw counts, not kept; return the views that became ready."""
         ...
 
-    def flush(self) -> list[Ready]:
-        """Answer every frame inside and restart."""
+    def flush(self) -> list[Answer]:
+        """Answer every frame inside and forget them."""
+        ...
+
+
+class PlaneDenoiser(Protocol):
+    """Denoises the frames of one plane."""
+
+    @property
+    def normalizers(self) -> tuple[Normalizer, ...] | None:
+        """Offset and scale of each channel; None until calibrated, constant from then on."""
+        ...
+
+    def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
+        """Take a raw frame and return the frames that became ready.
+
+        Parameters
+        ----------
+        plane_frame : int
+            Number of the frame within its plane, above all earlier ones.
+        pixels : ndarray
+            (C, Y, X) as scanned; not kept.
+        line_offset : LineOffset, optional
+            By how much its backward lines are moved.
+        """
+        ...
+
+    def flush(self) -> list[Answer]:
+        """Answer every frame inside and forget them."""
         ...
 
 
 class HostPlaneDenoiser:
-    """Splits frames into views, denoises them in a lane, and joins the answers.
+    """Splits frames into views, denoises the views, and joins them again.
 
     Parameters
     ----------
-    lane : WindowDenoiser or StreamDenoiser
-        Of as many views as `views` has.
-    views : ScanSplitter
+    views : ViewDenoiser
+        For as many views as the splitter makes.
+    splitter : ScanSplitter
         Geometry of the series.
     """
 
-    def __init__(self, lane: WindowDenoiser | StreamDenoiser, views: ScanSplitter) -> None:
-        self._lane = lane
+    def __init__(self, views: ViewDenoiser, splitter: ScanSplitter) -> None:
         self._views = views
+        self._splitter = splitter
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
-        """Those of the lane."""
-        return self._lane.normalizers
+        """Offset and scale of each channel; None until calibrated, constant from then on."""
+        return self._views.normalizers
 
-    def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
-        """Take a frame."""
-        return self._joined(self._lane.push(tick, self._views.split(pixels)))
+    def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
+        """Take a raw frame and return the frames that became ready, see `PlaneDenoiser.push`."""
+        return self._joined(self._views.push(plane_frame, self._splitter.split(pixels, line_offset)))
 
-    def flush(self) -> list[Ready]:
-        """Answer every frame inside and restart."""
-        return self._joined(self._lane.flush())
+    def flush(self) -> list[Answer]:
+        """Answer every frame inside and forget them."""
+        return self._joined(self._views.flush())
 
-    def _joined(self, answers: list[tuple[int, NDArray[np.float32]]]) -> list[Ready]:
-        motions = self._lane.motions if isinstance(self._lane, StreamDenoiser) else {}
-        return [(tick, self._views.join(views), motions.get(tick)) for tick, views in answers]
+    def _joined(self, answers: list[Answer]) -> list[Answer]:
+        return [Answer(a.plane_frame, self._splitter.join(a.pixels), a.motion) for a in answers]
 
 
 class DevicePlaneDenoiser:
-    """Sends whole frames through a device, but for the first ones: the host calibrates on these and answers them.
+    """Sends whole frames through a device. The host calibrates on the first frames and answers those itself.
 
     Parameters
     ----------
     pipeline : FramePipeline
         For frames of this series; reset here.
-    lane : StreamDenoiser
-        For the first frames, of as many views as `views` has.
-    views : ScanSplitter
+    views : StreamDenoiser
+        Answers the first frames.
+    splitter : ScanSplitter
         Geometry of the series.
     """
 
-    def __init__(self, pipeline: FramePipeline, lane: StreamDenoiser, views: ScanSplitter) -> None:
+    def __init__(self, pipeline: FramePipeline, views: StreamDenoiser, splitter: ScanSplitter) -> None:
         self._pipeline = pipeline
-        self._calibration = lane.calibration
-        self._host = HostPlaneDenoiser(lane, views)
-        self._views = views
-        self._first: list[Taken] = []  # wait for the calibration
-        self._alignment: LineOffset | None = None
-        pipeline.align(None)
+        self._calibration = views.calibration
+        self._host = HostPlaneDenoiser(views, splitter)
+        self._line_offset: LineOffset | None = None
+        self._first: list[tuple[int, NDArray[Any], LineOffset | None]] = []  # arguments of `push` until calibrated
+        self._latest: int | None = None
+        pipeline.set_line_offset(None)
         if self.normalizers:
-            pipeline.scale(self.normalizers)
-        self._restart()
+            pipeline.set_scale(self.normalizers)
+        self._reset()
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self._calibration.normalizers
 
-    def push(self, tick: int, pixels: NDArray[Any]) -> list[Ready]:
-        """Take a frame."""
+    def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
+        """Take a raw frame and return the frames that became ready, see `PlaneDenoiser.push`."""
         if self.normalizers:
-            return [self._step(tick, pixels, self._views.alignment)]
-        self._first.append((tick, pixels.copy(), self._views.alignment))
-        ready = self._host.push(tick, pixels)
+            return [self._push_to_device(plane_frame, pixels, line_offset)]
+        self._first.append((plane_frame, pixels.copy(), line_offset))
+        answers = self._host.push(plane_frame, pixels, line_offset)
         if self.normalizers:
             self._hand_over()
-        return ready
+        return answers
 
-    def flush(self) -> list[Ready]:
-        """Answer the frames that wait, by what they give, and restart; later frames then calibrate anew."""
-        ready = self._host.flush()
-        self._restart()
-        return ready
+    def flush(self) -> list[Answer]:
+        """Answer the frames that wait for the calibration, calibrated on themselves, and forget all frames.
+
+        Later frames are then calibrated anew.
+        """
+        answers = self._host.flush()
+        self._reset()
+        return answers
 
     def _hand_over(self) -> None:
-        """Let the device see the first frames, for what it is to remember; the host has answered them."""
-        self._pipeline.scale(self.normalizers or (), self._calibration.bias)
-        for taken in self._first:
-            self._step(*taken)
+        """Give the first frames, which the host has answered, to the device too: its averages begin with them."""
+        self._pipeline.set_scale(self.normalizers or (), self._calibration.bias)
+        for frame in self._first:
+            self._push_to_device(*frame)
         self._first = []
 
-    def _restart(self) -> None:
+    def _reset(self) -> None:
         self._first = []
-        self._tick: int | None = None
+        self._latest = None
         self._pipeline.reset()
 
-    def _step(self, tick: int, pixels: NDArray[Any], alignment: LineOffset | None) -> Ready:
-        if alignment is not self._alignment:
-            self._pipeline.align(alignment)
-            self._alignment = alignment
-        if self._tick is not None and tick - self._tick > 1:
-            self._pipeline.skip(tick - self._tick - 1)
-        self._tick = tick
-        image, note = self._pipeline.step(pixels)
-        self._calibration.check(float(note.excess.sum()), tick + 1)
-        return tick, image.copy(), note.motion
+    def _push_to_device(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None) -> Answer:
+        if line_offset is not self._line_offset:
+            self._pipeline.set_line_offset(line_offset)
+            self._line_offset = line_offset
+        if self._latest is not None and plane_frame - self._latest > 1:
+            self._pipeline.skip(plane_frame - self._latest - 1)
+        self._latest = plane_frame
+        image, stats = self._pipeline.push(pixels)
+        self._calibration.check(float(stats.mean_bias.sum()), plane_frame + 1)
+        return Answer(plane_frame, image.copy(), stats.motion)
+
+
+def open_pipelines(
+    engine: Engine, info: StreamInfo, merge: Merge, *, stabilize: bool
+) -> tuple[Sequence[FramePipeline], str]:
+    """Let the engine prepare whole frames on its device, where it can.
+
+    Parameters
+    ----------
+    engine : Engine
+    info : StreamInfo
+        The series.
+    merge : {"mean", "forward", "backward", "interleave"}
+        What becomes of the two denoised views of a collinear frame.
+    stabilize : bool
+        Frames will be registered, which only the host does.
+
+    Returns
+    -------
+    pipelines : sequence of FramePipeline
+        One for each plane; empty when the host prepares the frames.
+    description : str
+        Runtime, device and precision, and where frames are prepared if the device could have done it; for reports.
+    """
+    if engine.card.kind != "stream" or not isinstance(engine, DeviceEngine):
+        return (), engine.description
+    pipelines: Sequence[FramePipeline] = ()
+    reason = "they are registered there" if stabilize else "the engine looks ahead" if engine.card.look_ahead else ""
+    if not reason:
+        try:
+            pipelines = engine.open_planes(info, merge)
+        except EngineError as error:
+            reason = error.came
+    where = pipelines[0].description if pipelines else f"frames prepared on the host: {reason}"
+    description = f"{engine.description}, {where}"
+    log.info("engine %s: %s", engine.card.name, description)
+    return pipelines, description
+
+
+def make_plane_denoisers(
+    engine: Engine,
+    info: StreamInfo,
+    splitter: ScanSplitter,
+    pipelines: Sequence[FramePipeline] = (),
+    *,
+    stabilize: bool = False,
+) -> list[PlaneDenoiser]:
+    """Make a denoiser for each plane of a series; it knows no frame yet.
+
+    Parameters
+    ----------
+    engine : Engine
+        Warmed up for the padded size of a view.
+    info : StreamInfo
+        The series.
+    splitter : ScanSplitter
+        Its geometry.
+    pipelines : sequence of FramePipeline
+        From `open_pipelines`. A pipeline serves one denoiser at a time: those made of it before must not be used again.
+    stabilize : bool
+        Register the denoised frames.
+    """
+    arguments = engine, info.shape[0], splitter.count, splitter.size
+    if engine.card.kind not in STREAMING:
+        return [HostPlaneDenoiser(WindowDenoiser(*arguments), splitter) for _ in range(info.planes)]
+    denoisers = [StreamDenoiser(*arguments, apart=splitter.apart, stabilize=stabilize) for _ in range(info.planes)]
+    if pipelines:
+        return [DevicePlaneDenoiser(p, d, splitter) for p, d in zip(pipelines, denoisers, strict=True)]
+    return [HostPlaneDenoiser(denoiser, splitter) for denoiser in denoisers]

@@ -1,6 +1,6 @@
-"""One plane's way through a stream engine: every frame is answered from itself and others of the plane in its place.
+"""One plane through a stream engine: every frame is denoised from itself and the frames around it, motion-compensated.
 
-Works on views already split and in image order; knows nothing of scans, merging, threads or other planes.
+Works on views that are already split and in image order.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.calibration import Calibration, Waiting, pad
-from deepbid_rt.denoising.window_denoiser import Answer
-from deepbid_rt.frame import Motion
+from deepbid_rt.denoising.answer import Answer
+from deepbid_rt.denoising.calibration import Calibration, PlaneFrames
+from deepbid_rt.denoising.network_inputs import Image, Rows, network_inputs, pad
 from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
-from deepbid_rt.motion.history import Image, Rows, inputs_of, mean_of
+from deepbid_rt.motion.history import mean_views
 from deepbid_rt.motion.registration import Registration
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.normalizer import Normalizer
 
 
 class StreamDenoiser:
-    """Feeds one plane to a stream engine and takes the answers out.
+    """Denoises the views of one plane with a stream engine.
 
     Parameters
     ----------
     engine : Engine
-        Warmed up for inputs of this lane's padded size.
+        Warmed up for inputs of the padded size.
     channels, views : int
-        C and V; each channel has its own offset, scale and memories, shared by its views.
+        C and V; each channel has its own offset, scale and temporal averages, shared by its views.
     size : tuple of int
         (Y, X) of one view, unpadded.
     apart : bool
@@ -50,10 +50,9 @@ class StreamDenoiser:
         self._engine = engine
         self._together = engine.card.views == "mean" and not apart
         self.calibration = Calibration(engine.card, channels)
-        """How counts become network units and answers counts again."""
+        """How counts become network units and network units counts again."""
         self._shape = channels, views, *size
-        self._context = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, channels, size)
-        self._motions: dict[int, Motion] = {}
+        self._contexts = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, channels, size)
         self._registration = Registration() if stabilize else None
 
     @property
@@ -61,82 +60,78 @@ class StreamDenoiser:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self.calibration.normalizers
 
-    @property
-    def motions(self) -> dict[int, Motion]:
-        """Where the frames of the latest answers lay, by tick."""
-        return self._motions
-
-    def push(self, tick: int, views: NDArray[Any]) -> list[Answer]:
-        """Take one frame and return what became ready.
+    def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
+        """Take one frame and return the frames that became ready.
 
         Parameters
         ----------
-        tick : int
-            Number of this frame within its plane, above all earlier ones. Missing ticks make the memories older.
+        plane_frame : int
+            Number of this frame within its plane, above all earlier ones. Missing frames make the averages older.
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
         """
-        return self._answer(self.calibration.take(tick, views))
+        return self._answer(self.calibration.push(plane_frame, views))
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside and restart.
+        """Answer every frame inside and forget them.
 
-        Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
+        Frames too few to calibrate on are calibrated on themselves; later frames are then calibrated anew.
         """
-        early = self.calibration.waiting
+        uncalibrated = self.calibration.waiting
         answers = self._answer(self.calibration.measure(), last=True)
-        self.restart()
-        if early:
-            self.calibration.forget()
+        self.reset(keep_scale=not uncalibrated)
         return answers
 
-    def restart(self) -> None:
-        """Forget all frames, but not the calibration."""
-        self.calibration.drop()
-        self._context.reset()
+    def reset(self, *, keep_scale: bool = True) -> None:
+        """Forget all frames, and the calibration too unless `keep_scale`."""
+        self.calibration.reset(keep_scale=keep_scale)
+        self._contexts.reset()
 
-    def _answer(self, frames: Waiting, *, last: bool = False) -> list[Answer]:
-        """Answer the frames of which all is known with these, and all that wait if they are the last."""
-        self._motions = {}
-        units = [(tick, self.calibration.apply(views)) for tick, views in frames]
-        see = self._context.see_together
-        known = see(units) if len(units) > 1 else [known for unit in units for known in self._context.see(*unit)]
-        known += self._context.end() if last else []
-        if not known:
+    def _answer(self, frames: PlaneFrames, *, last: bool = False) -> list[Answer]:
+        """Answer the frames whose context these complete; with `last`, all that are inside."""
+        units = [(plane_frame, self.calibration.apply(views)) for plane_frame, views in frames]
+        if len(units) > 1:
+            contexts = self._contexts.push_batch(units)
+        else:
+            contexts = [context for unit in units for context in self._contexts.push(*unit)]
+        if last:
+            contexts += self._contexts.flush()
+        if not contexts:
             return []
-        answers = np.empty((len(known), *self._shape), np.float32)
-        excess = np.zeros(self._shape[0])
-        for answer, one in zip(answers, known, strict=True):
-            answer[:] = self._denoise(one)
+        answers = np.empty((len(contexts), *self._shape), np.float32)
+        mean_bias = np.zeros(self._shape[0])
+        for answer, context in zip(answers, contexts, strict=True):
+            answer[:] = self._denoise(context)
             if self.calibration.bias is None:
-                excess += np.mean(answer - one.frame, axis=(1, 2, 3), dtype=np.float64) / len(known)
-            self._motions[one.tick] = one.motion
-        counts = self.calibration.restore(answers, excess, known[-1].tick + 1)
+                mean_bias += np.mean(answer - context.frame, axis=(1, 2, 3), dtype=np.float64) / len(contexts)
+        counts = self.calibration.restore(answers, mean_bias, contexts[-1].plane_frame + 1)
         register = self._registration
         return [
-            (one.tick, register.apply(image, one.motion) if register else image)
-            for image, one in zip(counts, known, strict=True)
+            Answer(context.plane_frame, register.apply(image, context.motion) if register else image, context.motion)
+            for image, context in zip(counts, contexts, strict=True)
         ]
 
-    def _denoise(self, known: FrameContext) -> Image:
+    def _denoise(self, context: FrameContext) -> Image:
         """Return the answers (C, V, Y, X) for a frame."""
         answer = np.empty(self._shape, np.float32)
         for c in range(len(answer)):
-            answer[c] = self._denoise_channel(known, c)
+            answer[c] = self._denoise_channel(context, c)
         return answer
 
-    def _denoise_channel(self, known: FrameContext, c: int) -> Image:
+    def _denoise_channel(self, context: FrameContext, c: int) -> Image:
         """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
-        views = known.frame[c]
+        views = context.frame[c]
         if self._together:
-            return self._infer(known, c, mean_of(views[None])[0])
+            return self._infer(context, c, mean_views(views[None])[0])
         if len(views) > 1:
-            return np.stack([self._infer(known, c, view) for view in views])
-        # Trained on the lines of one direction alone; each line is answered with and without sight of itself.
+            return np.stack([self._infer(context, c, view) for view in views])
+        # The network was trained with one direction's lines visible. It runs twice, each direction visible once, so
+        # that every line is denoised once with and once without sight of itself; the two answers are averaged.
         [view] = views
-        return np.float32(0.5) * (self._infer(known, c, view, "even") + self._infer(known, c, view, "odd"))
+        return np.float32(0.5) * (self._infer(context, c, view, "even") + self._infer(context, c, view, "odd"))
 
-    def _infer(self, known: FrameContext, c: int, view: Image, rows: Rows = "all") -> Image:
-        inputs = pad(inputs_of(view, known.remembered[c], rows, known.ahead[c]), self._engine.card.grid)
-        # An engine's answer is its own until the next inference.
-        return self._engine.infer(inputs)[0, : self._shape[2], : self._shape[3]].copy()
+    def _infer(self, context: FrameContext, c: int, view: Image, rows: Rows = "all") -> Image:
+        inputs = network_inputs(view, context.averages[c], rows, context.later_frames[c])
+        answer = self._engine.infer(pad(inputs, self._engine.card.grid))
+        # Copied, because the engine may write its next answer to the same memory.
+        return answer[0, : self._shape[2], : self._shape[3]].copy()

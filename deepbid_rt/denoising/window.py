@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.ports import Engine
+
 
 class FrameWindow:
     """Ring of the last `length` frames of one view.
@@ -53,6 +55,10 @@ class FrameWindow:
                 window[place] = window[source]
         return window
 
-    def clear(self) -> None:
+    def infer(self, engine: Engine) -> NDArray[np.float32]:
+        """Return the engine's answer (T, Y, X) to the window; the engine may reuse it in its next call."""
+        return engine.infer(self.view())
+
+    def reset(self) -> None:
         """Forget all frames."""
         self._filled = 0

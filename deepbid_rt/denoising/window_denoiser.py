@@ -1,6 +1,6 @@
-"""One plane's way through a window engine: windows, and the grid on which the engine answers.
+"""One plane through a window engine: windows of frames, cut on a fixed grid of frame numbers.
 
-Works on views already split and in image order; knows nothing of scans, merging, threads or other planes.
+Works on views that are already split and in image order.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.calibration import Calibration, pad, padded_size
+from deepbid_rt.denoising.answer import Answer
+from deepbid_rt.denoising.calibration import Calibration
+from deepbid_rt.denoising.device import WindowEngine
+from deepbid_rt.denoising.network_inputs import pad, padded_size
 from deepbid_rt.denoising.window import FrameWindow
-from deepbid_rt.ports import Engine, WindowEngine, WindowOnDevice
+from deepbid_rt.ports import Engine
 from deepbid_rt.scan.normalizer import Normalizer
-
-Answer = tuple[int, NDArray[np.float32]]
-"""A tick and its denoised views (C, V, Y, X) in counts."""
 
 
 class WindowDenoiser:
-    """Feeds one plane to a window engine and takes the answers out.
+    """Denoises the views of one plane with a window engine.
 
-    An inference happens after every tick ``e`` with ``e + 1`` a multiple of the hop, on the window that ends at
-    ``e``. It answers the `hop` ticks that have `look_ahead` later frames in the window. The grid is that of the
-    tick itself, so that live and offline runs of one recording cut the same windows.
+    The engine runs after every plane frame ``e`` with ``e + 1`` a multiple of the hop, on the window that ends at
+    ``e``. This answers the `hop` frames that have `look_ahead` later frames in the window. The grid follows from the
+    frame's number alone, so that live and offline runs of one recording cut the same windows.
 
     Parameters
     ----------
     engine : Engine
-        Warmed up for windows of this lane's padded size.
+        Warmed up for windows of the padded size.
     channels, views : int
         C and V; each channel has its own offset and scale, shared by its views.
     size : tuple of int
@@ -39,8 +39,8 @@ class WindowDenoiser:
 
     Notes
     -----
-    Multiples of 8 everywhere because the papers' network commutes with shifts by 8 only; other origins make the
-    output flicker (measured in docs/window-engine.md).
+    Window, hop and look-ahead are multiples of 8 because the papers' network commutes with shifts by 8 only; other
+    origins make the output flicker (measured, see the documentation of the window engine).
     """
 
     def __init__(self, engine: Engine, channels: int, views: int, size: tuple[int, int]) -> None:
@@ -51,97 +51,94 @@ class WindowDenoiser:
         make = engine.open_window if isinstance(engine, WindowEngine) else FrameWindow
         self._windows = [[make(self._card.window, padded) for _ in range(views)] for _ in range(channels)]
         self._calibration = Calibration(self._card, channels)
-        self.restart()
+        self.reset()
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self._calibration.normalizers
 
-    def push(self, tick: int, views: NDArray[Any]) -> list[Answer]:
-        """Take one frame and return what became ready.
+    def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
+        """Take one frame and return the frames that became ready.
 
         Parameters
         ----------
-        tick : int
-            Number of this frame within its plane, above all earlier ones. Missing ticks are filled with copies of
+        plane_frame : int
+            Number of this frame within its plane, above all earlier ones. Missing frames are filled with copies of
             the frame before them, which are never answered.
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
         """
-        return [a for t, waited in self._calibration.take(tick, views) for a in self._advance(t, waited)]
+        return [
+            answer
+            for number, calibrated in self._calibration.push(plane_frame, views)
+            for answer in self._advance(number, calibrated)
+        ]
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside, as if time ran backwards after the last one, and restart.
+        """Answer every frame inside, with the movie mirrored in time after the last one, and forget them.
 
-        Frames too few to calibrate on are answered by what they give; later frames calibrate anew.
+        Frames too few to calibrate on are calibrated on themselves; later frames are then calibrated anew.
         """
-        early = self._calibration.waiting
-        answers = [a for t, waited in self._calibration.measure() for a in self._advance(t, waited)]
-        mirror = self._mirror() if self._real else iter(())
-        while self._real and self._tick is not None:
-            self._step(self._tick + 1, next(mirror), answers)
-        self.restart()
-        if early:
-            self._calibration.forget()
+        uncalibrated = self._calibration.waiting
+        answers = [a for number, views in self._calibration.measure() for a in self._advance(number, views)]
+        mirror = self._mirror() if self._unanswered else iter(())
+        while self._unanswered and self._latest is not None:
+            answers += self._append(self._latest + 1, next(mirror))
+        self.reset(keep_scale=not uncalibrated)
         return answers
 
-    def restart(self) -> None:
-        """Forget all frames, but not the calibration."""
+    def reset(self, *, keep_scale: bool = True) -> None:
+        """Forget all frames, and the calibration too unless `keep_scale`."""
         for channel in self._windows:
             for window in channel:
-                window.clear()
-        self._calibration.drop()
-        self._tick: int | None = None
-        self._last: NDArray[np.float32] | None = None
-        self._real: list[int] = []
+                window.reset()
+        self._calibration.reset(keep_scale=keep_scale)
+        self._latest: int | None = None
+        self._latest_units: NDArray[np.float32] | None = None
+        self._unanswered: list[int] = []
 
-    def _advance(self, tick: int, views: NDArray[Any]) -> list[Answer]:
+    def _advance(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
         answers: list[Answer] = []
-        while self._tick is not None and self._tick + 1 < tick:
-            self._fill(answers)
+        while self._latest is not None and self._latest_units is not None and self._latest + 1 < plane_frame:
+            answers += self._append(self._latest + 1, self._latest_units)
         units = pad(self._calibration.apply(views), self._card.grid)
-        self._real.append(tick)
-        self._step(tick, units, answers)
-        return answers
+        self._unanswered.append(plane_frame)
+        return answers + self._append(plane_frame, units)
 
     def _mirror(self) -> Iterator[NDArray[np.float32]]:
         """Yield the frames inside, newest first, then oldest first, and so on for ever."""
-        known = min(self._windows[0][0].filled, self._card.hop + self._card.look_ahead)
+        count = min(self._windows[0][0].filled, self._card.hop + self._card.look_ahead)
         frames = np.stack(
-            [[window.view()[-known:] for window in channel] for channel in self._windows], axis=0
+            [[window.view()[-count:] for window in channel] for channel in self._windows], axis=0
         )  # (C, V, T, Y, X), a copy: the windows move on
-        order = [*range(known - 1, -1, -1), *range(known)]
+        order = [*range(count - 1, -1, -1), *range(count)]
         return (frames[:, :, place] for place in itertools.cycle(order))
 
-    def _fill(self, answers: list[Answer]) -> None:
-        if self._tick is not None and self._last is not None:
-            self._step(self._tick + 1, self._last, answers)
-
-    def _step(self, tick: int, units: NDArray[np.float32], answers: list[Answer]) -> None:
+    def _append(self, plane_frame: int, units: NDArray[np.float32]) -> list[Answer]:
         for windows, channel in zip(self._windows, units, strict=True):
             for window, view in zip(windows, channel, strict=True):
                 window.push(view)
-        self._tick, self._last = tick, units
-        if (tick + 1) % self._card.hop == 0:
-            answers += self._infer(tick)
+        self._latest, self._latest_units = plane_frame, units
+        return self._infer(plane_frame) if (plane_frame + 1) % self._card.hop == 0 else []
 
-    def _infer(self, tick: int) -> list[Answer]:
-        stop = tick + 1 - self._card.look_ahead
-        due = [t for t in self._real if t < stop]
+    def _infer(self, plane_frame: int) -> list[Answer]:
+        """Answer the frames that the window ending at `plane_frame` is there for."""
+        stop = plane_frame + 1 - self._card.look_ahead
+        due = [number for number in self._unanswered if number < stop]
         if not due:
             return []
-        del self._real[: len(due)]
-        first = tick + 1 - self._card.window
+        del self._unanswered[: len(due)]
+        first = plane_frame + 1 - self._card.window
         rows, columns = self._size
         answers = np.empty((len(due), len(self._windows), len(self._windows[0]), rows, columns), np.float32)
-        places = [t - first for t in due]
-        excess = np.zeros(len(self._windows))
+        places = [number - first for number in due]
+        mean_bias = np.zeros(len(self._windows))
         for c, windows in enumerate(self._windows):
             for v, window in enumerate(windows):
-                given = window.view()
-                answer = window.infer() if isinstance(window, WindowOnDevice) else self._engine.infer(given)
+                answer = window.infer(self._engine)
                 if self._calibration.bias is None:
-                    excess[c] += np.mean(answer - given, dtype=np.float64) / len(windows)
+                    mean_bias[c] += np.mean(answer - window.view(), dtype=np.float64) / len(windows)
                 answers[:, c, v] = answer[places, :rows, :columns]
-        return list(zip(due, self._calibration.restore(answers, excess, tick + 1), strict=True))
+        counts = self._calibration.restore(answers, mean_bias, plane_frame + 1)
+        return [Answer(number, views) for number, views in zip(due, counts, strict=True)]

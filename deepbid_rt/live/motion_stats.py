@@ -20,13 +20,13 @@ class MotionStats:
 
     def add(self, motion: Motion) -> None:
         """Count one frame."""
-        self._counts[motion.verdict] += 1
+        self._counts[motion.status] += 1
         self._last = motion
 
     @property
     def counts(self) -> dict[str, int]:
         """Frames so far of every verdict."""
-        return {verdict: self._counts[verdict] for verdict in get_args(MotionStatus)}
+        return {status: self._counts[status] for status in get_args(MotionStatus)}
 
     @property
     def last(self) -> Motion | None:

@@ -1,13 +1,12 @@
 """What is known of a plane before the current frame, brought to where the tissue is now.
 
-Joins `RigidMotionEstimator` and `TemporalAverages`. Training and live use both go through `MotionCompensatedHistory.see`, so a network meets the same memories
+Joins `RigidMotionEstimator` and `TemporalAverages`. Training and live use both go through `MotionCompensatedHistory.push`, so a network meets the same memories
 in both. Knows nothing of engines, scans or counts.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from deepbid_rt.motion.rigid import RigidMotionEstimator
 from deepbid_rt.motion.temporal_averages import MARGIN, Shifts, TemporalAverages
 
 Image = NDArray[np.float32]
-Rows = Literal["all", "even", "odd", "none"]
 
 _DRIFT_GAIN = 0.05
 
@@ -37,16 +35,16 @@ class MotionCompensatedHistory:
     """
 
     def __init__(self, gains: tuple[float, ...], channels: int, size: tuple[int, int]) -> None:
-        self._stabilizer = RigidMotionEstimator(size)
-        self._line_shifts = NonrigidMotionEstimator(size)
+        self._rigid = RigidMotionEstimator(size)
+        self._nonrigid = NonrigidMotionEstimator(size)
         self._memories = [TemporalAverages(gains, size) for _ in range(channels)]
         self._drift = np.zeros(2)
         self._origin = np.zeros(2)  # how far it moved since the reference began, (dy, dx)
 
     def reset(self) -> None:
         """Forget everything."""
-        self._stabilizer.restart()
-        self._line_shifts.restart()
+        self._rigid.reset()
+        self._nonrigid.reset()
         self._drift[:] = self._origin[:] = 0
         for memory in self._memories:
             memory.reset()
@@ -56,7 +54,7 @@ class MotionCompensatedHistory:
         for memory in self._memories:
             memory.skip(count)
 
-    def see(self, views: Image) -> tuple[Motion, Image]:
+    def push(self, views: Image) -> tuple[Motion, Image]:
         """Take the current frame; return where it lies and what was remembered before it, in its place.
 
         Parameters
@@ -68,34 +66,34 @@ class MotionCompensatedHistory:
         -------
         motion : Motion
             From where the first frame of the reference lay, however far the origin has moved since.
-        remembered : ndarray
+        averages : ndarray
             (C, M + 1, Y, X) as `TemporalAverages.recall` gives it; all 0 for a foreign frame, which is also not remembered.
         """
-        frame = mean_of(views)
-        together = mean_of(frame[None])[0]
-        motion = self._stabilizer.estimate(together)
-        if motion.verdict == "foreign":
+        frame = mean_views(views)
+        together = mean_views(frame[None])[0]
+        motion = self._rigid.push(together)
+        if motion.status == "foreign":
             self.skip(1)
             rows, columns = views.shape[2:]
             return self._since_begin(motion), np.zeros((len(frame), self._depth, rows, columns), np.float32)
-        if motion.verdict == "restarted":
+        if motion.status == "restarted":
             self._drift[:] = self._origin[:] = 0
             for memory in self._memories:
                 memory.reset()
         motion = self._bent(together, motion)
         shifts = shifts_of(motion, together.shape[0])
-        remembered = np.empty((len(frame), self._depth, *together.shape), np.float32)
-        for memory, recalled in zip(self._memories, remembered, strict=True):
+        averages = np.empty((len(frame), self._depth, *together.shape), np.float32)
+        for memory, recalled in zip(self._memories, averages, strict=True):
             memory.recall(shifts, recalled)
         for memory, image in zip(self._memories, frame, strict=True):
             memory.update(image, shifts)
         absolute = self._since_begin(motion)
         self._follow(motion)
-        return absolute, remembered
+        return absolute, averages
 
     def _bent(self, frame: Image, motion: Motion) -> Motion:
         """Add how the mean of all channels is bent."""
-        if motion.verdict != "tracked" or self._line_shifts.rigid:
+        if motion.status != "tracked" or self._nonrigid.rigid:
             return motion
         rigid = np.array([[motion.dy], [motion.dx]])
         # A recall of whole pixels need not be interpolated.
@@ -103,12 +101,12 @@ class MotionCompensatedHistory:
         slowest = np.empty((len(self._memories), 2, *frame.shape), np.float32)
         for memory, recalled in zip(self._memories, slowest, strict=True):
             memory.recall(whole, recalled)
-        remembered = mean_of(slowest[None, :, 0])[0]
+        averages = mean_views(slowest[None, :, 0])[0]
         if slowest[:, 1].min() == 0:
-            remembered = np.where(slowest[:, 1].min(axis=0) > 0, remembered, frame)
+            averages = np.where(slowest[:, 1].min(axis=0) > 0, averages, frame)
         off = rigid - np.rint(rigid)
-        dy, dx = (self._line_shifts.estimate(frame, remembered, off) - off).tolist()
-        return replace(motion, bend_dy=tuple(dy), bend_dx=tuple(dx))
+        dy, dx = (self._nonrigid.push(frame, averages, off) - off).tolist()
+        return replace(motion, strip_dy=tuple(dy), strip_dx=tuple(dx))
 
     @property
     def _depth(self) -> int:
@@ -125,12 +123,12 @@ class MotionCompensatedHistory:
         dy, dx = (int(d) for d in np.rint(self._drift))
         self._drift -= (dy, dx)
         self._origin += (dy, dx)
-        self._stabilizer.rebase(dy, dx)
+        self._rigid.rebase(dy, dx)
         for memory in self._memories:
             memory.rebase(dy, dx)
 
 
-def mean_of(images: Image) -> Image:
+def mean_views(images: Image) -> Image:
     """Average over the second axis of (N, K, Y, X): twice as fast as numpy's for one or two images."""
     if images.shape[1] == 1:
         return images[:, 0]
@@ -138,40 +136,3 @@ def mean_of(images: Image) -> Image:
         return (images[:, 0] + images[:, 1]) * np.float32(0.5)
     average: Image = images.mean(axis=1)
     return average
-
-
-def inputs_of(view: Image, remembered: Image, rows: Rows = "all", ahead: Image | None = None) -> Image:
-    """Put together what a stream engine is given.
-
-    Parameters
-    ----------
-    view : ndarray
-        (Y, X) the current view.
-    remembered : ndarray
-        (M + 1, Y, X) from `MotionCompensatedHistory.see`.
-    rows : {"all", "even", "odd", "none"}
-        Lines of the view that the engine may see; the others are 0.
-    ahead : ndarray, optional
-        (A, Y, X) the frames that came after, in the place of this one, from `deepbid_rt.motion.frame_context.brought`.
-
-    Returns
-    -------
-    ndarray
-        (M + 3 + A, Y, X) float32: view, mask (1 where the view may be seen), weight of the slowest memory, memories,
-        frames ahead. A place of which nothing is remembered has the view in all memories, and weight 0; one that a
-        frame ahead does not show has the slowest memory in it.
-    """
-    depth = len(remembered) + 2
-    inputs = np.empty((depth + (0 if ahead is None else len(ahead)), *view.shape), np.float32)
-    inputs[0], inputs[1] = view, 1
-    if rows == "none":
-        inputs[:2] = 0
-    elif rows != "all":
-        inputs[:2, rows == "even" :: 2] = 0
-    inputs[2], inputs[3:depth] = remembered[-1], remembered[:-1]
-    if inputs[2].min() == 0:
-        unknown = inputs[2] == 0
-        inputs[3:depth][:, unknown] = inputs[0][unknown]
-    if ahead is not None:
-        inputs[depth:] = np.where(np.isnan(ahead), inputs[depth - 1], ahead)
-    return inputs

@@ -57,20 +57,20 @@ class NonrigidMotionEstimator:
         self._levels = halvings + 1, halvings
         steps = np.diff(np.eye(_STRIPS), axis=0)
         self._walk = steps.T @ steps
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget how much the tissue moves."""
         self._variance = _FIRST_VARIANCE
 
-    def estimate(self, image: Image, remembered: Image, start: Matrix) -> Matrix:
+    def push(self, image: Image, averages: Image, start: Matrix) -> Matrix:
         """Say where the lines of a frame lie.
 
         Parameters
         ----------
         image : ndarray
             (Y, X) float32, the frame.
-        remembered : ndarray
+        averages : ndarray
             (Y, X) float32, what the frame would show if it did not lie off; where nothing is known, the frame itself.
         start : ndarray
             (2, 1) px: where the search begins, and what is answered for images too small to search.
@@ -78,26 +78,26 @@ class NonrigidMotionEstimator:
         Returns
         -------
         ndarray
-            (2, K) float64, px: how far the content of each strip lies below and right of where `remembered` has it.
+            (2, K) float64, px: how far the content of each strip lies below and right of where `averages` has it.
         """
-        noise = float(np.var(image - remembered))
+        noise = float(np.var(image - averages))
         if self.rigid or noise == 0:
             return np.repeat(start, _STRIPS, axis=1)
         strips = np.repeat(start.T, _STRIPS, axis=0)
         covariance = np.zeros((2 * _STRIPS, 2 * _STRIPS))
         for level in self._levels:
-            seen, expected = (smooth(halve(a, level)) for a in (image, remembered))
+            seen, expected = (smooth(halve(a, level)) for a in (image, averages))
             for _ in range(_ITERATIONS):
                 strips, covariance = self._improve(strips, seen, expected, noise / 4**level, 2**level)
         self._learn(strips, covariance)
         return strips.T
 
     def _improve(
-        self, strips: Matrix, image: Image, remembered: Image, noise: float, pitch: int
+        self, strips: Matrix, image: Image, averages: Image, noise: float, pitch: int
     ) -> tuple[Matrix, Matrix]:
         """Do one step of Gauss and Newton; return the shifts, px of the full image, and their covariance."""
         hats = _hats(_STRIPS, len(image))
-        expected = _move(remembered, strips.T @ hats / pitch)
+        expected = _move(averages, strips.T @ hats / pitch)
         slope_y, slope_x = np.zeros_like(expected), np.zeros_like(expected)
         np.subtract(expected[:-2], expected[2:], out=slope_y[1:-1])
         np.subtract(expected[:, :-2], expected[:, 2:], out=slope_x[:, 1:-1])
@@ -142,8 +142,8 @@ class NonrigidMotionEstimator:
 def shifts_of(motion: Motion, lines: int) -> Matrix:
     """Return where each line of a frame lies, (2, lines): dy and dx in px."""
     shifts: Matrix = np.repeat([[motion.dy], [motion.dx]], lines, axis=1)
-    if motion.bend_dy:
-        shifts += np.array([motion.bend_dy, motion.bend_dx]) @ _hats(len(motion.bend_dy), lines)
+    if motion.strip_dy:
+        shifts += np.array([motion.strip_dy, motion.strip_dx]) @ _hats(len(motion.strip_dy), lines)
     return shifts
 
 

@@ -58,10 +58,10 @@ class Registration:
         registered = blend([rows[..., k : k + pixels] for k in range(4)], part).copy()
         place = np.arange(pixels) + dx[:, None]
         unseen = ((y < 0) | (y > lines - 1))[:, None] | (place < 0) | (place > pixels - 1)
-        if motion.verdict == "restarted":
+        if motion.status == "restarted":
             self._shown = None
         if self._shown is not None and unseen.any():
             registered[..., unseen] = self._shown[..., unseen]
-        if motion.verdict != "foreign":
+        if motion.status != "foreign":
             self._shown = registered.copy()
         return registered

@@ -73,9 +73,9 @@ class RigidMotionEstimator:
         low, high = _LOW_PASS * self._pitch, _HIGH_PASS * self._pitch
         band = np.exp(-square / (2 * low**2)) * (1 - np.exp(-square / (2 * high**2)))
         self._band = band.astype(np.float32)
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget the reference; the next frame begins a new one at shift 0."""
         self._reference: NDArray[np.complex64] | None = None
         self._shift = 0.0, 0.0
@@ -88,7 +88,7 @@ class RigidMotionEstimator:
         if self._reference is not None:
             self._reference *= self._turn(dy, dx)
 
-    def estimate(self, image: NDArray[np.float32]) -> Motion:
+    def push(self, image: NDArray[np.float32]) -> Motion:
         """Say where a frame lies, and let it enter the reference if it fits.
 
         Parameters
@@ -124,8 +124,8 @@ class RigidMotionEstimator:
         self._misfits += 1
         if self._misfits < _PATIENCE or not np.isfinite(image).all() or _grain(image) == 0:
             return Motion(*self._shift, confidence, "foreign")
-        self.restart()
-        return self.estimate(image)
+        self.reset()
+        return self.push(image)
 
     def _is_foreign(self, image: NDArray[np.float32]) -> bool:
         mean, grain = float(image.mean(dtype=np.float64)), _grain(image)

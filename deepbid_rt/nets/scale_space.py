@@ -89,7 +89,7 @@ class ScaleSpace(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (N, K, Y, X) as `deepbid_rt.motion.history.inputs_of` makes them; Y and X multiples of 4.
+            (N, K, Y, X) as `deepbid_rt.denoising.network_inputs.network_inputs` makes them; Y and X multiples of 4.
 
         Returns
         -------

@@ -79,7 +79,7 @@ class UNet2D(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (N, K, Y, X) as `deepbid_rt.motion.history.inputs_of` makes them; Y and X multiples of `grid`.
+            (N, K, Y, X) as `deepbid_rt.denoising.network_inputs.network_inputs` makes them; Y and X multiples of `grid`.
 
         Returns
         -------

@@ -21,7 +21,7 @@ class MotionTrace:
     Parameters
     ----------
     note : callable
-        Called with the fields of a line: ``frames``, ``dy``, ``dx``, ``confidence`` and ``verdict``, lists of one
+        Called with the fields of a line: ``frames``, ``dy``, ``dx``, ``confidence`` and ``status``, lists of one
         length; shifts in lines and pixels.
     """
 
@@ -48,9 +48,9 @@ class MotionTrace:
                 "dy": [round(motion.dy, _DECIMALS) for _, motion in motions],
                 "dx": [round(motion.dx, _DECIMALS) for _, motion in motions],
                 "confidence": [round(motion.confidence, 1) for _, motion in motions],
-                "verdict": [motion.verdict for _, motion in motions],
-                "bend_dy": [[round(px, _DECIMALS) for px in motion.bend_dy] for _, motion in motions],
-                "bend_dx": [[round(px, _DECIMALS) for px in motion.bend_dx] for _, motion in motions],
+                "verdict": [motion.status for _, motion in motions],
+                "bend_dy": [[round(px, _DECIMALS) for px in motion.strip_dy] for _, motion in motions],
+                "bend_dx": [[round(px, _DECIMALS) for px in motion.strip_dx] for _, motion in motions],
             }
         )
 

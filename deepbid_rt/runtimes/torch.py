@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from deepbid_rt.denoising.device import FramePipeline
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.ports import FramePipeline
 from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory

@@ -112,7 +112,7 @@ class LinePhaseEstimator:
         """
         return self._px
 
-    def add(self, pixels: NDArray[Any]) -> None:
+    def push(self, pixels: NDArray[Any]) -> None:
         """Take the next frame (C, Y, X) of the series. What is dark, constant or not finite says nothing."""
         if self.blind:
             return

@@ -44,8 +44,8 @@ class LinePhaseCorrector:
 
     def __init__(self, info: StreamInfo, policy: LinePhasePolicy) -> None:
         self._info, self._policy = info, policy
-        self._phase = LinePhaseEstimator(info)
-        self.alignment: LineOffset | None = None
+        self._estimator = LinePhaseEstimator(info)
+        self.line_offset: LineOffset | None = None
         """What backward lines go through; None while they stay where they are."""
         if isinstance(policy, str):
             return
@@ -58,30 +58,30 @@ class LinePhaseCorrector:
                 todo="give what the viewer shows, or --line-phase auto",
             )
         if policy:
-            self.alignment = self._by(policy)
+            self.line_offset = self._by(policy)
 
     @property
     def measured_px(self) -> float | None:
         """`LinePhaseEstimator.px` of the frames as they came, whatever is done about it, to a thousandth; from any thread."""
-        px = self._phase.px
+        px = self._estimator.px
         return None if px is None else round(px, 3)
 
     @property
     def aligned_px(self) -> float:
         """Pixels by which backward lines are moved to the left."""
-        return self.alignment.px if self.alignment else 0.0
+        return self.line_offset.px if self.line_offset else 0.0
 
-    def see(self, frame: Frame) -> None:
+    def push(self, frame: Frame) -> None:
         """Take the next frame of the series, before its lines are moved."""
         if frame.flags & _NOT_SEEN:
             return
-        self._phase.add(frame.pixels)
-        px = self._phase.px
+        self._estimator.push(frame.pixels)
+        px = self._estimator.px
         if self._policy != "auto" or px is None:
             return
         wanted = offset_of(px)
         if abs(wanted - self.aligned_px) > FOLLOW_PX:
-            self.alignment = self._by(wanted) if wanted else None
+            self.line_offset = self._by(wanted) if wanted else None
 
     def _by(self, px: float) -> LineOffset:
         return LineOffset(self._info.scan, self._info.shape[2], px)

@@ -31,8 +31,6 @@ class ScanSplitter:
         self._info = info
         self._merge: Merge = merge
         self._collinear = info.scan.layout == "collinear"
-        self.alignment: LineOffset | None = None
-        """What the backward lines of the next frames go through; to be set from outside."""
         self.count = 2 if self._collinear else 1
         """V: the views of one frame."""
         self.apart = merge != "mean"
@@ -41,16 +39,16 @@ class ScanSplitter:
         self.size = (max(lines_of_views(lines, info.scan)) if self._collinear else lines, pixels)
         """(Y', X) of each view."""
 
-    def split(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def split(self, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> NDArray[Any]:
         """(C, Y, X) as scanned -> (C, V, Y', X) in image order, both views of equal height.
 
         In the type of the stream, or in float32 where backward lines were moved.
         """
         if not self._collinear:
-            return self._aligned(to_image_order(pixels, self._info.scan))[:, None]
+            return self._aligned(to_image_order(pixels, self._info.scan), line_offset)[:, None]
         forward, backward = split_scan(pixels, self._info.scan)
-        if self.alignment:
-            backward = self.alignment.apply(backward)
+        if line_offset:
+            backward = line_offset.apply(backward)
         views = np.empty((pixels.shape[0], 2, *self.size), backward.dtype)
         for v, view in enumerate((forward, backward)):
             views[:, v, : view.shape[-2]] = view
@@ -62,13 +60,13 @@ class ScanSplitter:
         """(C, V, Y', X) in counts -> (C, Y, X) in the type of the stream."""
         return to_dtype(merge_views(self._parts(views), self._info.scan, self._merge), self._info.dtype)
 
-    def _aligned(self, image: NDArray[Any]) -> NDArray[Any]:
+    def _aligned(self, image: NDArray[Any], line_offset: LineOffset | None) -> NDArray[Any]:
         """Return an ordinary frame (C, Y, X) in image order with its backward lines in their place."""
-        if not self.alignment:
+        if not line_offset:
             return image
         backward = np.s_[:, backward_start(self._info.scan) :: 2]
         image = image.astype(np.float32)
-        image[backward] = self.alignment.apply(image[backward])
+        image[backward] = line_offset.apply(image[backward])
         return image
 
     def _parts(self, views: NDArray[np.float32]) -> list[NDArray[np.float32]]:

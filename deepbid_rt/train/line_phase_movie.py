@@ -30,12 +30,12 @@ class LinePhaseCorrectedMovie:
     movie : BlockReader
     scan : ScanGeometry
         How its lines lie.
-    alignment : LineOffset
+    line_offset : LineOffset
         For its lines.
     """
 
-    def __init__(self, movie: BlockReader, scan: ScanGeometry, alignment: LineOffset) -> None:
-        self._movie, self._alignment = movie, alignment
+    def __init__(self, movie: BlockReader, scan: ScanGeometry, line_offset: LineOffset) -> None:
+        self._movie, self._line_offset = movie, line_offset
         self._start = backward_start(scan)
         self._turn = slice(None, None, 1 if scan.mirrored else -1)
 
@@ -58,7 +58,7 @@ class LinePhaseCorrectedMovie:
         """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
         lines = self._movie.read(t0, t1, c, y0, y1, 0, self.shape[3]).astype(np.float32)
         backward = np.s_[:, (self._start - y0) % 2 :: 2]
-        lines[backward] = self._alignment.apply(lines[backward][..., self._turn])[..., self._turn]
+        lines[backward] = self._line_offset.apply(lines[backward][..., self._turn])[..., self._turn]
         return np.asarray(lines[..., x0:x1])
 
 
@@ -75,11 +75,11 @@ def line_offset_of(movie: BlockReader, scan: ScanGeometry, policy: LinePhasePoli
     frames, channels, lines, pixels = movie.shape
     looks = np.linspace(0, frames - 1, min(frames, LOOKED_AT)).astype(int)
     info = StreamInfo((channels, lines, pixels), np.dtype(np.float32), min(_RATE_HZ, len(looks)), scan)
-    lock = LinePhaseCorrector(info, policy)
+    corrector = LinePhaseCorrector(info, policy)
     if policy != "auto":
-        return lock.alignment
+        return corrector.line_offset
     for index, t in enumerate(looks):
         channel_by_channel = [movie.read(t, t + 1, c, 0, lines, 0, pixels)[0] for c in range(channels)]
-        lock.see(Frame(index, np.stack(channel_by_channel).astype(np.float32)))
-    px = offset_of(lock.measured_px)
+        corrector.push(Frame(index, np.stack(channel_by_channel).astype(np.float32)))
+    px = offset_of(corrector.measured_px)
     return LineOffset(scan, pixels, px) if px else None

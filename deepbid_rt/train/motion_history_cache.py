@@ -53,15 +53,15 @@ class MotionHistoryCache:
         for t in np.flatnonzero(walked).tolist():
             if t > before + 1:
                 context.reset()  # all that is kept of the stretch before was seen with what lies ahead of it
-            self._keep(context.see(t, self._recording.views(t, t + 1)[0]))
+            self._keep(context.push(t, self._recording.views(t, t + 1)[0]))
             before = t
-        self._keep(context.end())
+        self._keep(context.flush())
 
     def _keep(self, known: list[FrameContext]) -> None:
         for one in known:
-            begin, end = self.between(one.tick, one.tick + 1)
+            begin, end = self.between(one.plane_frame, one.plane_frame + 1)
             if begin < end:
-                self.arrays[begin] = np.concatenate([one.remembered, one.ahead], axis=1)
+                self.arrays[begin] = np.concatenate([one.averages, one.later_frames], axis=1)
 
     def between(self, begin: int, end: int) -> tuple[int, int]:
         """Return which of the kept frames, first and one past the last, lie from frame `begin` to before `end`."""

@@ -91,17 +91,17 @@ def open_recordings(
         recordings = [open_recording(movie, scan, recipe, planes)]
     else:
         recordings = [open_recording(PlaneMovie(movie, plane, planes), scan, recipe) for plane in range(planes)]
-    alignment = line_offset_of(movie, scan, line_phase)
-    if alignment is None:
+    line_offset = line_offset_of(movie, scan, line_phase)
+    if line_offset is None:
         return recordings
     log.warning(
         "backward lines of a recording of %d frames are moved by %+.2f px along x before anything is learned from "
         "them; --line-phase off leaves them where they are",
         movie.shape[0],
-        -alignment.px,
+        -line_offset.px,
     )
     return [
-        replace(each, movie=LinePhaseCorrectedMovie(each.movie, scan, alignment), aligned_px=alignment.px)
+        replace(each, movie=LinePhaseCorrectedMovie(each.movie, scan, line_offset), aligned_px=line_offset.px)
         for each in recordings
     ]
 

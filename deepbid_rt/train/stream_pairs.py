@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.motion.history import Rows, inputs_of
+from deepbid_rt.denoising.network_inputs import Rows, network_inputs
 from deepbid_rt.train.batch import Batch
 from deepbid_rt.train.motion_history_cache import cache_motion_history
 from deepbid_rt.train.pairs import orient
@@ -86,32 +86,32 @@ class StreamPairs:
     def _pair(
         self, number: int, rng: np.random.Generator, t_first: int, t_end: int, *, augment: bool
     ) -> tuple[Image, Image, Image, float, float]:
-        recording, remembered = self._recordings[number], self._remembered[number]
-        _, channels, _, rows, columns = remembered.arrays.shape
+        recording, averages = self._recordings[number], self._remembered[number]
+        _, channels, _, rows, columns = averages.arrays.shape
         _, height, width = self._recipe.patch
-        kept, c = int(rng.integers(*remembered.between(t_first, t_end))), int(rng.integers(channels))
-        t = int(remembered.frames[kept])
+        kept, c = int(rng.integers(*averages.between(t_first, t_end))), int(rng.integers(channels))
+        t = int(averages.frames[kept])
         y0 = 2 * int(rng.integers((rows - height) // 2 + 1))  # even, so that a line keeps its direction
         x0 = int(rng.integers(columns - width + 1))
         place = np.s_[y0 : y0 + height, x0 : x0 + width]
         views = recording.views(t, t + 1)[0, c]
-        known = np.asarray(remembered.arrays[kept, c][:, *place], np.float32)
-        past, ahead = np.split(known, [len(self._recipe.memories) + 1])
+        known = np.asarray(averages.arrays[kept, c][:, *place], np.float32)
+        past, later_frames = np.split(known, [len(self._recipe.memories) + 1])
         swapped, forgotten, masked, blind = rng.random(4) < (0.5, _FORGET * augment, _MASK * augment, _BLIND * augment)
         if forgotten:
             past = np.zeros_like(past)
-        if len(ahead) and rng.random() < _LAST * augment:
-            ahead = np.full_like(ahead, np.nan)
+        if len(later_frames) and rng.random() < _LAST * augment:
+            later_frames = np.full_like(later_frames, np.nan)
         mask: Rows = "even" if rng.random() < 0.5 else "odd"
         if len(views) == 2:
             view, target = (v[place] for v in (views[::-1] if swapped else views))
             noise = float(np.mean((view - target) ** 2, dtype=np.float64)) / 2
             shown: Rows = "none" if blind else mask if masked else "all"
-            inputs, weight = inputs_of(view, past, shown, ahead), np.ones_like(target)
+            inputs, weight = network_inputs(view, past, shown, later_frames), np.ones_like(target)
         else:
             target = views[0][place]
             noise = float(np.mean((target[0::2] - target[1::2]) ** 2, dtype=np.float64)) / 2
-            inputs = inputs_of(target, past, "none" if blind else mask, ahead)
+            inputs = network_inputs(target, past, "none" if blind else mask, later_frames)
             weight = 1 - inputs[1]
         orientation = int(rng.integers(_FLIPS)) if augment else 0
         pair = [orient(array, orientation) for array in (inputs, target[None], weight[None])]

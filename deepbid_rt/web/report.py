@@ -80,5 +80,5 @@ def _point(point: Point) -> list[Any]:
     """[t_s, latency_ms, dy, dx, verdict], the last three None without motion."""
     motion = point.motion
     latency = None if point.latency_ms is None else round(point.latency_ms, 2)
-    where = [None] * 3 if motion is None else [round(motion.dy, 2), round(motion.dx, 2), motion.verdict]
+    where = [None] * 3 if motion is None else [round(motion.dy, 2), round(motion.dx, 2), motion.status]
     return [round(point.t_s, 3), latency, *where]

@@ -197,10 +197,10 @@ class WhoPrepares(SpyEngine):
 class WholeFrames:
     description = "whole frames on spy, 2 CUDA graphs"
 
-    def scale(self, normalizers, bias=None):
+    def set_scale(self, normalizers, bias=None):
         pass
 
-    def align(self, alignment):
+    def set_line_offset(self, line_offset):
         pass
 
     def reset(self):
@@ -209,7 +209,7 @@ class WholeFrames:
     def skip(self, count):
         pass
 
-    def step(self, pixels):
+    def push(self, pixels):
         return pixels, Note(Motion(0.0, 0.0, 9.0, "tracked"), np.zeros(1))
 
 

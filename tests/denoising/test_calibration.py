@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from deepbid_rt.card import Normalization
-from deepbid_rt.denoising.calibration import SMALLEST_BIAS, Calibration, pad, padded_size
+from deepbid_rt.denoising.calibration import SMALLEST_BIAS, Calibration
+from deepbid_rt.denoising.network_inputs import pad, padded_size
 from deepbid_rt.scan.normalizer import calibrate
 from tests.fakes import WINDOW_CARD
 
@@ -14,15 +15,15 @@ def measured(seed: int = 0) -> tuple[Calibration, np.ndarray]:
     frames = np.random.default_rng(seed).normal(100, 30, (WINDOW_CARD.normalization.frames, 1, 2, 8, 8))
     frames = frames.astype(np.float32)
     calibration = Calibration(WINDOW_CARD, 1)
-    ready = [waited for tick, frame in enumerate(frames) for waited in calibration.take(tick, frame)]
-    assert [tick for tick, _ in ready] == list(range(len(frames)))
+    ready = [waited for plane_frame, frame in enumerate(frames) for waited in calibration.push(plane_frame, frame)]
+    assert [plane_frame for plane_frame, _ in ready] == list(range(len(frames)))
     return calibration, frames
 
 
 def test_it_measures_once_on_the_frames_that_the_card_asks_for():
     calibration, frames = measured()
     assert calibration.normalizers == (calibrate(frames[:, 0]),)
-    assert len(calibration.take(99, frames[0] * 1000)) == 1
+    assert len(calibration.push(99, frames[0] * 1000)) == 1
     assert calibration.normalizers == (calibrate(frames[:, 0]),)
 
 
@@ -53,8 +54,8 @@ def test_networks_of_other_projects_get_their_own_offset_and_no_scale(rule, offs
     card = dataclasses.replace(WINDOW_CARD, normalization=Normalization(rule=rule, frames=4, scale=2.0))
     calibration = Calibration(card, 2)
     frames = np.random.default_rng(0).normal(100, 30, (4, 2, 1, 8, 8)).astype(np.float32)
-    for tick, frame in enumerate(frames):
-        calibration.take(tick, frame)
+    for plane_frame, frame in enumerate(frames):
+        calibration.push(plane_frame, frame)
     for channel, normalizer in enumerate(calibration.normalizers):
         assert normalizer.offset == pytest.approx(offset(frames[:, channel]), rel=1e-5)
         assert normalizer.scale == 2.0

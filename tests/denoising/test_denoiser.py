@@ -181,7 +181,7 @@ def test_each_frame_gets_its_own_answer():
         expected += model.push(frame.index, frame.pixels[0])
     outs += denoiser.flush()
     expected += model.flush()
-    assert indices(outs) == [tick for tick, _ in expected] == list(range(40))
+    assert indices(outs) == [plane_frame for plane_frame, _ in expected] == list(range(40))
     for out, (_, want) in zip(outs, expected, strict=True):
         assert np.array_equal(out.pixels[0], want)
 
@@ -256,7 +256,7 @@ def test_any_sequence_of_calls_answers_as_the_rules_say(card, gap, sequence, ind
             assert denoiser.reset() == inside
             dropped += inside
             model, outs, began = LaneModel(card, mixing_answer), [], False
-        assert indices(outs) == [tick for tick, _ in expected]
+        assert indices(outs) == [plane_frame for plane_frame, _ in expected]
         for out, (_, want) in zip(outs, expected, strict=True):
             assert np.array_equal(out.pixels[0], want)
         returned += len(outs)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from deepbid_rt.card import ModelCard, Normalization
+from deepbid_rt.denoising.device import FrameStats
 from deepbid_rt.denoising.plane_denoiser import DevicePlaneDenoiser, HostPlaneDenoiser
 from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Motion
-from deepbid_rt.ports import FrameStats
 from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 from deepbid_rt.scan.splitter import ScanSplitter
@@ -34,19 +34,19 @@ class Listener:
 
     description = "listener"
 
-    def __init__(self, excess=0.0):
+    def __init__(self, mean_bias=0.0):
         self.calls = []
         self.px = 3.0  # of the series before
-        self.excess = excess
+        self.mean_bias = mean_bias
         self._image = np.zeros(INFO.shape, INFO.dtype)
 
-    def scale(self, normalizers, bias=None):
+    def set_scale(self, normalizers, bias=None):
         self.calls.append(("scale", tuple(normalizers), None if bias is None else bias.tolist()))
 
-    def align(self, alignment):
-        if alignment or self.px:
-            self.calls.append(("align", alignment.px if alignment else 0.0))
-        self.px = alignment.px if alignment else 0.0
+    def set_line_offset(self, line_offset):
+        if line_offset or self.px:
+            self.calls.append(("align", line_offset.px if line_offset else 0.0))
+        self.px = line_offset.px if line_offset else 0.0
 
     def reset(self):
         self.calls.append("reset")
@@ -54,10 +54,10 @@ class Listener:
     def skip(self, count):
         self.calls.append(("skip", count))
 
-    def step(self, pixels):
+    def push(self, pixels):
         self.calls.append(("step", int(pixels[0, 0, 0])))
         self._image[:] = pixels
-        return self._image, FrameStats(Motion(0.0, 0.0, 9.0, "tracked"), np.full(2, self.excess))
+        return self._image, FrameStats(Motion(0.0, 0.0, 9.0, "tracked"), np.full(2, self.mean_bias))
 
 
 def lane_of(card=CARD, error=0.0):
@@ -88,15 +88,15 @@ def test_the_host_answers_the_first_frames_together_and_then_the_device_goes_on_
     ready = plane.push(2, pixels_of(INFO, 2))
     expected = [done for n in range(3) for done in host.push(n, pixels_of(INFO, n))]
     for ours, theirs in zip(ready, expected, strict=True):
-        assert (ours[0], ours[2]) == (theirs[0], theirs[2])
-        assert np.array_equal(ours[1], theirs[1])
+        assert (ours.plane_frame, ours.motion) == (theirs.plane_frame, theirs.motion)
+        assert np.array_equal(ours.pixels, theirs.pixels)
     frames = np.stack([pixels_of(INFO, n) for n in range(3)])
     assert plane.normalizers == tuple(calibrate(frames[:, c]) for c in range(2))
     assert pipeline.calls == [*BEGUN, ("scale", plane.normalizers, [0.0, 0.0]), *steps(range(3))]
-    [(tick, image, motion)] = plane.push(3, pixels_of(INFO, 3))
-    assert (tick, motion.confidence) == (3, 9.0)
+    [answer] = plane.push(3, pixels_of(INFO, 3))
+    assert (answer.plane_frame, answer.motion.confidence) == (3, 9.0)
     plane.push(4, pixels_of(INFO, 4))
-    assert np.array_equal(image, pixels_of(INFO, 3))  # a copy
+    assert np.array_equal(answer.pixels, pixels_of(INFO, 3))  # a copy
     assert pipeline.calls[-2:] == steps((3, 4))
 
 
@@ -106,27 +106,29 @@ def test_a_mean_that_is_off_is_measured_once_by_the_host_and_told():
     ready = [done for n in range(3) for done in plane.push(n, pixels_of(INFO, n))]
     [(_, _, bias)] = [call for call in pipeline.calls if call[0] == "scale"]
     assert bias == pytest.approx([0.5, 0.5], abs=1e-6)
-    for tick, image, _ in ready:
-        assert np.abs(image - pixels_of(INFO, tick).astype(float)).max() <= 1  # but for what rounding does
+    for answer in ready:
+        assert (
+            np.abs(answer.pixels - pixels_of(INFO, answer.plane_frame).astype(float)).max() <= 1
+        )  # but for what rounding does
 
 
 def test_missing_ticks_make_what_is_remembered_older():
     pipeline = Listener()
     plane = plane_of(pipeline)
-    for tick in (0, 1, 4, 5, 9):
-        plane.push(tick, pixels_of(INFO, tick))
+    for plane_frame in (0, 1, 4, 5, 9):
+        plane.push(plane_frame, pixels_of(INFO, plane_frame))
     skips = [(n, call) for n, call in enumerate(pipeline.calls) if call[0] == "skip"]
     assert [call for _, call in skips] == [("skip", 2), ("skip", 3)]
     assert [pipeline.calls[n + 1] for n, _ in skips] == steps((4, 9))
 
 
 def test_each_frame_is_aligned_as_it_was_when_it_came():
-    pipeline, views = Listener(), ScanSplitter(INFO, "mean")
-    plane = plane_of(pipeline, views=views)
+    pipeline, line_offset = Listener(), None
+    plane = plane_of(pipeline)
     for n, px in enumerate((None, 1.0, 1.0, 1.0, 2.0, None)):
-        if px != (views.alignment and views.alignment.px):
-            views.alignment = px and LineOffset(INFO.scan, INFO.shape[2], px)
-        plane.push(n, pixels_of(INFO, n))
+        if px != (line_offset and line_offset.px):
+            line_offset = px and LineOffset(INFO.scan, INFO.shape[2], px)
+        plane.push(n, pixels_of(INFO, n), line_offset)
     told = [call for call in pipeline.calls[len(BEGUN) :] if call[0] in ("align", "step")]
     frame = steps(range(6))
     assert told == [frame[0], ("align", 1.0), *frame[1:4], ("align", 2.0), frame[4], ("align", 0.0), frame[5]]
@@ -143,7 +145,7 @@ def test_a_flush_forgets_the_frames_and_a_calibration_on_too_few():
     pipeline = Listener()
     plane = plane_of(pipeline)
     plane.push(0, pixels_of(INFO, 0))
-    assert [tick for tick, _, _ in plane.flush()] == [0]
+    assert [answer.plane_frame for answer in plane.flush()] == [0]
     assert plane.normalizers is None
     assert plane.flush() == []
     for n in range(3):
@@ -158,6 +160,6 @@ def test_a_flush_forgets_the_frames_and_a_calibration_on_too_few():
 
 
 def test_answers_that_are_not_finite_are_refused():
-    plane = plane_of(Listener(excess=np.nan), replace(CARD, normalization=FIXED))
+    plane = plane_of(Listener(mean_bias=np.nan), replace(CARD, normalization=FIXED))
     with pytest.raises(StageError, match="'small' answered values that are not finite, in the window before frame 3"):
         plane.push(2, pixels_of(INFO, 2))

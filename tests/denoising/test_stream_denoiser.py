@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from deepbid_rt.card import ModelCard, Normalization
-from deepbid_rt.denoising.calibration import padded_size
 from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.denoising.stream_denoiser import StreamDenoiser
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry
 from deepbid_rt.scan.normalizer import calibrate
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
-from tests.fakes import FIXED, SpyEngine, echo_card, stream
+from tests.fakes import FIXED, SpyEngine, echo_card, pairs, stream
 
 SIZE = (40, 44)
 
@@ -47,14 +47,16 @@ def frames_of(count, size=SIZE, channels=1, views=2, seed=0):
 
 
 def answers_of(lane, frames):
-    return [answer for tick, frame in enumerate(frames) for answer in lane.push(tick, frame)] + lane.flush()
+    return [
+        answer for plane_frame, frame in enumerate(frames) for answer in lane.push(plane_frame, frame)
+    ] + lane.flush()
 
 
 def test_every_frame_is_answered_at_once():
     lane, engine = make_lane(channels=2)
-    for tick, frame in enumerate(frames_of(10, channels=2)):
-        [(answered, image)] = lane.push(tick, frame)
-        assert answered == tick
+    for plane_frame, frame in enumerate(frames_of(10, channels=2)):
+        [(answered, image)] = pairs(lane.push(plane_frame, frame))
+        assert answered == plane_frame
         assert image.shape == (2, 2, *SIZE)
     assert lane.flush() == []
     assert len(engine.windows) == 10 * 2 * 2
@@ -69,7 +71,7 @@ def test_an_answer_depends_on_the_past_and_on_as_much_of_the_future_as_stated(lo
     other[13:] *= -3
     ours, theirs = (answers_of(make_lane(card)[0], movie) for movie in (frames, other))
     same = [np.array_equal(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)]
-    assert same == [tick < 13 - look_ahead for tick in range(30)]
+    assert same == [plane_frame < 13 - look_ahead for plane_frame in range(30)]
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2])
@@ -78,12 +80,11 @@ def test_an_engine_that_looks_ahead_answers_so_many_frames_later(look_ahead):
     assert card.delay == look_ahead
     lane, engine = make_lane(card, channels=2)
     frames = frames_of(12, channels=2)
-    for tick, frame in enumerate(frames):
-        ticks = [answered for answered, _ in lane.push(tick, frame)]
-        assert ticks == ([tick - look_ahead] if tick >= look_ahead else [])
-        assert sorted(lane.motions) == ticks
-    assert [tick for tick, _ in lane.flush()] == list(range(12 - look_ahead, 12))
-    assert sorted(lane.motions) == list(range(12 - look_ahead, 12))
+    for plane_frame, frame in enumerate(frames):
+        answers = lane.push(plane_frame, frame)
+        expected = [plane_frame - look_ahead] if plane_frame >= look_ahead else []
+        assert [answer.plane_frame for answer in answers if answer.motion] == expected
+    assert [answer.plane_frame for answer in lane.flush() if answer.motion] == list(range(12 - look_ahead, 12))
     assert {window.shape[0] for window in engine.windows} == {card.depth} == {5 + look_ahead}
 
 
@@ -95,9 +96,9 @@ def test_the_engine_is_given_the_frames_that_come_next(look_ahead):
     frames = frames_of(10, size)
     answers_of(lane, frames)
     means = frames[:, 0].mean(axis=1)
-    for tick, given in enumerate(engine.windows):
+    for plane_frame, given in enumerate(engine.windows):
         for k in range(look_ahead):
-            later = tick + 1 + k
+            later = plane_frame + 1 + k
             assert np.allclose(given[5 + k], means[later] if later < 10 else given[4], atol=1e-6)
 
 
@@ -105,11 +106,12 @@ def test_the_engine_is_given_the_frames_that_come_next(look_ahead):
 def test_a_gap_sets_free_what_waits_for_frames_that_will_not_come(look_ahead):
     lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), (16, 24))
     frames = frames_of(8, (16, 24))
-    ticks = [
-        [tick for tick, _ in lane.push(n, frame)] for n, frame in zip((0, 1, 2, 3, 7, 8, 9, 10), frames, strict=True)
+    plane_frames = [
+        [plane_frame for plane_frame, _ in pairs(lane.push(n, frame))]
+        for n, frame in zip((0, 1, 2, 3, 7, 8, 9, 10), frames, strict=True)
     ]
     waited = list(range(4 - look_ahead, 4))
-    assert ticks[4] == (waited or [7])
+    assert plane_frames[4] == (waited or [7])
     assert np.array_equal(engine.windows[3][-1], engine.windows[3][4])
 
 
@@ -118,20 +120,23 @@ def test_frames_that_wait_for_calibration_and_for_what_comes_next():
     size = (16, 24)
     frames = 100 + 20 * frames_of(12, size)
     lane, engine = make_lane(card, size)
-    pushed = [[tick for tick, _ in lane.push(tick, frame)] for tick, frame in enumerate(frames)]
-    assert pushed == [[]] * 7 + [list(range(7))] + [[tick] for tick in range(7, 11)]
+    pushed = [
+        [plane_frame for plane_frame, _ in pairs(lane.push(plane_frame, frame))]
+        for plane_frame, frame in enumerate(frames)
+    ]
+    assert pushed == [[]] * 7 + [list(range(7))] + [[plane_frame] for plane_frame in range(7, 11)]
     units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
-    for tick, given in enumerate(engine.windows):
-        assert np.allclose(given[0], units[tick], atol=1e-4)
-        assert np.allclose(given[5], units[tick + 1], atol=1e-4)
-    assert [tick for tick, _ in lane.flush()] == [11]
+    for plane_frame, given in enumerate(engine.windows):
+        assert np.allclose(given[0], units[plane_frame], atol=1e-4)
+        assert np.allclose(given[5], units[plane_frame + 1], atol=1e-4)
+    assert [plane_frame for plane_frame, _ in pairs(lane.flush())] == [11]
 
 
 def test_a_restart_forgets_what_waits():
     lane, _ = make_lane(stream_card(look_ahead=2))
-    for tick, frame in enumerate(frames_of(4)):
-        lane.push(tick, frame)
-    lane.restart()
+    for plane_frame, frame in enumerate(frames_of(4)):
+        lane.push(plane_frame, frame)
+    lane.reset()
     assert lane.flush() == []
 
 
@@ -153,8 +158,8 @@ def test_the_other_view_of_a_frame_never_reaches_a_view():
 
 def test_views_together_are_seen_once_as_their_mean():
     lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1])
-    for tick, frame in enumerate(frames_of(4)):
-        [(_, image)] = lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames_of(4)):
+        [(_, image)] = pairs(lane.push(plane_frame, frame))
         assert np.allclose(image[0], frame[0].mean(axis=0), atol=1e-5)
         assert np.array_equal(image[0, 0], image[0, 1])
     assert len(engine.windows) == 4
@@ -163,8 +168,8 @@ def test_views_together_are_seen_once_as_their_mean():
 
 def test_views_that_are_wanted_apart_are_seen_apart():
     lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1], apart=True)
-    for tick, frame in enumerate(frames_of(3)):
-        [(_, image)] = lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames_of(3)):
+        [(_, image)] = pairs(lane.push(plane_frame, frame))
         assert np.allclose(image, frame)
     assert len(engine.windows) == 6
 
@@ -172,8 +177,8 @@ def test_views_that_are_wanted_apart_are_seen_apart():
 def test_lines_scanned_once_are_answered_with_and_without_sight_of_themselves():
     """An engine that gives back what it sees shows each line in one of two answers."""
     lane, engine = make_lane(views=1, answer=lambda inputs: inputs[:1])
-    for tick, frame in enumerate(frames_of(3, views=1)):
-        [(_, image)] = lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames_of(3, views=1)):
+        [(_, image)] = pairs(lane.push(plane_frame, frame))
         assert np.allclose(image, frame / 2)
     seen = [window[1, : SIZE[0], 0] for window in engine.windows[-2:]]
     assert np.array_equal(seen[0], np.arange(SIZE[0]) % 2 == 0)
@@ -182,8 +187,8 @@ def test_lines_scanned_once_are_answered_with_and_without_sight_of_themselves():
 
 def test_lines_scanned_once_may_be_seen_whole():
     lane, engine = make_lane(stream_card(views="mean"), views=1, answer=lambda inputs: inputs[:1])
-    for tick, frame in enumerate(frames_of(3, views=1)):
-        [(_, image)] = lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames_of(3, views=1)):
+        [(_, image)] = pairs(lane.push(plane_frame, frame))
         assert np.allclose(image, frame)
     assert len(engine.windows) == 3
 
@@ -192,8 +197,8 @@ def test_missing_ticks_make_the_memory_older():
     size = (16, 16)
     frames = frames_of(6, size)
     lane, engine = make_lane(size=size)
-    for tick, frame in zip((0, 1, 5), frames, strict=False):
-        lane.push(tick, frame)
+    for plane_frame, frame in zip((0, 1, 5), frames, strict=False):
+        lane.push(plane_frame, frame)
     weight = engine.windows[-1][2]
     assert np.allclose(weight, (1 - 0.9**2) * 0.9**3, atol=1e-6)
 
@@ -201,8 +206,8 @@ def test_missing_ticks_make_the_memory_older():
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 9), (33, 41)])
 def test_padding_is_a_mirror_and_is_cropped_away(size):
     lane, engine = make_lane(size=size, answer=lambda inputs: inputs[:1])
-    for tick, frame in enumerate(frames_of(4, size)):
-        [(_, image)] = lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames_of(4, size)):
+        [(_, image)] = pairs(lane.push(plane_frame, frame))
         assert np.allclose(image, frame)
     rows, columns = padded_size(size, 8)
     mirrored = np.pad(frame[0, 1], [(0, rows - size[0]), (0, columns - size[1])], mode="symmetric")
@@ -212,7 +217,7 @@ def test_padding_is_a_mirror_and_is_cropped_away(size):
 def test_calibration_holds_the_first_frames_and_then_delays_nothing():
     lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
     frames = 100 + 20 * frames_of(12)
-    counts = [len(lane.push(tick, frame)) for tick, frame in enumerate(frames)]
+    counts = [len(lane.push(plane_frame, frame)) for plane_frame, frame in enumerate(frames)]
     assert counts == [0, 0, 0, 4] + [1] * 8
     assert lane.normalizers == (calibrate(frames[:4, 0]),)
 
@@ -221,8 +226,8 @@ def test_frames_that_wait_together_remember_each_other():
     card, size = stream_card(normalization=Normalization(frames=4), views="mean"), (16, 24)
     frames = frames_of(6, size)
     lane, engine = make_lane(card, size)
-    answers = [answer for tick, frame in enumerate(frames) for answer in lane.push(tick, frame)]
-    assert [tick for tick, _ in answers] == list(range(6))
+    answers = [answer for plane_frame, frame in enumerate(frames) for answer in lane.push(plane_frame, frame)]
+    assert [plane_frame for plane_frame, _ in pairs(answers)] == list(range(6))
     for k, given in enumerate(engine.windows):
         assert given[2] == pytest.approx(1 - 0.9 ** (3 if k < 4 else k), abs=1e-6)
     units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
@@ -240,23 +245,23 @@ def test_a_frame_alone_is_answered_from_nothing():
 def test_a_constant_error_of_the_mean_is_taken_away():
     lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)), answer=lambda x: x[:1] + 0.5)
     frames = 100 + 20 * frames_of(12)
-    for tick, image in answers_of(lane, frames):
-        assert np.allclose(image, frames[tick], atol=0.01)
+    for plane_frame, image in pairs(answers_of(lane, frames)):
+        assert np.allclose(image, frames[plane_frame], atol=0.01)
 
 
 def test_a_flush_answers_what_waits_for_calibration_and_later_frames_calibrate_anew():
     lane, _ = make_lane(stream_card(normalization=Normalization(frames=8)))
     frames = frames_of(3)
-    assert [tick for tick, _ in answers_of(lane, frames)] == [0, 1, 2]
+    assert [plane_frame for plane_frame, _ in pairs(answers_of(lane, frames))] == [0, 1, 2]
     assert lane.normalizers is None
 
 
 def test_restarting_forgets_the_past_but_not_the_calibration():
     lane, engine = make_lane(stream_card(normalization=Normalization(frames=4)))
-    for tick, frame in enumerate(frames_of(8)):
-        lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames_of(8)):
+        lane.push(plane_frame, frame)
     known = lane.normalizers
-    lane.restart()
+    lane.reset()
     lane.push(20, frames_of(1)[0])
     assert lane.normalizers == known
     assert not engine.windows[-1][2].any()
@@ -293,14 +298,13 @@ def test_live_equals_offline_bit_for_bit(layout, look_ahead):
 def test_every_answer_has_the_motion_of_its_own_frame():
     """Also those that waited for the calibration, and came out together."""
     lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
-    for tick, frame in enumerate(frames_of(6)):
-        ticks = [answered for answered, _ in lane.push(tick, frame)]
-        assert sorted(lane.motions) == ticks
-        assert ticks == ([] if tick < 3 else list(range(4)) if tick == 3 else [tick])
-        if tick == 3:
-            assert [lane.motions[t].verdict for t in ticks] == ["restarted", "tracked", "tracked", "tracked"]
+    for plane_frame, frame in enumerate(frames_of(6)):
+        answers = lane.push(plane_frame, frame)
+        plane_frames = [answer.plane_frame for answer in answers]
+        assert plane_frames == ([] if plane_frame < 3 else list(range(4)) if plane_frame == 3 else [plane_frame])
+        if plane_frame == 3:
+            assert [answer.motion.status for answer in answers] == ["restarted", "tracked", "tracked", "tracked"]
     assert lane.flush() == []
-    assert not lane.motions
 
 
 @pytest.mark.parametrize("stabilize", [False, True])
@@ -309,7 +313,7 @@ def test_every_denoised_frame_carries_its_motion(stabilize):
     spy = SpyEngine(stream_card(normalization=Normalization(frames=8)), average)
     denoiser = Denoiser(spy, source.info, stabilize=stabilize)
     out = [done for n in range(30) for done in denoiser.push(Frame(n, source.render(n)[0]))]
-    assert [frame.motion.verdict for frame in out] == ["restarted"] + ["tracked"] * 29
+    assert [frame.motion.status for frame in out] == ["restarted"] + ["tracked"] * 29
     assert {bool(frame.flags & FrameFlag.MOTION_CORRECTED) for frame in out} == {stabilize}
     assert denoiser.info.user.get("stabilized", False) is stabilize
 

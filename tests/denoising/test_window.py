@@ -26,8 +26,8 @@ class WindowMachine(RuleBasedStateMachine):
         frame.fill(-1e9)  # a window keeps copies
 
     @rule()
-    def clear(self):
-        self.window.clear()
+    def reset(self):
+        self.window.reset()
         self.frames = []
 
     @invariant()

@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.card import Normalization
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.denoising.window_denoiser import WindowDenoiser
 from deepbid_rt.errors import StageError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
-from tests.fakes import WINDOW_CARD, SpyEngine, echo_card, mixing_answer
+from tests.fakes import WINDOW_CARD, SpyEngine, echo_card, mixing_answer, pairs
 from tests.lane_model import LaneModel
 
 SIZE = (2, 3)
@@ -29,8 +29,8 @@ def views_of(number, size=SIZE, channels=1, views=1):
 
 
 def same(answers, expected):
-    assert [tick for tick, _ in answers] == [tick for tick, _ in expected]
-    for (_, got), (_, want) in zip(answers, expected, strict=True):
+    assert [answer.plane_frame for answer in answers] == [plane_frame for plane_frame, _ in expected]
+    for (_, got), (_, want) in zip(pairs(answers), expected, strict=True):
         assert np.array_equal(got[0, 0], want)
 
 
@@ -40,11 +40,11 @@ def test_a_lane_answers_as_the_rules_say(card, first, jumps):
     """Any window, hop, look-ahead and first tick, with missing ticks in between."""
     lane, _ = make_lane(card)
     model = LaneModel(card, mixing_answer)
-    tick = first
+    plane_frame = first
     for jump in jumps:
-        frame = views_of(tick)
-        same(lane.push(tick, frame), model.push(tick, frame[0, 0].astype(np.float32)))
-        tick += jump if jump > 5 else 1
+        frame = views_of(plane_frame)
+        same(lane.push(plane_frame, frame), model.push(plane_frame, frame[0, 0].astype(np.float32)))
+        plane_frame += jump if jump > 5 else 1
     same(lane.flush(), model.flush())
 
 
@@ -53,8 +53,8 @@ def test_windows_end_on_the_grid_of_the_tick(first):
     """Each window ends at a tick e with (e + 1) % hop == 0 and holds the 40 frames up to there, in order."""
     card = echo_card(40, 8, 8)
     lane, engine = make_lane(card, (1, 1))
-    for tick in range(first, first + 70):
-        lane.push(tick, np.full((1, 1, 1, 1), tick, np.int16))
+    for plane_frame in range(first, first + 70):
+        lane.push(plane_frame, np.full((1, 1, 1, 1), plane_frame, np.int16))
     ends = [int(window[-1, 0, 0]) for window in engine.windows]
     assert ends == [e for e in range(first + 8, first + 70) if (e + 1) % 8 == 0]
     for window, end in zip(engine.windows, ends, strict=True):
@@ -64,8 +64,8 @@ def test_windows_end_on_the_grid_of_the_tick(first):
 
 def test_flushing_lets_time_run_backwards():
     lane, engine = make_lane(echo_card(24, 8, 8), (1, 1))
-    for tick in range(11):
-        lane.push(tick, np.full((1, 1, 1, 1), tick, np.int16))
+    for plane_frame in range(11):
+        lane.push(plane_frame, np.full((1, 1, 1, 1), plane_frame, np.int16))
     assert engine.windows == []
     lane.flush()
     onwards = [*range(11), *range(10, -1, -1)]  # then the mirror image
@@ -77,12 +77,12 @@ def test_flushing_lets_time_run_backwards():
 
 def test_a_lane_starts_anew_after_a_flush():
     lane, engine = make_lane(echo_card(16, 8, 8), (1, 1))
-    for tick in range(5):
-        lane.push(tick, np.full((1, 1, 1, 1), 1000, np.int16))
+    for plane_frame in range(5):
+        lane.push(plane_frame, np.full((1, 1, 1, 1), 1000, np.int16))
     lane.flush()
     engine.windows.clear()
-    for tick in range(5, 32):
-        lane.push(tick, np.full((1, 1, 1, 1), tick, np.int16))
+    for plane_frame in range(5, 32):
+        lane.push(plane_frame, np.full((1, 1, 1, 1), plane_frame, np.int16))
     assert engine.windows[0][:, 0, 0].tolist() == [9, 8, 7, 6, 5, *range(5, 16)]
     assert engine.windows[1][:, 0, 0].tolist() == list(range(8, 24))
 
@@ -105,8 +105,8 @@ def test_padding_is_a_mirror_and_is_cropped_away(size):
     lane, engine = make_lane(card, size, answer=lambda window: window)
     frames = [views_of(n, size) for n in range(8)]
     answers = [answer for n, frame in enumerate(frames) for answer in lane.push(n, frame)]
-    assert [tick for tick, _ in answers] == list(range(8))
-    for (_, got), frame in zip(answers, frames, strict=True):
+    assert [plane_frame for plane_frame, _ in pairs(answers)] == list(range(8))
+    for (_, got), frame in zip(pairs(answers), frames, strict=True):
         assert got.shape == (1, 1, *size)
         assert np.array_equal(got, frame)
     rows, columns = padded_size(size, 8)
@@ -119,9 +119,9 @@ def test_channels_and_views_keep_their_places():
     lane, engine = make_lane(echo_card(4, 2, 1), (2, 2), channels=2, views=2, answer=lambda window: window)
     frames = [views_of(n, (2, 2), 2, 2) for n in range(12)]
     answers = [answer for n, frame in enumerate(frames) for answer in lane.push(n, frame)] + lane.flush()
-    assert [tick for tick, _ in answers] == list(range(12))
-    for tick, got in answers:
-        assert np.array_equal(got, frames[tick])
+    assert [plane_frame for plane_frame, _ in pairs(answers)] == list(range(12))
+    for plane_frame, got in pairs(answers):
+        assert np.array_equal(got, frames[plane_frame])
     assert len(engine.windows) % 4 == 0
 
 
@@ -132,14 +132,14 @@ def calibrating(frames, **rest):
 def test_calibration_looks_at_the_first_frames_and_never_again():
     lane, _ = make_lane(calibrating(6), channels=2, views=2)
     frames = [views_of(n, SIZE, 2, 2) + 100 * n for n in range(60)]
-    for tick, frame in enumerate(frames[:5]):
-        assert lane.push(tick, frame) == []
+    for plane_frame, frame in enumerate(frames[:5]):
+        assert lane.push(plane_frame, frame) == []
         assert lane.normalizers is None
     lane.push(5, frames[5])
     expected = tuple(calibrate(np.stack(frames[:6])[:, channel]) for channel in range(2))
     assert lane.normalizers == expected
-    for tick, frame in enumerate(frames[6:], start=6):
-        lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames[6:], start=6):
+        lane.push(plane_frame, frame)
         assert lane.normalizers == expected
     lane.flush()
     lane.push(60, frames[0])
@@ -159,35 +159,35 @@ def test_a_fixed_card_is_taken_at_its_word():
 def test_calibrating_up_to_the_delay_delays_nothing(frames, first):
     card = calibrating(frames)
     lane, _ = make_lane(card, answer=lambda window: window)
-    for tick in range(first, first + 50):
-        for answered, _ in lane.push(tick, views_of(tick)):
-            assert tick - answered <= card.delay
+    for plane_frame in range(first, first + 50):
+        for answered, _ in pairs(lane.push(plane_frame, views_of(plane_frame))):
+            assert plane_frame - answered <= card.delay
 
 
 def test_restarting_forgets_frames_that_wait_for_calibration():
     lane, _ = make_lane(calibrating(4))
-    for tick in range(3):
-        lane.push(tick, views_of(tick) + 5000)
-    lane.restart()
+    for plane_frame in range(3):
+        lane.push(plane_frame, views_of(plane_frame) + 5000)
+    lane.reset()
     assert lane.flush() == []
-    for tick in range(10, 14):
-        lane.push(tick, views_of(tick))
-    assert lane.normalizers == (calibrate(np.stack([views_of(tick) for tick in range(10, 14)])),)
+    for plane_frame in range(10, 14):
+        lane.push(plane_frame, views_of(plane_frame))
+    assert lane.normalizers == (calibrate(np.stack([views_of(plane_frame) for plane_frame in range(10, 14)])),)
 
 
 def test_a_flush_calibrates_with_what_there_is_and_later_frames_calibrate_anew():
     lane, _ = make_lane(calibrating(16), answer=lambda window: window)
     frames = [views_of(n) for n in range(5)]
-    for tick, frame in enumerate(frames):
-        lane.push(tick, frame)
+    for plane_frame, frame in enumerate(frames):
+        lane.push(plane_frame, frame)
     answers = lane.flush()
-    assert [tick for tick, _ in answers] == [0, 1, 2, 3, 4]
-    for tick, got in answers:
-        assert np.allclose(got, frames[tick], atol=0.01)
+    assert [plane_frame for plane_frame, _ in pairs(answers)] == [0, 1, 2, 3, 4]
+    for plane_frame, got in pairs(answers):
+        assert np.allclose(got, frames[plane_frame], atol=0.01)
     assert lane.normalizers is None
     later = [views_of(n) for n in range(20, 36)]
-    for tick, frame in enumerate(later, start=20):
-        lane.push(tick, frame)
+    for plane_frame, frame in enumerate(later, start=20):
+        lane.push(plane_frame, frame)
     assert lane.normalizers == (calibrate(np.stack(later)),)
 
 
@@ -195,12 +195,12 @@ def test_the_frames_pushed_are_not_kept():
     lane, _ = make_lane(calibrating(4), answer=lambda window: window)
     array = np.empty((1, 1, *SIZE), np.int16)
     answers = []
-    for tick in range(20):
-        array[:] = views_of(tick)
-        answers += lane.push(tick, array)
+    for plane_frame in range(20):
+        array[:] = views_of(plane_frame)
+        answers += lane.push(plane_frame, array)
         array[:] = -999
-    for tick, got in answers + lane.flush():
-        assert np.allclose(got, views_of(tick), atol=0.01)
+    for plane_frame, got in pairs(answers + lane.flush()):
+        assert np.allclose(got, views_of(plane_frame), atol=0.01)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -222,7 +222,7 @@ def test_answers_that_are_not_finite_are_an_error(value):
 
 def test_large_answers_are_not_mistaken_for_infinite_ones():
     lane, _ = make_lane(echo_card(), (4, 4), answer=lambda window: window)
-    [(_, got)] = lane.push(0, np.full((1, 1, 4, 4), 1e38, np.float32))
+    [(_, got)] = pairs(lane.push(0, np.full((1, 1, 4, 4), 1e38, np.float32)))
     assert np.array_equal(got, np.full((1, 1, 4, 4), 1e38, np.float32))
 
 
@@ -232,28 +232,30 @@ def test_a_constant_error_of_the_mean_is_measured_once_and_taken_away():
     lane, _ = make_lane(calibrating(16), (8, 8), channels=2, answer=lambda window: window + next(errors))
     rng = np.random.default_rng(0)
     frames = [rng.normal(500, 20, (2, 1, 8, 8)).astype(np.float32) for _ in range(40)]
-    answers = [answer for tick, frame in enumerate(frames) for answer in lane.push(tick, frame)]
-    assert [tick for tick, _ in answers] == list(range(32))
+    answers = [answer for plane_frame, frame in enumerate(frames) for answer in lane.push(plane_frame, frame)]
+    assert [plane_frame for plane_frame, _ in pairs(answers)] == list(range(32))
     scales = [normalizer.scale for normalizer in lane.normalizers]
-    for tick, got in answers:
-        late = 0.4 * scales[0] if tick >= 24 else 0.0
-        assert np.allclose(got[0], frames[tick][0] + late, atol=0.01)
-        assert np.allclose(got[1], frames[tick][1], atol=0.01)
+    for plane_frame, got in pairs(answers):
+        late = 0.4 * scales[0] if plane_frame >= 24 else 0.0
+        assert np.allclose(got[0], frames[plane_frame][0] + late, atol=0.01)
+        assert np.allclose(got[1], frames[plane_frame][1], atol=0.01)
 
 
 def test_the_error_of_the_mean_is_kept_over_a_flush():
     errors = iter([0.5, 0.9, 0.9, 0.9])
     lane, _ = make_lane(calibrating(4), (4, 4), answer=lambda window: window + next(errors))
-    frames = [views_of(tick, (4, 4)) for tick in range(24)]
-    answers = [answer for tick, frame in enumerate(frames[:5]) for answer in lane.push(tick, frame)] + lane.flush()
-    answers += [answer for tick, frame in enumerate(frames[5:], 5) for answer in lane.push(tick, frame)]
+    frames = [views_of(plane_frame, (4, 4)) for plane_frame in range(24)]
+    answers = [
+        answer for plane_frame, frame in enumerate(frames[:5]) for answer in lane.push(plane_frame, frame)
+    ] + lane.flush()
+    answers += [answer for plane_frame, frame in enumerate(frames[5:], 5) for answer in lane.push(plane_frame, frame)]
     late = 0.4 * lane.normalizers[0].scale
-    assert [tick for tick, _ in answers] == list(range(16))
-    for tick, got in answers:
-        assert np.allclose(got, frames[tick] + (late if tick > 4 else 0), atol=0.05)
+    assert [plane_frame for plane_frame, _ in pairs(answers)] == list(range(16))
+    for plane_frame, got in pairs(answers):
+        assert np.allclose(got, frames[plane_frame] + (late if plane_frame > 4 else 0), atol=0.05)
 
 
 def test_a_fixed_card_is_not_corrected():
     lane, _ = make_lane(echo_card(4, 1, 0), answer=lambda window: window + 3)
-    [(_, got)] = lane.push(0, views_of(0))
+    [(_, got)] = pairs(lane.push(0, views_of(0)))
     assert np.array_equal(got, views_of(0) + 3)

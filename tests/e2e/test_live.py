@@ -132,7 +132,7 @@ def test_a_stabilized_session_equals_offline_and_tells_the_motion(tmp_path: Path
     lines = read_sidecar(log)
     motions = read_motions(lines)
     assert list(motions) == list(range(40))
-    verdicts = [motion.verdict for motion in motions.values()]
+    verdicts = [motion.status for motion in motions.values()]
     assert {v: verdicts.count(v) for v in get_args(MotionStatus)}.items() <= served.result["motion"].items()
     (engine,) = (line for line in lines if line["kind"] == "engine")
     assert (engine["stabilized"], engine["gap"]) == (True, "hold")

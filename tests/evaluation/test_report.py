@@ -10,7 +10,7 @@ from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.evaluate import Evaluation, evaluate
 from deepbid_rt.evaluation.figures import FIGURES
 from deepbid_rt.evaluation.report import markdown, write_report
-from tests.test_evaluate import scene
+from tests.evaluation.test_evaluate import scene
 
 PICTURES = {"frames.png", "yt.png", "error_map.png", "frame_correlation.png", "trace_correlation.png"}
 

@@ -56,7 +56,7 @@ class AheadEngine(AverageEngine):
 def denoised(engine, frames, info):
     denoiser = Denoiser(engine(), info)
     done = [out for n, pixels in enumerate(frames) for out in denoiser.push(Frame(n, pixels))] + denoiser.flush()
-    return np.stack([out.pixels[0] for out in done]), [out.motion.verdict for out in done]
+    return np.stack([out.pixels[0] for out in done]), [out.motion.status for out in done]
 
 
 def agreement(image, truth):

@@ -14,7 +14,7 @@ from deepbid_rt.frame import Frame, StreamEnd
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
 from deepbid_rt.live.sink_worker import SinkSettings
-from deepbid_rt.live.status import State
+from deepbid_rt.live.status import SessionState
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
@@ -95,7 +95,7 @@ def test_a_plan_s_session_ends_with_the_gpu_s_error_and_its_recording_whole(simu
     error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(trt, "fail_after", 0))
     assert "CUDA error: an illegal memory access was encountered" in str(error)
     assert "what was recorded is whole" in str(error)
-    assert (status.state, status.frames_out) == (State.FAILED, GOOD)
+    assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
 
@@ -109,7 +109,7 @@ def test_a_kernel_that_fails_ends_the_session_with_its_error(simulated_plans, tm
     finally:
         memory.cuda.stand_in_fail_after(-1)
     assert re.search(r"the GPU failed in the middle of the session \(kernel \w+: CUDA error 719", str(error))
-    assert (status.state, status.frames_out) == (State.FAILED, GOOD)
+    assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
     assert memory.closed == 1
@@ -121,6 +121,6 @@ def test_a_torch_session_ends_with_the_gpu_s_error_and_its_recording_whole(tiny_
     info = stream((1, 24, 32), "<u2")
     error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(device, "left", 0))
     assert str(error).startswith("the GPU failed in the middle of the session (CUDA error: an illegal memory access")
-    assert (status.state, status.frames_out) == (State.FAILED, GOOD)
+    assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from deepbid_rt.frame import Motion
 from deepbid_rt.motion.nonrigid import shifts_of
 from deepbid_rt.motion.registration import Registration
-from tests.test_line_shifts import bent
-from tests.test_stabilizer import at, scene
+from tests.motion.test_nonrigid import bent
+from tests.motion.test_rigid import at, scene
 
 SIZE = (12, 15)
 whole = st.integers(-20, 20)
 
 
-def moved(dy=0.0, dx=0.0, verdict="tracked"):
-    return Motion(float(dy), float(dx), 9.0, verdict)
+def moved(dy=0.0, dx=0.0, status="tracked"):
+    return Motion(float(dy), float(dx), 9.0, status)
 
 
 def image(seed=0):
@@ -48,7 +48,7 @@ def test_a_place_never_shown_takes_the_nearest_pixel():
 def test_a_foreign_frame_leaves_nothing_behind():
     registration, first, flash = Registration(), image(0), image(1)
     registration.apply(first, moved())
-    assert np.array_equal(registration.apply(flash, moved(verdict="foreign")), flash)
+    assert np.array_equal(registration.apply(flash, moved(status="foreign")), flash)
     later = registration.apply(image(2), moved(4, 0))
     assert np.array_equal(later[..., -4:, :], first[..., -4:, :])
 

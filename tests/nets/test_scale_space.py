@@ -24,7 +24,7 @@ def shown(given: Tensor, gains: tuple[float, ...] = GAINS, ahead: int = 0) -> tu
     return own, near, far
 
 
-@pytest.mark.parametrize(("gains", "ahead", "channels"), [((0.1,), 0, 8), (GAINS, 0, 16), (GAINS, 2, 24)])
+@pytest.mark.parametrize(("gains", "later_frames", "channels"), [((0.1,), 0, 8), (GAINS, 0, 16), (GAINS, 2, 24)])
 def test_blocks_of_each_image_come_out_at_half_resolution(gains: tuple[float, ...], ahead: int, channels: int) -> None:
     given = torch.zeros(2, 3 + len(gains) + ahead, 16, 24)
     assert ScaleSpace(gains, ahead).channels == channels

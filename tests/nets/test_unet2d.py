@@ -9,7 +9,7 @@ from deepbid_rt.nets.unet2d import UNet2D, grid_of
 
 
 @pytest.mark.parametrize(
-    ("width", "levels", "ahead", "parameters"),
+    ("width", "levels", "later_frames", "parameters"),
     [(16, 1, 0, 16_891), (24, 2, 0, 55_915), (48, 2, 1, 193_388), (8, 3, 0, 30_587)],
 )
 def test_its_size_is_known(width: int, levels: int, ahead: int, parameters: int) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.cli.build import _movie  # noqa: E402
-from deepbid_rt.denoising.calibration import padded_size  # noqa: E402  # after the check for torch
+from deepbid_rt.denoising.network_inputs import padded_size  # noqa: E402  # after the check for torch
 from deepbid_rt.runtimes import _SHIPPED, find_engine  # noqa: E402
 from deepbid_rt.runtimes.openvino import OpenVinoEngine  # noqa: E402
 from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, compare, inputs_from  # noqa: E402

@@ -34,10 +34,10 @@ def test_parts_of_pixels_are_interpolated(px):
 
 @given(st.floats(-6, 6))
 def test_weights_add_up_to_one_so_that_brightness_is_kept(px):
-    alignment = LineOffset(SCAN, 31, px)
-    assert alignment.weights.shape == alignment.columns.shape == (4, 31)
-    assert alignment.weights.sum(axis=0) == pytest.approx(np.ones(31), abs=1e-6)
-    assert np.allclose(alignment.apply(np.full((2, 3, 31), 40000, np.uint16)), 40000)
+    line_offset = LineOffset(SCAN, 31, px)
+    assert line_offset.weights.shape == line_offset.columns.shape == (4, 31)
+    assert line_offset.weights.sum(axis=0) == pytest.approx(np.ones(31), abs=1e-6)
+    assert np.allclose(line_offset.apply(np.full((2, 3, 31), 40000, np.uint16)), 40000)
 
 
 def test_lines_made_even_in_space_are_off_in_proportion_to_the_mirrors_speed():

@@ -29,7 +29,7 @@ def after(info: StreamInfo, *parts: list[np.ndarray]) -> LinePhaseEstimator:
     phase = LinePhaseEstimator(info)
     for part in parts:
         for frame in part:
-            phase.add(frame.astype(info.dtype, copy=False))
+            phase.push(frame.astype(info.dtype, copy=False))
     return phase
 
 
@@ -136,7 +136,7 @@ def test_the_answer_stays_while_it_is_dark() -> None:
     phase = after(info, frames(info, 1.2, 3, photons=10))
     measured = phase.px
     for _ in range(60):
-        phase.add(rng.normal(0, 1, info.shape).astype(np.float32))
+        phase.push(rng.normal(0, 1, info.shape).astype(np.float32))
     assert phase.px == pytest.approx(measured, abs=0.15)
 
 
@@ -171,7 +171,7 @@ def test_slow_drift_is_followed() -> None:
     phase = after(info, [frames(info, px, 1, seed=3)[0] for px in drift.tolist()])
     assert phase.px == pytest.approx(1 - MEMORY_BLOCKS * drift[1], abs=0.1)
     for frame in frames(info, 1.0, 4 * MEMORY_BLOCKS, seed=3):
-        phase.add(frame)
+        phase.push(frame)
     assert phase.px == pytest.approx(1, abs=0.05)
 
 
@@ -179,7 +179,7 @@ def test_a_turn_of_the_knob_is_seen_at_once() -> None:
     info = info_of()
     phase = after(info, frames(info, 2.0, 20))
     for frame in frames(info, 0.4, 2):
-        phase.add(frame)
+        phase.push(frame)
     assert phase.px == pytest.approx(0.4, abs=0.05)
 
 
@@ -223,7 +223,7 @@ def test_the_cost_is_bounded_and_all_lines_have_their_turn(
     pixels = np.random.default_rng(0).integers(0, 99, shape, np.int16)
     count = 40
     for _ in range(count):
-        phase.add(pixels)
+        phase.push(pixels)
     seconds = count / rate_hz
     assert sum(lines.size for lines in looked) <= 1.1 * LOOK_PIXELS_HZ * seconds + pixels.size
     assert len(looked) <= 40 * seconds + 1
@@ -244,7 +244,7 @@ def test_no_frame_is_refused(data: st.DataObject) -> None:
     frame = data.draw(hnp.arrays(dtype, shape))
     frame.flags.writeable = False
     for _ in range(3):
-        phase.add(frame)
+        phase.push(frame)
     assert phase.px is None or abs(phase.px) < 20
     if shape[2] < LEAST_PIXELS or shape[1] < 2:
         assert phase.blind

@@ -32,11 +32,11 @@ def test_moved_lines_are_not_rounded_and_forward_lines_stay(layout):
     info = stream((1, 6, 5), "<i2", ScanGeometry(layout))
     views, pixels = ScanSplitter(info, "interleave"), pixels_of(info, 1)
     pixels[:, 1::2, 2] = 5
-    views.alignment = LineOffset(info.scan, 5, 0.5)
-    split = views.split(pixels)
+    line_offset = LineOffset(info.scan, 5, 0.5)
+    split = views.split(pixels, line_offset)
     assert split.dtype == np.float32
     lines = split[:, :, 0::2] if layout == "ordinary" else split[:, :1]
     assert np.array_equal(lines.ravel(), pixels[:, 0::2].ravel())
     backward = split[:, 0, 1::2] if layout == "ordinary" else split[:, 1]
-    assert np.array_equal(backward, views.alignment.apply(pixels[:, 1::2]))
+    assert np.array_equal(backward, line_offset.apply(pixels[:, 1::2]))
     assert (backward % 1 != 0).any()

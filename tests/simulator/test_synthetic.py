@@ -115,7 +115,7 @@ def test_truth_is_the_mean_of_the_noise(scan: ScanSettings, x_correlation: float
     assert np.abs(z).max() < 5
 
 
-@pytest.mark.parametrize(("photons", "excess"), [(0.3, 0.0), (5.0, 0.0), (2.0, 0.5)])
+@pytest.mark.parametrize(("photons", "mean_bias"), [(0.3, 0.0), (5.0, 0.0), (2.0, 0.5)])
 def test_noise_has_the_variance_of_photons(photons: float, excess: float) -> None:
     scan = change(ORDINARY, size=(96, 96), dtype="<f4", photons=photons, excess=excess, read_noise=0.0, gain=50.0)
     scope = scope_of(scan=scan)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from deepbid_rt.denoising.device import FramePipeline
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.ports import FramePipeline
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program
 from deepbid_rt.runtimes.gpu.driver import Kernels
 from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses

@@ -175,13 +175,13 @@ def test_the_card_is_json_with_the_digest(exported: tuple[Path, ModelCard, Check
     assert json.loads(exported[1].to_json())["training"]["recipe"] == exported[2].recipe.digest
 
 
-@pytest.mark.parametrize(("levels", "grid", "ahead"), [(1, 4, 0), (2, 4, 1), (3, 8, 2)])
-def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid: int, ahead: int) -> None:
+@pytest.mark.parametrize(("levels", "grid", "later_frames"), [(1, 4, 0), (2, 4, 1), (3, 8, 2)])
+def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid: int, later_frames: int) -> None:
     recipe = Recipe(
         mode="stream",
         width=2,
         levels=levels,
-        stream_look_ahead=ahead,
+        stream_look_ahead=later_frames,
         patch=(1, 16, 16),
         memories=(0.5, 0.2, 0.1),
         calibration_frames=6,
@@ -193,9 +193,9 @@ def test_a_stream_run_becomes_a_stream_engine(tmp_path: Path, levels: int, grid:
     assert (card.kind, card.memories, card.depth, card.grid, card.delay) == (
         "stream",
         (0.5, 0.2, 0.1),
-        6 + ahead,
+        6 + later_frames,
         grid,
-        ahead,
+        later_frames,
     )
     assert (card.normalization.rule, card.normalization.frames) == ("calibrate", 16)  # not the 6 frames of the recipe
     assert ModelCard.from_dict(tomllib.loads(card_toml(card))) == card

@@ -14,7 +14,7 @@ from deepbid_rt.train import motion_history_cache as module
 from deepbid_rt.train.motion_history_cache import MotionHistoryCache, cache_motion_history, stretches
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recording import Recording, open_recording
-from tests.test_memory_pairs import COLLINEAR, ORDINARY, movie, recipe_of
+from tests.train.test_stream_pairs import COLLINEAR, ORDINARY, movie, recipe_of
 
 GAINS = recipe_of().memories
 
@@ -26,27 +26,27 @@ def recording_of(scan, frames: int = 20) -> Recording:
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
 def test_memories_are_those_of_the_live_path(scan) -> None:
     recording = recording_of(scan)
-    [remembered] = cache_motion_history([recording], GAINS, 0)
-    past = MotionCompensatedHistory(GAINS, 1, (24, 24))
-    assert remembered.frames.tolist() == list(range(20))
+    [averages] = cache_motion_history([recording], GAINS, 0)
+    history = MotionCompensatedHistory(GAINS, 1, (24, 24))
+    assert averages.frames.tolist() == list(range(20))
     for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
         views = np.stack([frame[0::2], frame[1::2]]) if scan == COLLINEAR else frame[None]
-        assert np.allclose(past.see(views[None])[1], remembered.arrays[t], atol=2e-3)
+        assert np.allclose(history.push(views[None])[1], averages.arrays[t], atol=2e-3)
 
 
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
 def test_frames_ahead_are_those_of_the_live_path(scan) -> None:
     recording = recording_of(scan)
-    [plain], [remembered] = cache_motion_history([recording], GAINS, 0), cache_motion_history([recording], GAINS, 2)
-    assert remembered.arrays.shape[2] == len(GAINS) + 3
-    assert np.array_equal(remembered.arrays[:, :, :-2], plain.arrays)
+    [plain], [averages] = cache_motion_history([recording], GAINS, 0), cache_motion_history([recording], GAINS, 2)
+    assert averages.arrays.shape[2] == len(GAINS) + 3
+    assert np.array_equal(averages.arrays[:, :, :-2], plain.arrays)
     for t, frame in enumerate(recording.normalizers[0].apply(movie(scan))):
         mean = (frame[0::2] + frame[1::2]) / 2 if scan == COLLINEAR else frame
         for k in (1, 2):
             if t >= k:
-                assert np.allclose(remembered.arrays[t - k, 0, len(GAINS) + k], mean, atol=5e-3)
-    assert np.isnan(remembered.arrays[-1, 0, -2:]).all()
-    assert np.isnan(remembered.arrays[-2, 0, -1]).all()
+                assert np.allclose(averages.arrays[t - k, 0, len(GAINS) + k], mean, atol=5e-3)
+    assert np.isnan(averages.arrays[-1, 0, -2:]).all()
+    assert np.isnan(averages.arrays[-2, 0, -1]).all()
 
 
 def test_a_stretch_sees_what_lies_ahead_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,9 +55,9 @@ def test_a_stretch_sees_what_lies_ahead_of_its_end(monkeypatch: pytest.MonkeyPat
     whole, some = MotionHistoryCache(recording, GAINS, 1, 200), MotionHistoryCache(recording, GAINS, 1, 24)
     for one in (whole, some):
         one.work_out()
-    ahead = np.asarray(some.arrays[:, 0, -1])
-    assert np.array_equal(ahead, whole.arrays[some.frames, 0, -1], equal_nan=True)
-    assert np.flatnonzero(np.isnan(ahead).any(axis=(1, 2))).tolist() == [23]
+    later_frames = np.asarray(some.arrays[:, 0, -1])
+    assert np.array_equal(later_frames, whole.arrays[some.frames, 0, -1], equal_nan=True)
+    assert np.flatnonzero(np.isnan(later_frames).any(axis=(1, 2))).tolist() == [23]
 
 
 @pytest.mark.parametrize(("frames", "most"), [(1, 0), (20, 20), (256, 0), (1000, 1000)])
@@ -89,8 +89,8 @@ def test_a_stretch_knows_what_came_before_it(monkeypatch: pytest.MonkeyPatch) ->
     # Three lengths of the slowest memory hold all but a twentieth of what it would know.
     assert np.abs(np.asarray(some.arrays, np.float32) - expected)[8:].max() < 0.2
     assert np.array_equal(some.arrays[:8], whole.arrays[:8])
-    past = MotionCompensatedHistory(GAINS, 1, (24, 24))
-    alone = [past.see(recording.views(t, t + 1)[0])[1] for t in range(96 - 60, 104)]
+    history = MotionCompensatedHistory(GAINS, 1, (24, 24))
+    alone = [history.push(recording.views(t, t + 1)[0])[1] for t in range(96 - 60, 104)]
     assert np.array_equal(some.arrays[8:16], np.stack(alone[60:]).astype(np.float16))
     assert np.abs(expected[8:, 0, :3]).mean() > 0.1  # noise that has been averaged, not zeros
 

@@ -30,7 +30,7 @@ from dataclasses import asdict
 from pathlib import Path
 from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
-from tests.test_world import RECIPE
+from tests.train.test_process_group import RECIPE
 from tests.training import COLLINEAR, noisy_waves
 
 steps = []

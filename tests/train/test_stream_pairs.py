@@ -85,13 +85,13 @@ def numbers_of(pairs: StreamPairs, arrays: Any) -> Any:
 def test_the_frame_ahead_is_the_next_one_and_now_and_then_it_is_hidden(scan: ScanGeometry) -> None:
     pairs = pairs_of(scan, numbered(scan), stream_look_ahead=1, batch=256, held_out_pairs=99)
     batch = pairs.draw(0)
-    shown, ahead = numbers_of(pairs, batch.targets[:, 0]), numbers_of(pairs, batch.inputs[:, -1])
-    hidden = ahead != shown + 1
+    shown, later_frames = numbers_of(pairs, batch.targets[:, 0]), numbers_of(pairs, batch.inputs[:, -1])
+    hidden = later_frames != shown + 1
     assert 0.02 < hidden.mean() < 0.1
     assert np.array_equal(batch.inputs[hidden, -1], batch.inputs[hidden, -2])
     for held_out in pairs.held_out():
-        shown, ahead = numbers_of(pairs, held_out.targets[:, 0]), numbers_of(pairs, held_out.inputs[:, -1])
-        assert (ahead[shown < 19] == shown[shown < 19] + 1).all()
+        shown, later_frames = numbers_of(pairs, held_out.targets[:, 0]), numbers_of(pairs, held_out.inputs[:, -1])
+        assert (later_frames[shown < 19] == shown[shown < 19] + 1).all()
 
 
 def test_training_does_not_look_ahead_into_what_is_held_out() -> None:

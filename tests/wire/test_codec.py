@@ -311,7 +311,7 @@ def test_refusals_are_sentences() -> None:
     assert str(refused(parts[:2])) == f"a message of 2 parts; expected topic, header, payload; {check}"
 
 
-@pytest.mark.parametrize("verdict", ["tracked", "held", "foreign", "restarted"])
+@pytest.mark.parametrize("status", ["tracked", "held", "foreign", "restarted"])
 def test_the_motion_of_a_denoised_frame_travels_in_its_header(verdict: Any) -> None:
     info, motion = a_stream(), Motion(-1.25, 1 / 3, 12.5, verdict, (0.5, -1 / 3), (0.0, 2.0))
     message = wire.decode(an_encoder(info, "den").frame(a_frame(info, motion=motion)))

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deepbid_rt.denoising.calibration import pad
+from deepbid_rt.denoising.network_inputs import Rows, pad
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.paper import agreement
-from deepbid_rt.motion.history import MotionCompensatedHistory, Rows, mean_of
+from deepbid_rt.motion.history import MotionCompensatedHistory, mean_views
 from deepbid_rt.runtimes.openvino_core import core
 from network_search.movies import Image, Seen
 from network_search.nets import Stateful, run
@@ -35,7 +35,7 @@ def simulated(net: nn.Module, trial: Trial, movie: Seen, truth: Image) -> tuple[
     out: list[Image] = []
     states: list[Tensor | None] = [None, None]
     for t, views in enumerate(movie.views.astype(np.float32)):
-        shown = list(views) if trial.apart else [mean_of(views[None])[0]]
+        shown = list(views) if trial.apart else [mean_views(views[None])[0]]
         answers = []
         for k, view in enumerate(shown):
             given = torch.from_numpy(movie.inputs(t, view, trial.diet)[None])
@@ -75,9 +75,9 @@ def milliseconds(net: nn.Module, trial: Trial, side: int, runs: int) -> float:
 
 def past_of(trial: Trial, views: Image, runs: int) -> tuple[float, float]:
     """Return milliseconds of the past of a frame (T, V, Y, X), median, and the MB that are kept."""
-    past = MotionCompensatedHistory(trial.diet.gains, 1, views.shape[2:])
+    history = MotionCompensatedHistory(trial.diet.gains, 1, views.shape[2:])
     turns = itertools.cycle([*views, *views[-2:0:-1]])  # forth and back, so that motion stays steady
-    return statistics.median(_times(lambda: past.see(next(turns)[None]), runs)), len(pickle.dumps(past)) / 1e6
+    return statistics.median(_times(lambda: history.push(next(turns)[None]), runs)), len(pickle.dumps(history)) / 1e6
 
 
 def _times(work: Callable[[], object], runs: int) -> Iterator[float]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from deepbid_rt.motion.history import Rows
+from deepbid_rt.denoising.network_inputs import Rows
 from deepbid_rt.train.objective import loss
 from deepbid_rt.train.recipe import Recipe
 from network_search.movies import Image, Seen

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from train_engine import draw_movie
 
+from deepbid_rt.denoising.network_inputs import Rows, network_inputs
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.motion.frame_context import FrameContextBuilder
-from deepbid_rt.motion.history import Rows, inputs_of
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.scan.directions import split_scan
 from deepbid_rt.simulator.presets import NAMES, preset
@@ -36,17 +36,17 @@ class Diet:
 
     gains: tuple[float, ...] = (0.4, 0.15, 0.03)
     """Of the memories."""
-    ahead: int = 0
+    later_frames: int = 0
     """Frames that come after the current one, in its place."""
     contrast: bool = False
     """A number that says how much of what is remembered is not noise."""
-    past: bool = True
+    history: bool = True
     """False: nothing is remembered."""
 
     @property
     def depth(self) -> int:
         """Arrays given (K)."""
-        return 3 + len(self.gains) + self.ahead + self.contrast
+        return 3 + len(self.gains) + self.later_frames + self.contrast
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class Seen:
 
     views: NDArray[np.float16]
     """(T, V, Y, X)"""
-    remembered: NDArray[np.float16]
+    averages: NDArray[np.float16]
     """(T, M + 1, Y, X)"""
-    ahead: NDArray[np.float16]
+    later_frames: NDArray[np.float16]
     """(T, A, Y, X): the next frames in the place of this one, NaN where they do not show it"""
     scale: float
     """Counts per unit of noise."""
 
     def inputs(self, t: int, view: Image, diet: Diet, rows: Rows = "all", place: Any = np.s_[:, :]) -> Image:
         """Return (K, Y, X) for one view of a frame, cut out at `place`."""
-        past = self.remembered[t].astype(np.float32)
-        known = past[-1] > 0
-        contrast = np.log1p(past[-2][known].std()) if known.any() else 0.0
-        past = past[:, *place] * np.float32(diet.past)
-        given = inputs_of(view[place], past, rows, self.ahead[t][:, *place].astype(np.float32))
+        history = self.averages[t].astype(np.float32)
+        known = history[-1] > 0
+        contrast = np.log1p(history[-2][known].std()) if known.any() else 0.0
+        history = history[:, *place] * np.float32(diet.history)
+        given = network_inputs(view[place], history, rows, self.later_frames[t][:, *place].astype(np.float32))
         number = np.full((int(diet.contrast), *given.shape[1:]), contrast, np.float32)
         return np.concatenate([given, number])
 
@@ -78,13 +78,13 @@ def see(counts: NDArray[Any], scan: ScanGeometry, diet: Diet) -> Seen:
     recipe = Recipe.from_dict({"mode": "stream", "patch": [1, 32, 32], "memories": list(diet.gains)})
     [normalizer] = open_recording(ArrayMovie(counts), scan, recipe).normalizers
     views = np.stack(split_scan(normalizer.apply(counts[:, 0]), scan), axis=1)
-    context = FrameContextBuilder(diet.gains, diet.ahead, 1, views.shape[2:])
-    known = [one for t, frame in enumerate(views) for one in context.see(t, frame[None])] + context.end()
-    remembered, ahead = (
+    context = FrameContextBuilder(diet.gains, diet.later_frames, 1, views.shape[2:])
+    known = [one for t, frame in enumerate(views) for one in context.push(t, frame[None])] + context.flush()
+    averages, later_frames = (
         np.stack([one[0] for one in arrays]).astype(np.float16)
-        for arrays in ([one.remembered for one in known], [one.ahead for one in known])
+        for arrays in ([one.averages for one in known], [one.later_frames for one in known])
     )
-    return Seen(views.astype(np.float16), remembered, ahead, float(normalizer.scale))
+    return Seen(views.astype(np.float16), averages, later_frames, float(normalizer.scale))
 
 
 def to_learn_from(count: int, size: int, frames: int, folder: Path) -> list[NDArray[Any]]:

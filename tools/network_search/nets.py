@@ -62,7 +62,7 @@ class PlainUNet2D(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (N, K, Y, X) as `deepbid_rt.motion.history.inputs_of` makes them; Y and X multiples of 2**levels.
+            (N, K, Y, X) as `deepbid_rt.denoising.network_inputs.network_inputs` makes them; Y and X multiples of 2**levels.
 
         Returns
         -------

@@ -38,7 +38,7 @@ def _plain(width: int, levels: int = 3) -> Make:
 
 
 def _unet(width: int, levels: int) -> Make:
-    return lambda diet: UNet2D(width, diet.gains, diet.ahead, levels)
+    return lambda diet: UNet2D(width, diet.gains, diet.later_frames, levels)
 
 
 TRIALS = {
@@ -56,7 +56,7 @@ TRIALS = {
     "two-48": Trial("2 levels, width 48", _plain(48, 2)),
     "two-64": Trial("2 levels, width 64", _plain(64, 2)),
     "two-48-ahead-1": Trial(
-        "2 levels, width 48, sees the next frame in its place (delay 1)", _plain(48, 2), Diet(ahead=1)
+        "2 levels, width 48, sees the next frame in its place (delay 1)", _plain(48, 2), Diet(later_frames=1)
     ),
     "four-24": Trial("4 levels, width 24", _plain(24, 4)),
     "separable": Trial("separable convolutions, width 48", lambda diet: separable(48, diet.depth)),
@@ -67,12 +67,12 @@ TRIALS = {
     "quick": Trial("memories 0.6, 0.3, 0.1", _plain(32), Diet((0.6, 0.3, 0.1))),
     "slow": Trial("memories 0.2, 0.06, 0.015", _plain(32), Diet((0.2, 0.06, 0.015))),
     "contrast": Trial("told how noisy the scene is", _plain(32), Diet(contrast=True)),
-    "ahead-1": Trial("sees the next frame in its place (delay 1)", _plain(32), Diet(ahead=1)),
-    "ahead-2": Trial("sees the next two (delay 2)", _plain(32), Diet(ahead=2)),
-    "no-past": Trial("nothing remembered", _plain(32), Diet(past=False)),
+    "ahead-1": Trial("sees the next frame in its place (delay 1)", _plain(32), Diet(later_frames=1)),
+    "ahead-2": Trial("sees the next two (delay 2)", _plain(32), Diet(later_frames=2)),
+    "no-past": Trial("nothing remembered", _plain(32), Diet(history=False)),
     "state": Trial("a learned state beside the memories", lambda diet: Stateful(32, diet.depth, 2), length=8),
     "state-alone": Trial(
-        "a learned state instead of memories", lambda diet: Stateful(32, diet.depth, 0), Diet(past=False), length=8
+        "a learned state instead of memories", lambda diet: Stateful(32, diet.depth, 0), Diet(history=False), length=8
     ),
     "two-48-quick": Trial("2 levels, width 48, learning rate 1.6e-3", _plain(48, 2), learning_rate=1.6e-3),
     "space-alone": Trial("averages alone, no U-Net", lambda diet: Averages(diet.gains), learning_rate=1.6e-3),
@@ -83,7 +83,7 @@ TRIALS = {
     "space-48-2-ahead-2": Trial(
         "averages and gates, 2 levels, width 48, sees the next two frames (`best`)",
         _unet(48, 2),
-        Diet(ahead=2),
+        Diet(later_frames=2),
         learning_rate=1.6e-3,
     ),
     "space-24-2-ungated": Trial(

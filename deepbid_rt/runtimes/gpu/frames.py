@@ -1,7 +1,7 @@
 """Between raw counts and network units, on the device: what `scan`, `normalize` and `calibration` do, in torch.
 
 Pure functions of tensors with fixed shapes and no waiting, so that all of it can be captured in a CUDA graph. The
-numpy functions are the truth; `tests/test_gpu_frames.py` compares.
+numpy functions are the truth; `tests/runtimes/gpu/test_frames.py` compares.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def to_units(views: Tensor, offset: Tensor, inverse_scale: Tensor) -> Tensor:
     return ((views - offset) * inverse_scale).nan_to_num_(0.0, 0.0, 0.0)
 
 
-def inputs_of(units: Tensor, remembered: Tensor, *, together: bool) -> Tensor:
+def network_inputs(units: Tensor, averages: Tensor, *, together: bool) -> Tensor:
     """Put together what a stream engine is given for (C, V, Y, X) and (C, M + 1, Y, X).
 
     Returns
@@ -78,13 +78,13 @@ def inputs_of(units: Tensor, remembered: Tensor, *, together: bool) -> Tensor:
         mask[:, 0, 0::2], mask[:, 1, 1::2] = 1, 1
         view = view * mask
     channels, passes, *size = view.shape
-    weight = remembered[:, None, -1:].expand(channels, passes, 1, *size)
-    memories = torch.where(weight == 0, view[:, :, None], remembered[:, None, :-1])
+    weight = averages[:, None, -1:].expand(channels, passes, 1, *size)
+    memories = torch.where(weight == 0, view[:, :, None], averages[:, None, :-1])
     return torch.cat([view[:, :, None], mask[:, :, None], weight, memories], dim=2)
 
 
 def answers_of(passes: Tensor, views: int) -> Tensor:
-    """Return (C, V, Y, X), the answer for each view, from those of the passes (C, N, Y, X) that `inputs_of` made."""
+    """Return (C, V, Y, X), the answer for each view, from those of the passes (C, N, Y, X) that `network_inputs` made."""
     return passes if passes.shape[1] == views else passes.mean(dim=1, keepdim=True).expand(-1, views, -1, -1)
 
 

@@ -1,6 +1,6 @@
 """What the kernels are told: the structures of ``kernels/plane.cuh``, field by field in their order.
 
-``tests/test_gpu_kernels.py`` compares both. What each field means is said there.
+``tests/runtimes/gpu/test_kernels.py`` compares both. What each field means is said there.
 """
 
 from __future__ import annotations

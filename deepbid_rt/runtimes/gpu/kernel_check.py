@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.calibration import pad
+from deepbid_rt.denoising.device import FrameStats
+from deepbid_rt.denoising.network_inputs import network_inputs, pad
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.motion.history import MotionCompensatedHistory, inputs_of, mean_of
+from deepbid_rt.motion.history import MotionCompensatedHistory, mean_views
 from deepbid_rt.motion.pyramid import smooth
-from deepbid_rt.ports import FrameStats
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
 from deepbid_rt.scan.directions import lines_of_views, merge_scan, to_image_order
 from deepbid_rt.scan.line_offset import LineOffset
@@ -45,11 +45,11 @@ class Difference(NamedTuple):
     """Share of the network's inputs that differ by more than `UNITS`."""
     pixels: float
     """Share of the pixels that differ by more than one count."""
-    excess: float
+    mean_bias: float
     """Of the answers' mean, in units."""
 
 
-LIMITS = Difference(shift_px=0.02, inputs=0.02, pixels=0.02, excess=0.01)
+LIMITS = Difference(shift_px=0.02, inputs=0.02, pixels=0.02, mean_bias=0.01)
 """From where on kernels are refused: a line at the edge of rounding enters the memory one place away, which is rare."""
 
 
@@ -84,25 +84,24 @@ def compare(pipeline: KernelPipeline) -> Difference:
     """
     info, card = pipeline.info, pipeline.card
     views, channels = ScanSplitter(info, pipeline.merge), info.shape[0]
-    if info.scan.bidirectional:
-        views.alignment = LineOffset(info.scan, info.shape[2], _ALIGNED_PX)
-    pipeline.align(views.alignment)
-    pipeline.scale([_NORMALIZER] * channels)
+    line_offset = LineOffset(info.scan, info.shape[2], _ALIGNED_PX) if info.scan.bidirectional else None
+    pipeline.set_line_offset(line_offset)
+    pipeline.set_scale([_NORMALIZER] * channels)
     pipeline.reset()
-    past = MotionCompensatedHistory(card.memories, channels, views.size)
+    history = MotionCompensatedHistory(card.memories, channels, views.size)
     worst = np.zeros(len(LIMITS))
     for pixels in simulated(info):
-        image, note = pipeline.step(pixels)
-        units = _NORMALIZER.apply(views.split(pixels))
-        motion, remembered = past.see(units)
+        image, note = pipeline.push(pixels)
+        units = _NORMALIZER.apply(views.split(pixels, line_offset))
+        motion, averages = history.push(units)
         given = pipeline.inputs()
         passes = given.reshape(channels, -1, *given.shape[1:])
-        expected = [_passes(*pair, passes.shape[1], card.grid) for pair in zip(units, remembered, strict=True)]
+        expected = [_passes(*pair, passes.shape[1], card.grid) for pair in zip(units, averages, strict=True)]
         off = ~(np.abs(passes - expected) <= UNITS)
         worst = np.maximum(
             worst, [_shift(note.motion, motion), off.mean(), *_answers(pipeline, views, units, image, note)]
         )
-    pipeline.align(None)
+    pipeline.set_line_offset(None)
     pipeline.reset()
     return Difference(*worst.tolist())
 
@@ -131,21 +130,21 @@ def simulated(info: StreamInfo) -> Iterator[NDArray[Any]]:
 
 
 def _shift(got: Motion, expected: Motion) -> float:
-    if got.verdict != expected.verdict:
+    if got.status != expected.status:
         return math.inf
-    places = [[*m.bend_dy, *m.bend_dx, m.dy, m.dx] for m in (got, expected)]
+    places = [[*m.strip_dy, *m.strip_dx, m.dy, m.dx] for m in (got, expected)]
     return float(np.abs(np.subtract(places[0], places[1])).max())
 
 
 def _passes(
-    views: NDArray[np.float32], remembered: NDArray[np.float32], count: int, grid: int
+    views: NDArray[np.float32], averages: NDArray[np.float32], count: int, grid: int
 ) -> list[NDArray[np.float32]]:
     """Return what the network is to be given for one channel (V, Y, X)."""
     if count == 1:
-        return [pad(inputs_of(mean_of(views[None])[0], remembered), grid)]
+        return [pad(network_inputs(mean_views(views[None])[0], averages), grid)]
     if len(views) == 2:
-        return [pad(inputs_of(view, remembered), grid) for view in views]
-    return [pad(inputs_of(views[0], remembered, "even"), grid), pad(inputs_of(views[0], remembered, "odd"), grid)]
+        return [pad(network_inputs(view, averages), grid) for view in views]
+    return [pad(network_inputs(views[0], averages, "even"), grid), pad(network_inputs(views[0], averages, "odd"), grid)]
 
 
 def _answers(
@@ -159,5 +158,5 @@ def _answers(
         return 0.0, 0.0  # the network's fault, which the first real frame shows
     expected = views.join(_NORMALIZER.restore(answers, np.float32)).astype(np.float64)
     off = ~(np.abs(image - expected) <= 1)
-    excess = np.mean(answers - units, axis=(1, 2, 3), dtype=np.float64)
-    return float(off.mean()), float(np.abs(note.excess - excess).max())
+    mean_bias = np.mean(answers - units, axis=(1, 2, 3), dtype=np.float64)
+    return float(off.mean()), float(np.abs(note.mean_bias - mean_bias).max())

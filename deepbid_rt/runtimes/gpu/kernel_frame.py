@@ -89,17 +89,17 @@ class FrameArrays:
             padded_width=padded[1],
         )
         """What kernels are told; where the network's inputs, answers and the excess are is for others to add."""
-        self.scale([Normalizer(0.0, 1.0)] * channels, None)
-        self.align(None)
+        self.set_scale([Normalizer(0.0, 1.0)] * channels, None)
+        self.set_line_offset(None)
 
-    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None) -> None:
+    def set_scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None) -> None:
         """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
         offsets, scales = ([getattr(n, name) for n in normalizers] for name in ("offset", "scale"))
         table = [offsets, [1 / s for s in scales], scales, np.zeros(len(scales)) if bias is None else bias]
         self._arrays.fill(self._scales, np.array(table, np.float32))
 
-    def align(self, alignment: LineOffset | None) -> None:
+    def set_line_offset(self, line_offset: LineOffset | None) -> None:
         """Tell what backward lines go through; None: nothing."""
-        those = alignment or self._still
+        those = line_offset or self._still
         self._arrays.fill(self._sources, those.columns.astype(np.int32))
         self._arrays.fill(self._source_weights, those.weights)

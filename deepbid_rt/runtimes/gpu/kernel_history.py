@@ -64,12 +64,12 @@ class KernelHistory:
             "strips": arrays.empty(STRIPS, 2, dtype=np.float64).address,
             "margin": MARGIN,
         }
-        self._stabilizer = _stabilizer(size, arrays, shared)
+        self._rigid = _rigid(size, arrays, shared)
         plain = shifts_truth.NonrigidMotionEstimator(size)
         self.rigid = plain.rigid
         """True when frames are too small to tell how they are bent."""
         self._levels = [] if self.rigid else _levels(size, plain._levels, arrays)  # noqa: SLF001
-        self._line_shifts = _line_shifts(size, arrays, shared)
+        self._nonrigid = _nonrigid(size, arrays, shared)
         self._ages = arrays.holding(np.zeros(len(gains), np.float32))
         self._memories = _memories(self._gains, channels, size, arrays, self._ages)
         self._become_older = [self._lines("age", memory.height, len(gains), memory) for memory in self._memories]
@@ -89,23 +89,23 @@ class KernelHistory:
         with self._arrays.memory.current():
             self._become_older[turn]()
 
-    def see(self, frame: told.Frame, turn: int) -> list[Queue]:
+    def push(self, frame: told.Frame, turn: int) -> list[Queue]:
         """Return what queues a frame's way from its views to the inputs of the network, and into the memories."""
         rows, memory = self._size[0], self._memories[turn]
-        stabilizer, shifts = self._stabilizer, self._line_shifts
-        queues = [self._lines("average", rows, 1, frame, stabilizer)]
-        if not stabilizer.still:
-            half = stabilizer.width // 2 + 1
-            shifts_y, shifts_x = 2 * stabilizer.far_y + 1, 2 * stabilizer.far_x + 1
+        rigid_estimator, shifts = self._rigid, self._nonrigid
+        queues = [self._lines("average", rows, 1, frame, rigid_estimator)]
+        if not rigid_estimator.still:
+            half = rigid_estimator.width // 2 + 1
+            shifts_y, shifts_x = 2 * rigid_estimator.far_y + 1, 2 * rigid_estimator.far_x + 1
             queues += [
-                self._tiles("transform_lines", stabilizer.height, half, stabilizer),
-                self._tiles("transform_columns", stabilizer.height, half, stabilizer),
-                self._tiles("correlate_columns", shifts_y, half, stabilizer),
-                self._tiles("correlate_lines", shifts_y, shifts_x, stabilizer),
+                self._tiles("transform_lines", rigid_estimator.height, half, rigid_estimator),
+                self._tiles("transform_columns", rigid_estimator.height, half, rigid_estimator),
+                self._tiles("correlate_columns", shifts_y, half, rigid_estimator),
+                self._tiles("correlate_lines", shifts_y, shifts_x, rigid_estimator),
             ]
-        queues.append(self._lines("judge", 1, 1, frame, stabilizer))
-        if not stabilizer.still:
-            queues.append(self._lines("follow_reference", stabilizer.height, 1, stabilizer))
+        queues.append(self._lines("judge", 1, 1, frame, rigid_estimator))
+        if not rigid_estimator.still:
+            queues.append(self._lines("follow_reference", rigid_estimator.height, 1, rigid_estimator))
         if self._levels:
             coarse, fine = self._levels[0], self._levels[-1]
             across = -(-fine.columns // THREADS)
@@ -114,8 +114,8 @@ class KernelHistory:
             for level in self._levels:
                 queues.append(self._lines("measure_slopes", level.rows, 1, shifts, level))
                 queues.append(self._lines("solve", 1, 1, frame, shifts, level))
-        queues.append(self._lines("recall", frame.padded_height, self._channels, frame, memory, stabilizer))
-        queues.append(self._lines("update", memory.height, self._channels, frame, memory, stabilizer))
+        queues.append(self._lines("recall", frame.padded_height, self._channels, frame, memory, rigid_estimator))
+        queues.append(self._lines("update", memory.height, self._channels, frame, memory, rigid_estimator))
         return queues
 
     def _lines(self, name: str, lines: int, layers: int, *arguments: ctypes.Structure) -> Queue:
@@ -128,7 +128,7 @@ class KernelHistory:
 _LINE = (THREADS, 1, 1)
 
 
-def _stabilizer(size: tuple[int, int], arrays: Arrays, shared: dict[str, int]) -> told.Stabilizer:
+def _rigid(size: tuple[int, int], arrays: Arrays, shared: dict[str, int]) -> told.Stabilizer:
     plain = truth.RigidMotionEstimator(size)
     (height, width), (far_y, far_x) = plain._side, plain._limits  # noqa: SLF001  # one truth: the same crop and tables
     half = width // 2 + 1
@@ -169,7 +169,7 @@ def _stabilizer(size: tuple[int, int], arrays: Arrays, shared: dict[str, int]) -
     )
 
 
-def _line_shifts(size: tuple[int, int], arrays: Arrays, shared: dict[str, int]) -> told.LineShifts:
+def _nonrigid(size: tuple[int, int], arrays: Arrays, shared: dict[str, int]) -> told.LineShifts:
     return told.LineShifts(
         **shared,
         remembered=arrays.empty(*size).address,
@@ -188,9 +188,9 @@ def _levels(size: tuple[int, int], halvings: tuple[int, ...], arrays: Arrays) ->
     levels = []
     for times in halvings:
         rows, columns = (side >> times for side in size)
-        image, remembered = (arrays.empty(rows, columns).address for _ in range(2))
+        image, averages = (arrays.empty(rows, columns).address for _ in range(2))
         levels += [
-            told.Level(image=image, remembered=remembered, rows=rows, columns=columns, halvings=times)
+            told.Level(image=image, remembered=averages, rows=rows, columns=columns, halvings=times)
             for _ in range(shifts_truth._ITERATIONS)  # noqa: SLF001
         ]
     levels[-1].last = 1

@@ -1,7 +1,7 @@
 """One plane of a stream engine in kernels of our own: one raw frame goes up, one denoised frame comes down.
 
 The same surface as `deepbid_rt.runtimes.gpu.pipeline.GpuPipeline`, on the seam to the memory alone: without torch, and
-in some twenty launches a frame. `deepbid_rt.denoising.denoiser.Denoiser` is the truth; ``tests/test_gpu_pipeline.py`` compares.
+in some twenty launches a frame. `deepbid_rt.denoising.denoiser.Denoiser` is the truth; ``tests/runtimes/gpu/test_pipeline.py`` compares.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.device import FrameStats
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.ports import FrameStats
 from deepbid_rt.runtimes.gpu.arrays import Arrays
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, Program, Queue
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
@@ -82,9 +82,9 @@ class KernelPipeline:
         self._notes = arrays.empty(NOTE + channels * views.size[0], dtype=np.float64)
         self._frames = FrameArrays(info, merge, padded, passes, arrays)
         self._frame = self._frames.frame
-        self._frame.excess = self._notes.address + 8 * NOTE
+        self._frame.mean_bias = self._notes.address + 8 * NOTE
         self._frame.given, self._frame.answers = self._given.address, self._answers.address
-        self._past = KernelHistory(card.memories, channels, views.size, arrays, program, self._notes)
+        self._history = KernelHistory(card.memories, channels, views.size, arrays, program, self._notes)
         self._up = [memory.pinned(info.shape, info.dtype) for _ in range(SLOTS)]
         self._down = [memory.pinned(out, info.dtype) for _ in range(SLOTS)]
         self._told = [memory.pinned((NOTE + channels * views.size[0],), np.float64) for _ in range(SLOTS)]
@@ -104,22 +104,22 @@ class KernelPipeline:
         """Kernels of a frame beside those of the network."""
         return len(self._launches[0]) - 1
 
-    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
+    def set_scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
         """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
-        self._frames.scale(normalizers, bias)
+        self._frames.set_scale(normalizers, bias)
 
-    def align(self, alignment: LineOffset | None) -> None:
+    def set_line_offset(self, line_offset: LineOffset | None) -> None:
         """Tell what the backward lines of the next frames go through; None: nothing."""
-        self._frames.align(alignment)
+        self._frames.set_line_offset(line_offset)
 
     def reset(self) -> None:
         """Forget all frames, those on their way included."""
         self._slots.drain()
-        self._past.reset(self._slots.next)
+        self._history.reset(self._slots.next)
 
     def skip(self, count: int) -> None:
         """Let `count` frames pass that never came."""
-        self._past.skip(count, self._slots.next)
+        self._history.skip(count, self._slots.next)
 
     def submit(self, pixels: NDArray[Any]) -> None:
         """Queue a frame (C, Y, X) of the series; at most `SLOTS` may be on their way.
@@ -150,14 +150,14 @@ class KernelPipeline:
         """
         slot = self._slots.collect()
         dy, dx, confidence, number, *bends = self._told[slot][:NOTE].tolist()
-        verdict = MOTION_STATUSES[int(number)]
-        bent = verdict == "tracked" and not self._past.rigid
-        motion = Motion(dy, dx, confidence, verdict, *(map(tuple, (bends[:STRIPS], bends[STRIPS:])) if bent else ()))
+        status = MOTION_STATUSES[int(number)]
+        bent = status == "tracked" and not self._history.rigid
+        motion = Motion(dy, dx, confidence, status, *(map(tuple, (bends[:STRIPS], bends[STRIPS:])) if bent else ()))
         frame = self._frame
-        excess = self._told[slot][NOTE:].reshape(frame.channels, frame.rows).sum(axis=1)
-        return self._down[slot], FrameStats(motion, excess / (frame.views * frame.rows * frame.columns))
+        mean_bias = self._told[slot][NOTE:].reshape(frame.channels, frame.rows).sum(axis=1)
+        return self._down[slot], FrameStats(motion, mean_bias / (frame.views * frame.rows * frame.columns))
 
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
+    def push(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
         """Submit a frame and collect it."""
         self.submit(pixels)
         return self.collect()
@@ -180,7 +180,7 @@ class KernelPipeline:
         line, frame = (THREADS, 1, 1), self._frame
         return [
             program.bind("unpack", (frame.rows, frame.views, frame.channels), line, frame),
-            *self._past.see(frame, slot),
+            *self._history.push(frame, slot),
             bind(self._given, self._answers, self._given_shape),
             program.bind("finish", (frame.rows, frame.channels, 1), line, frame),
         ]

@@ -1,7 +1,7 @@
 """`deepbid_rt.motion.nonrigid.NonrigidMotionEstimator` on the device: no decision and no equation goes to the host.
 
 Few and large operations, as each costs a GPU more than what it computes. The numpy class is the truth;
-`tests/test_gpu_line_shifts.py` compares.
+`tests/runtimes/gpu/test_nonrigid.py` compares.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class GpuNonrigidMotionEstimator:
         self._scales = {level: _Scale(size, level, order, device) for level in self._levels}
         # An array of one: what torch 2.13 compiles for a CPU writes to numbers without an axis is lost.
         self._variance = torch.zeros(1, dtype=torch.float64, device=device)
-        self.restart()
+        self.reset()
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget how much the tissue moves."""
         self._variance.fill_(truth._FIRST_VARIANCE)  # noqa: SLF001
 
@@ -53,7 +53,7 @@ class GpuNonrigidMotionEstimator:
         """Return the shift of each line (2, Y) from those of the strips (2, K)."""
         return strips @ self._spread
 
-    def estimate(self, image: Tensor, remembered: Tensor, start: Tensor, when: Tensor) -> Tensor:
+    def push(self, image: Tensor, averages: Tensor, start: Tensor, when: Tensor) -> Tensor:
         """Say where the lines of a frame lie; arguments and answer as of the numpy class.
 
         Parameters
@@ -61,11 +61,11 @@ class GpuNonrigidMotionEstimator:
         when : Tensor
             Whether to learn from this frame how much the tissue moves.
         """
-        noise = (image - remembered).var(correction=0).to(torch.float64)
+        noise = (image - averages).var(correction=0).to(torch.float64)
         strips = begin = start.T.expand(STRIPS, 2)
         prior = self._equations.prior(self._variance)
         covariance = prior
-        images = self._images(torch.stack([image, remembered]))
+        images = self._images(torch.stack([image, averages]))
         for level in self._levels:
             for _ in range(truth._ITERATIONS):  # noqa: SLF001
                 strips, covariance = self._improve(strips, level, images[level], noise, prior)
@@ -84,10 +84,10 @@ class GpuNonrigidMotionEstimator:
 
     def _improve(self, strips: Tensor, level: int, pair: Tensor, noise: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         scale = self._scales[level]
-        image, remembered = pair
+        image, averages = pair
         shifts = scale.hats.T @ (strips @ scale.pitch)
         grid = scale.grid - shifts.to(torch.float32)[:, None]
-        expected = grid_sample(remembered[None, None], grid[None], padding_mode="border", align_corners=True)[0, 0]
+        expected = grid_sample(averages[None, None], grid[None], padding_mode="border", align_corners=True)[0, 0]
         slope_y = pad(expected[:-2] - expected[2:], (0, 0, 1, 1))
         slope_x = pad(expected[:, :-2] - expected[:, 2:], (1, 1))
         seen = torch.stack([slope_y, slope_x, image - expected])

@@ -1,7 +1,7 @@
 """One plane of a stream engine on the device: one raw frame goes up, one denoised frame comes down, in two slots.
 
 Between them nothing waits for the host: split, align, normalise, stabilise, remember, infer, map back, merge, round and
-clip are captured as one CUDA graph per slot. `deepbid_rt.denoising.denoiser.Denoiser` is the truth; `tests/test_gpu_pipeline.py`
+clip are captured as one CUDA graph per slot. `deepbid_rt.denoising.denoiser.Denoiser` is the truth; `tests/runtimes/gpu/test_pipeline.py`
 compares. What is measured stays with the host: offset, scale, bias and how far lines lie off are told.
 """
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deepbid_rt.card import ModelCard
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.device import FrameStats
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.ports import FrameStats
 from deepbid_rt.runtimes.gpu import frames as ops
 from deepbid_rt.runtimes.gpu.device import Device, Queue
 from deepbid_rt.runtimes.gpu.history import GpuHistory
@@ -80,7 +80,7 @@ class GpuPipeline:
         self._size = size
         self._padding = [ops.padding(n, p, place) for n, p in zip(size, padded, strict=True)]
         self._fits = size == padded
-        self._past = GpuHistory(card.memories, channels, size, place)
+        self._history = GpuHistory(card.memories, channels, size, place)
         self._scales = {name: torch.zeros((channels, 1, 1, 1), device=place) for name in ("offset", "scale", "bias")}
         self._scales["inverse"] = torch.ones_like(self._scales["offset"])
         still = LineOffset(info.scan, pixels, 0.0)
@@ -109,7 +109,7 @@ class GpuPipeline:
         """Where frames are prepared, for logs."""
         self.reset()
 
-    def scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
+    def set_scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
         """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
         values = {
             "offset": [n.offset for n in normalizers],
@@ -124,9 +124,9 @@ class GpuPipeline:
 
         self._device.do(tell)
 
-    def align(self, alignment: LineOffset | None) -> None:
+    def set_line_offset(self, line_offset: LineOffset | None) -> None:
         """Tell what the backward lines of the next frames go through; None: nothing."""
-        told = alignment or self._still
+        told = line_offset or self._still
 
         def tell() -> None:
             self._columns.copy_(torch.from_numpy(told.columns.astype(np.int32)))
@@ -137,11 +137,11 @@ class GpuPipeline:
     def reset(self) -> None:
         """Forget all frames, those on their way included."""
         self._slots.drain()
-        self._device.do(self._past.reset)
+        self._device.do(self._history.reset)
 
     def skip(self, count: int) -> None:
         """Let `count` frames pass that never came."""
-        self._device.do(lambda: self._past.skip(count))
+        self._device.do(lambda: self._history.skip(count))
 
     def submit(self, pixels: NDArray[Any]) -> None:
         """Queue a frame (C, Y, X) of the series; at most `SLOTS` may be on their way.
@@ -172,13 +172,13 @@ class GpuPipeline:
         """
         slot = self._slots.collect()
         values = self._notes[slot].tolist()
-        dy, dx, confidence, verdict = values[:_BEND]
+        dy, dx, confidence, status = values[:_BEND]
         bends = values[_BEND : _BEND + STRIPS], values[_BEND + STRIPS : _BEND + 2 * STRIPS]
-        bent = MOTION_STATUSES[int(verdict)] == "tracked" and not self._past.rigid
-        motion = Motion(dy, dx, confidence, MOTION_STATUSES[int(verdict)], *(tuple(b) for b in bends if bent))
+        bent = MOTION_STATUSES[int(status)] == "tracked" and not self._history.rigid
+        motion = Motion(dy, dx, confidence, MOTION_STATUSES[int(status)], *(tuple(b) for b in bends if bent))
         return self._host[slot][1], FrameStats(motion, np.array(values[_BEND + 2 * STRIPS :]))
 
-    def step(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
+    def push(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
         """Submit a frame and collect it."""
         self.submit(pixels)
         return self.collect()
@@ -200,9 +200,9 @@ class GpuPipeline:
             units, seen, inputs = self._before(raw)
             self._given.copy_(inputs)
             network()
-            image, excess = self._after(units)
+            image, mean_bias = self._after(units)
             down.copy_(image, non_blocking=True)
-            notes.copy_(torch.cat([seen, excess]), non_blocking=True)
+            notes.copy_(torch.cat([seen, mean_bias]), non_blocking=True)
 
         return work
 
@@ -210,8 +210,8 @@ class GpuPipeline:
         raw = ops.to_float(raw, self._info.dtype)
         views = ops.split(raw, self._info.scan, self._columns, self._weights)
         units = ops.to_units(views, self._scales["offset"], self._scales["inverse"])
-        seen = self._past.see(units)
-        inputs = ops.inputs_of(units, seen.remembered, together=self._together).flatten(0, 1)
+        seen = self._history.push(units)
+        inputs = ops.network_inputs(units, seen.averages, together=self._together).flatten(0, 1)
         if not self._fits:
             inputs = inputs.index_select(-2, self._padding[0]).index_select(-1, self._padding[1])
         return units, torch.cat([seen.motion, seen.bend.flatten()]), inputs
@@ -220,7 +220,7 @@ class GpuPipeline:
         rows, columns = self._size
         passes = self._answers[:, 0, :rows, :columns].reshape(len(units), -1, rows, columns)
         answers = ops.answers_of(passes, self._views)
-        excess = (answers - units).mean(dim=(1, 2, 3), dtype=torch.float64)
+        mean_bias = (answers - units).mean(dim=(1, 2, 3), dtype=torch.float64)
         counts = ops.to_counts(answers, self._scales["offset"], self._scales["scale"], self._scales["bias"])
         image = ops.merge(counts, self._info.shape[1], self._info.scan, self._merge)
-        return ops.to_pixels(image, self._info.dtype), excess
+        return ops.to_pixels(image, self._info.dtype), mean_bias

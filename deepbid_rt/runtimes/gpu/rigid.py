@@ -1,6 +1,6 @@
 """`deepbid_rt.motion.rigid.RigidMotionEstimator` on the device: every decision is a number there, and nothing waits for the host.
 
-Rigid shifts. The numpy class is the truth; `tests/test_gpu_past.py` compares.
+Rigid shifts. The numpy class is the truth; `tests/runtimes/gpu/test_history.py` compares.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class GpuRigidMotionEstimator:
         self._reference = torch.zeros_like(self._band, dtype=torch.complex64)
         self._state = torch.zeros(len(State._fields), dtype=torch.float64, device=device)
 
-    def restart(self) -> None:
+    def reset(self) -> None:
         """Forget the reference."""
         self._reference.zero_()
         self._state.zero_()
@@ -82,7 +82,7 @@ class GpuRigidMotionEstimator:
         self._state[:2] -= step
         self._reference *= self._turn(step[0], step[1])
 
-    def estimate(self, image: Tensor) -> Tensor:
+    def push(self, image: Tensor) -> Tensor:
         """Say where a frame (Y, X) lies, and let it enter the reference if it fits.
 
         Returns
@@ -124,8 +124,8 @@ class GpuRigidMotionEstimator:
         )
         self._state.copy_(torch.stack(new))
         foreign = misfit & ~again
-        verdict = tracked * float(TRACKED) + begins * float(RESTARTED) + foreign * float(FOREIGN) + float(HELD)
-        return torch.stack([new.dy, new.dx, confidence.masked_fill(begins, 0.0), verdict.to(torch.float64)])
+        status = tracked * float(TRACKED) + begins * float(RESTARTED) + foreign * float(FOREIGN) + float(HELD)
+        return torch.stack([new.dy, new.dx, confidence.masked_fill(begins, 0.0), status.to(torch.float64)])
 
     def _enter(self, spectrum: Tensor, dy: Tensor, dx: Tensor, count: Tensor, tracked: Tensor, begins: Tensor) -> None:
         gain = (1 / count.clamp(min=1)).clamp(min=truth._REFERENCE_GAIN).to(torch.float32)  # noqa: SLF001

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from deepbid_rt.denoising.device import FramePipeline
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.ports import FramePipeline
 from deepbid_rt.scan.directions import Merge
 
 

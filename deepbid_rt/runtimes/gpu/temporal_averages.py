@@ -1,6 +1,6 @@
 """`deepbid_rt.motion.temporal_averages.TemporalAverages` of all channels on the device: every line of a frame enters and is recalled where it lies.
 
-Shapes are fixed and nothing waits for the host. The numpy class is the truth; `tests/test_gpu_past.py` compares.
+Shapes are fixed and nothing waits for the host. The numpy class is the truth; `tests/runtimes/gpu/test_history.py` compares.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.denoising.window import FrameWindow
+from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 
 BindRing = Callable[[list[Buffer], Buffer], Callable[[int], None]]
@@ -59,8 +60,11 @@ class DeviceWindow(FrameWindow):
             self._memory.upload(self._frames[copy], self._frame)
         self._memory.synchronize()
 
-    def infer(self) -> NDArray[np.float32]:
-        """Return the answer (T, Y, X) to the window, valid until the next call. Raises `StageError` when CUDA fails."""
+    def infer(self, engine: Engine) -> NDArray[np.float32]:
+        """Return the answer (T, Y, X) of the network bound here, valid until the next call; `engine` is not asked.
+
+        Raises `StageError` when CUDA fails.
+        """
         if self._filled < self.length:  # what stands before the first frame is made on the host
             np.copyto(self._early, self.view())
             self._memory.upload(self._windows[self._start], self._early)

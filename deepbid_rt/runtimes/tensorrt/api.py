@@ -1,6 +1,6 @@
 """The part of TensorRT's Python API that is used here, the same in 10.3 to 11.4: types, and the one import.
 
-NVIDIA ships no type stubs. These protocols are what mypy checks against, and `tests/test_tensorrt_api.py` compares
+NVIDIA ships no type stubs. These protocols are what mypy checks against, and `tests/runtimes/tensorrt/test_api.py` compares
 every name and every argument in them with NVIDIA's real bindings where they can be had.
 """
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.device import FramePipeline
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.ports import FramePipeline
 from deepbid_rt.runtimes.gpu.device_memory import Buffer, Queue, cuda_refused
 from deepbid_rt.runtimes.gpu.runner import Runner
 from deepbid_rt.runtimes.gpu.series import SeriesOnDevice

@@ -20,7 +20,7 @@ from deepbid_rt.errors import EngineError
 PlanPrecision = Literal["fp16", "bf16", "fp32"]
 LIMIT = 1024.0
 """Noise units that an fp16 network is given at most: with all shipped networks no layer then leaves fp16's range
-(`tests/test_tensorrt_master.py`), and no signal is 1024 times its noise."""
+(`tests/runtimes/tensorrt/test_onnx_specialize.py`), and no signal is 1024 times its noise."""
 _TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 _LOW = frozenset(
     {"Conv", "ConvTranspose", "Relu", "LeakyRelu", "Clip", "MaxPool", "AveragePool", "Pad", "Resize", "Concat"}

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.denoising.calibration import pad, padded_size  # noqa: E402  # after the check for torch
+from deepbid_rt.denoising.network_inputs import (  # noqa: E402  # after the check for torch
+    network_inputs,
+    pad,
+    padded_size,
+)
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
-from deepbid_rt.motion.history import inputs_of  # noqa: E402
 from deepbid_rt.runtimes.gpu import frames as ops  # noqa: E402
 from deepbid_rt.scan.directions import merged_lines  # noqa: E402
 from deepbid_rt.scan.line_offset import LineOffset  # noqa: E402
@@ -51,17 +54,15 @@ def test_views_and_merged_images_are_those_of_the_denoiser(scan, lines, px):
     info = stream((2, lines, 6), np.float32, scan)
     frame = pixels("<f4", info.shape)
     frame[0, -1, 3] = np.nan
-    alignment = LineOffset(scan, 6, px)
-    told = torch.from_numpy(alignment.columns.astype(np.int32)), torch.from_numpy(alignment.weights)
+    line_offset = LineOffset(scan, 6, px)
+    told = torch.from_numpy(line_offset.columns.astype(np.int32)), torch.from_numpy(line_offset.weights)
     views = ops.split(torch.from_numpy(frame), scan, *told)
     merges = ["mean", "interleave"] if scan.layout == "ordinary" else ["mean", "forward", "backward", "interleave"]
     for merge in merges:
         if not merged_lines(lines, scan, merge):
             continue
         plain = ScanSplitter(info, merge)
-        if px and scan.bidirectional:
-            plain.alignment = alignment
-        expected = plain.split(frame)
+        expected = plain.split(frame, line_offset if px and scan.bidirectional else None)
         assert np.allclose(views.numpy(), expected, rtol=1e-6, atol=1e-2, equal_nan=True)
         assert px % 1 or np.array_equal(views.numpy(), expected, equal_nan=True)
         answers = pixels("<f4", expected.shape, seed=1)
@@ -99,13 +100,13 @@ def test_pixels_are_rounded_and_clipped_never_wrapped(dtype):
 def test_inputs_and_their_padding_are_those_of_the_stream_engine(views, together):
     rng = np.random.default_rng(2)
     units = rng.normal(size=(2, views, 11, 13)).astype(np.float32)
-    remembered = rng.normal(size=(2, 4, 11, 13)).astype(np.float32)
-    remembered[:, -1] = rng.uniform(0.1, 1, (2, 11, 13))  # a weight is never negative
-    remembered[:, :, :4, 5:] = 0
+    averages = rng.normal(size=(2, 4, 11, 13)).astype(np.float32)
+    averages[:, -1] = rng.uniform(0.1, 1, (2, 11, 13))  # a weight is never negative
+    averages[:, :, :4, 5:] = 0
     rows, columns = (
         ops.padding(n, p, torch.device("cpu")) for n, p in zip((11, 13), padded_size((11, 13), 8), strict=True)
     )
-    got = ops.inputs_of(torch.from_numpy(units), torch.from_numpy(remembered), together=together)
+    got = ops.network_inputs(torch.from_numpy(units), torch.from_numpy(averages), together=together)
     got = got.index_select(-2, rows).index_select(-1, columns).numpy()
     for c in range(2):
         if together:
@@ -114,7 +115,7 @@ def test_inputs_and_their_padding_are_those_of_the_stream_engine(views, together
             passes = [(view, "all") for view in units[c]]
         else:
             passes = [(units[c, 0], "even"), (units[c, 0], "odd")]
-        expected = [pad(inputs_of(view, remembered[c], which), 8) for view, which in passes]
+        expected = [pad(network_inputs(view, averages[c], which), 8) for view, which in passes]
         assert np.allclose(got[c], expected, atol=1e-6)
 
 

@@ -11,7 +11,7 @@ from deepbid_rt.runtimes.gpu.history import GpuHistory  # noqa: E402
 from deepbid_rt.runtimes.gpu.nonrigid import STRIPS  # noqa: E402
 from deepbid_rt.runtimes.gpu.rigid import MOTION_STATUSES, GpuRigidMotionEstimator  # noqa: E402
 from deepbid_rt.runtimes.gpu.temporal_averages import GpuTemporalAverages  # noqa: E402
-from tests.stand_in_cuda.past import StandInPast  # noqa: E402
+from tests.stand_in_cuda.history import StandInPast  # noqa: E402
 
 CPU = torch.device("cpu")
 GAINS = (0.4, 0.15, 0.05)
@@ -75,17 +75,17 @@ def disturb(n, frame):
 )
 def test_the_stabilizer_finds_the_same_shifts_and_verdicts(size, disturbed):
     plain, device = RigidMotionEstimator(size), GpuRigidMotionEstimator(size, CPU)
-    verdicts = set()
+    statuses = set()
     for n, views in movie(size, 48):
         image = (disturb(n, views) if disturbed else views)[0].mean(axis=0)
-        expected = plain.estimate(image)
-        dy, dx, confidence, verdict = (float(v) for v in device.estimate(torch.from_numpy(image)))
-        assert MOTION_STATUSES[int(verdict)] == expected.verdict, n
-        verdicts.add(expected.verdict)
+        expected = plain.push(image)
+        dy, dx, confidence, status = (float(v) for v in device.push(torch.from_numpy(image)))
+        assert MOTION_STATUSES[int(status)] == expected.status, n
+        statuses.add(expected.status)
         assert (dy, dx) == pytest.approx((expected.dy, expected.dx), abs=2e-3), n
         assert confidence == pytest.approx(expected.confidence, rel=1e-2, abs=1e-2), n
     if disturbed and min(size) >= 32:
-        assert verdicts == {"tracked", "foreign", "restarted"}
+        assert statuses == {"tracked", "foreign", "restarted"}
 
 
 class TorchPast(GpuHistory):
@@ -94,8 +94,8 @@ class TorchPast(GpuHistory):
     def __init__(self, gains, channels, _views, size):
         super().__init__(gains, channels, size, CPU)
 
-    def see(self, units):
-        return type("Seen", (), {k: v.numpy() for k, v in super().see(torch.from_numpy(units))._asdict().items()})
+    def push(self, units):
+        return type("Seen", (), {k: v.numpy() for k, v in super().push(torch.from_numpy(units))._asdict().items()})
 
 
 @pytest.fixture(params=[TorchPast, StandInPast], ids=["torch", "kernels"])
@@ -116,21 +116,21 @@ def device_past(request):
 def test_the_past_remembers_the_same(device_past, size, channels, views, drift, bend, disturbed):
     plain, device = MotionCompensatedHistory(GAINS, channels, size), device_past(GAINS, channels, views, size)
     rebased, bends = [], []
-    rebase = plain._stabilizer.rebase
-    plain._stabilizer.rebase = lambda dy, dx: (rebased.append((dy, dx)), rebase(dy, dx))
+    rebase = plain._rigid.rebase
+    plain._rigid.rebase = lambda dy, dx: (rebased.append((dy, dx)), rebase(dy, dx))
     for n, given in movie(size, 45, channels, views, seed=3, drift=drift, bend=bend):
         frame = disturb(n, given) if disturbed else given
         if n == 30:
             plain.skip(4)
             device.skip(4)
-        motion, expected = plain.see(frame)
-        found = device.see(frame)
-        assert MOTION_STATUSES[int(found.motion[3])] == motion.verdict, n
+        motion, expected = plain.push(frame)
+        found = device.push(frame)
+        assert MOTION_STATUSES[int(found.motion[3])] == motion.status, n
         assert found.motion[:2] == pytest.approx([motion.dy, motion.dx], abs=5e-3), n
-        bent = np.array([motion.bend_dy, motion.bend_dx]) if motion.bend_dy else np.zeros((2, STRIPS))
+        bent = np.array([motion.strip_dy, motion.strip_dx]) if motion.strip_dy else np.zeros((2, STRIPS))
         assert np.abs(found.bend - bent).max() < 1e-2, n
         bends.append(np.ptp(bent))
-        got = found.remembered
+        got = found.averages
         assert np.mean((got == 0) != (expected == 0)) < 0.03, n
         both = (got != 0) & (expected != 0)
         # A line at the edge of rounding enters one place away: rare, and then off by what neighbours differ.
@@ -178,9 +178,9 @@ def test_forgetting_begins_anew(device_past):
     size = (40, 40)
     device = device_past(GAINS, 1, 2, size)
     frames = [frame for _, frame in movie(size, 6)]
-    first = [device.see(frame).remembered.copy() for frame in frames]
+    first = [device.push(frame).averages.copy() for frame in frames]
     device.reset()
-    again = [device.see(frame).remembered.copy() for frame in frames]
+    again = [device.push(frame).averages.copy() for frame in frames]
     assert np.array_equal(first, again)
     assert not first[0].any()
     assert first[-1].any()
@@ -190,9 +190,9 @@ def test_a_compiler_keeps_what_is_written_in_place():
     """Traced as torch.compile does for a GPU, without its code generation."""
     size = (40, 48)
     plain, traced = (GpuHistory(GAINS, 1, size, CPU) for _ in range(2))
-    see = torch.compile(traced.see, backend="aot_eager")
+    push = torch.compile(traced.push, backend="aot_eager")
     for _, views in movie(size, 5):
         frame = torch.from_numpy(views)
         with torch.no_grad():
-            expected, got = plain.see(frame), see(frame)
+            expected, got = plain.push(frame), push(frame)
         assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))

@@ -1,5 +1,5 @@
 """Our kernels, one by one and as a program: what they are told, what ships, and that their answers do not depend on
-the order in which blocks and threads run. Whole frames are compared in tests/test_gpu_pipeline.py."""
+the order in which blocks and threads run. Whole frames are compared in tests/runtimes/gpu/test_pipeline.py."""
 
 import ctypes
 import importlib.util
@@ -18,8 +18,8 @@ pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import DTYPES, ScanGeometry
 from deepbid_rt.motion import nonrigid as line_shifts  # after the check for torch
-from deepbid_rt.motion.nonrigid import LineShifts
-from deepbid_rt.motion.temporal_averages import MARGIN, Memory
+from deepbid_rt.motion.nonrigid import NonrigidMotionEstimator
+from deepbid_rt.motion.temporal_averages import MARGIN, TemporalAverages
 from deepbid_rt.runtimes.gpu import kernel_arguments as told
 from deepbid_rt.runtimes.gpu import kernel_check, kernels
 from deepbid_rt.runtimes.gpu import kernel_history as kernel_past
@@ -28,10 +28,10 @@ from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
 from deepbid_rt.runtimes.gpu.kernel_series import kernel_series
 from deepbid_rt.scan.directions import MERGES
 from tests.fakes import STREAM_CARD, stream
+from tests.runtimes.gpu.test_history import GAINS, movie
+from tests.runtimes.gpu.test_nonrigid import pair
 from tests.stand_in_cuda import StandInMemory, library
-from tests.stand_in_cuda.past import StandInPast
-from tests.test_gpu_line_shifts import pair
-from tests.test_gpu_past import GAINS, movie
+from tests.stand_in_cuda.history import StandInPast
 
 C_TYPES = {"double": ctypes.c_double, "float": ctypes.c_float, "int": ctypes.c_int}
 
@@ -140,7 +140,7 @@ def pipeline_of(shape, dtype="<i2", scan=None, merge="mean", views="each", memor
 
 
 def agrees(found):
-    return found.shift_px < 2e-3 and max(found.inputs, found.pixels) < 2e-3 and found.excess < 1e-5
+    return found.shift_px < 2e-3 and max(found.inputs, found.pixels) < 2e-3 and found.mean_bias < 1e-5
 
 
 @pytest.mark.parametrize("rows", [1, 2, 31, 33, 63, 65])
@@ -189,11 +189,11 @@ def test_no_answer_depends_on_the_order_of_blocks_and_threads():
         for name, order in ORDERS.items():
             library().stand_in_order(order)
             _, pipeline = pipeline_of((2, 150, 140), "<u2", ScanGeometry("collinear"))
-            pipeline.scale([kernel_check._NORMALIZER] * 2)
-            steps = [pipeline.step(frame) for frame in kernel_check.simulated(pipeline.info)]
+            pipeline.set_scale([kernel_check._NORMALIZER] * 2)
+            steps = [pipeline.push(frame) for frame in kernel_check.simulated(pipeline.info)]
             last = (*[steps[-1][0].tobytes(), pipeline.inputs().tobytes()], *(note.motion for _, note in steps))
-            answers[name] = last, [note.excess.tolist() for _, note in steps]
-            assert steps[-1][1].motion.bend_dy
+            answers[name] = last, [note.mean_bias.tolist() for _, note in steps]
+            assert steps[-1][1].motion.strip_dy
     finally:
         library().stand_in_order(0)
     assert all(answer == answers["ascending"] for answer in answers.values())
@@ -207,23 +207,23 @@ def test_a_frame_is_few_launches():
 
 @pytest.mark.parametrize("size", [(64, 80), (65, 131), (300, 280)])
 def test_strips_are_found_and_the_same_variance_is_learned(size):
-    plain, device = LineShifts(size), StandInPast(GAINS, 1, 1, size)
-    frame, past = device._frames.frame, device.past
-    state = told.State.from_buffer(device.memory.arrays[past._state.address])
-    at, shifts = device.at, past._line_shifts
+    plain, device = NonrigidMotionEstimator(size), StandInPast(GAINS, 1, 1, size)
+    frame, history = device._frames.frame, device.history
+    state = told.State.from_buffer(device.memory.arrays[history._state.address])
+    at, shifts = device.at, history._nonrigid
     program = device.memory.program(kernels.program())
     start = np.array([[0.3], [-0.4]])
     for seed in range(3):
-        image, remembered = pair(size, seed)
-        expected = plain.estimate(image, remembered, start)
-        at(frame.together, size)[...], at(shifts.remembered, size)[...] = image, remembered
-        off = (image - remembered).astype(np.float64)
+        image, averages = pair(size, seed)
+        expected = plain.push(image, averages, start)
+        at(frame.together, size)[...], at(shifts.remembered, size)[...] = image, averages
+        off = (image - averages).astype(np.float64)
         at(shifts.differences, (size[0], 2), "f8")[...] = np.stack([off.sum(1), (off**2).sum(1)], 1)
         at(shifts.strips, (16, 2), "f8")[...] = start.T
         state.verdict, state.place_y, state.place_x = 1, 2.3, -3.4
-        coarse, fine = past._levels[0], past._levels[-1]
+        coarse, fine = history._levels[0], history._levels[-1]
         queues = [program.bind("smooth", (-(-size[1] // 256), fine.rows, 4), (256, 1, 1), frame, shifts, coarse, fine)]
-        for level in past._levels:
+        for level in history._levels:
             queues += [program.bind("measure_slopes", (level.rows, 1, 1), (256, 1, 1), shifts, level)]
             queues += [program.bind("solve", (1, 1, 1), (256, 1, 1), frame, shifts, level)]
         with device.memory.current():
@@ -240,9 +240,9 @@ def test_strips_are_found_and_the_same_variance_is_learned(size):
 def test_each_line_enters_and_is_recalled_where_it_lies(seed):
     """Lines that overtake others enter one after the other, and none is lost."""
     size, rng = (64, 20), np.random.default_rng(seed)
-    plain, device = Memory(GAINS, size), StandInPast(GAINS, 1, 1, size)
-    frame, past = device._frames.frame, device.past
-    state = told.State.from_buffer(device.memory.arrays[past._state.address])
+    plain, device = TemporalAverages(GAINS, size), StandInPast(GAINS, 1, 1, size)
+    frame, history = device._frames.frame, device.history
+    state = told.State.from_buffer(device.memory.arrays[history._state.address])
     rigid = rng.uniform(-20, 20, (2, 1))
     shifts = rigid + np.clip(np.cumsum(rng.uniform(-0.45, 0.45, (2, 64)), axis=1), -7, 7)
     shifts[0, 20:40] = shifts[0, 20] + 0.9 * np.arange(20) * (1 if shifts[0, 20] < rigid[0] else -1)
@@ -255,21 +255,21 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
         image = rng.normal(size=size).astype(np.float32)
         moved = shifts if number % 2 else shifts[:, ::-1].copy()
         at = device.at
-        lines = np.ctypeslib.as_array((told.Line * size[0]).from_buffer(device.memory.arrays[past._stabilizer.places]))
+        lines = np.ctypeslib.as_array((told.Line * size[0]).from_buffer(device.memory.arrays[history._rigid.places]))
         whole, place = np.floor(moved + 0.5), MARGIN - moved
         number_of = np.stack([np.arange(64), np.zeros(64)])
         lines["top"], lines["left"] = np.floor(place) + number_of
         lines["down"], lines["right"] = place - np.floor(place)
         lines["row"], lines["column"] = MARGIN - whole + number_of
         at(frame.mean, size)[...] = image
-        memory, stabilizer = past._memories[turn], past._stabilizer
+        memory, rigid_estimator = history._memories[turn], history._rigid
         expected = np.empty((4, *size), np.float32)
         plain.recall(moved, expected)
         plain.update(image, moved)
         with device.memory.current():
-            recall = (frame.padded_height, 1, 1), (256, 1, 1), frame, memory, stabilizer
+            recall = (frame.padded_height, 1, 1), (256, 1, 1), frame, memory, rigid_estimator
             program.bind("recall", *recall)()
-            program.bind("update", (memory.height, 1, 1), (256, 1, 1), frame, memory, stabilizer)()
+            program.bind("update", (memory.height, 1, 1), (256, 1, 1), frame, memory, rigid_estimator)()
         given = device._arrays.read(device._given, *device._shape)[0, :, :64, :20]
         got = np.concatenate([np.where(given[2] > 0, given[3:], 0), given[2:3]])
         assert np.abs(got - expected).max() < 1e-4
@@ -282,12 +282,12 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
 
 def test_a_foreign_frame_does_not_count_in_the_drift():
     device = StandInPast(GAINS, 1, 1, (64, 72))
-    state = told.State.from_buffer(device.memory.arrays[device.past._state.address])
+    state = told.State.from_buffer(device.memory.arrays[device.history._state.address])
     for _, frame in movie((64, 72), 5, views=1, seed=3):
-        device.see(frame)
+        device.push(frame)
     before = state.drift_y, state.drift_x
     assert any(before)
-    assert kernel_past.MOTION_STATUSES[int(device.see(np.zeros_like(frame)).motion[3])] == "foreign"
+    assert kernel_past.MOTION_STATUSES[int(device.push(np.zeros_like(frame)).motion[3])] == "foreign"
     assert (state.drift_y, state.drift_x) == before
 
 
@@ -297,13 +297,13 @@ def test_no_memory_is_asked_for_once_a_pipeline_is_open():
     asked = []
     memory.allocate = memory.pinned = lambda *_: asked.append(_)
     for pixels in kernel_check.simulated(pipeline.info):
-        pipeline.align(None)
-        pipeline.scale([kernel_check._NORMALIZER])
+        pipeline.set_line_offset(None)
+        pipeline.set_scale([kernel_check._NORMALIZER])
         pipeline.skip(2)
-        pipeline.step(pixels)
+        pipeline.push(pixels)
     pipeline.submit(pixels)
     pipeline.reset()
-    assert pipeline.step(pixels)[1].motion.verdict == "restarted"
+    assert pipeline.push(pixels)[1].motion.status == "restarted"
     assert not asked
 
 
@@ -358,7 +358,7 @@ def test_graphs_replay_what_was_captured():
     one, two = (pipeline_of((1, 64, 64), memory=StandInMemory(graphs=graphs)) for graphs in (False, True))
     assert (one[1].captured, two[1].captured, two[0].captured) == (False, True, 2)
     for pixels in kernel_check.simulated(one[1].info):
-        expected, got = (pipeline.step(pixels) for _, pipeline in (one, two))
+        expected, got = (pipeline.push(pixels) for _, pipeline in (one, two))
         assert np.array_equal(got[0], expected[0])
         assert got[1].motion == expected[1].motion
     assert two[0].replayed > 0

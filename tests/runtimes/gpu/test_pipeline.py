@@ -25,9 +25,9 @@ from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector  # noqa: E40
 from deepbid_rt.scan.normalizer import Normalizer  # noqa: E402
 from tests import jagged  # noqa: E402
 from tests.fakes import STREAM_CARD, stream  # noqa: E402
+from tests.runtimes.gpu.test_history import tissue  # noqa: E402
 from tests.stand_in_cuda import StandInMemory, library  # noqa: E402
 from tests.stand_in_cuda.engine import StandInEngine, bind_passes  # noqa: E402
-from tests.test_gpu_past import tissue  # noqa: E402
 
 
 class SimulatedGraphs(HostDevice):
@@ -80,10 +80,10 @@ def follow(device_engine, host_engine, info, frames, merge="mean", rate=0.01):
         assert got.pixels.shape == expected.pixels.shape
         difference = np.abs(got.pixels.astype(np.float64) - expected.pixels)
         assert np.mean(difference > (1 if info.dtype.kind != "f" else 0.05)) < rate, got.index
-        assert got.motion.verdict == expected.motion.verdict, got.index
+        assert got.motion.status == expected.motion.status, got.index
         assert (got.motion.dy, got.motion.dx) == pytest.approx((expected.motion.dy, expected.motion.dx), abs=5e-3)
-        assert got.motion.bend_dy == pytest.approx(expected.motion.bend_dy, abs=1e-2)
-        assert got.motion.bend_dx == pytest.approx(expected.motion.bend_dx, abs=1e-2)
+        assert got.motion.strip_dy == pytest.approx(expected.motion.strip_dy, abs=1e-2)
+        assert got.motion.strip_dx == pytest.approx(expected.motion.strip_dx, abs=1e-2)
     assert on_device.normalizers == on_host.normalizers
     return list(zip(*outs, strict=True))
 
@@ -144,7 +144,7 @@ def test_frames_come_out_as_from_the_host(engines, shape, dtype, scan, merge, vi
     frames = [Frame(n, pixels) for n, pixels in frames_of(info, 20)]
     pairs = follow(*engines, info, frames, merge)
     if scan.mirrored:  # else the movie, which is, has every other line the wrong way round
-        assert any(expected.motion.bend_dy for _, expected in pairs) == (min(pairs[0][1].pixels.shape[1:]) >= 64)
+        assert any(expected.motion.strip_dy for _, expected in pairs) == (min(pairs[0][1].pixels.shape[1:]) >= 64)
 
 
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
@@ -167,8 +167,8 @@ def test_planes_gaps_flyback_and_dark_frames_are_as_on_the_host(engines):
         flags = FrameFlag.FLYBACK if n == 31 else FrameFlag.NONE
         if n not in (24, 25, 40):
             frames.append(Frame(n, pixels * (n != 36), plane=n % 2, flags=flags))
-    verdicts = {expected.motion.verdict for _, expected in follow_all(engines, info, frames)}
-    assert verdicts >= {"tracked", "foreign", "restarted"}
+    statuses = {expected.motion.status for _, expected in follow_all(engines, info, frames)}
+    assert statuses >= {"tracked", "foreign", "restarted"}
 
 
 def follow_all(engines, info, frames):
@@ -258,9 +258,9 @@ def test_two_frames_on_their_way_give_what_one_gives(net, pipeline_of):
     module, card = net
     one, two = (pipeline_of(Mixed(module, torch.float32), card, info) for _ in range(2))
     for pipeline in (one, two):
-        pipeline.scale([Normalizer(10, 3)])
+        pipeline.set_scale([Normalizer(10, 3)])
     movie = [pixels for _, pixels in frames_of(info, 9)]
-    expected = [one.step(pixels)[0].copy() for pixels in movie]
+    expected = [one.push(pixels)[0].copy() for pixels in movie]
     got = []
     for n, pixels in enumerate(movie):
         two.submit(pixels)
@@ -282,21 +282,21 @@ def test_a_slot_too_many_is_an_error(net, pipeline_of):
 def test_what_is_told_by_the_notes(net, pipeline_of):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
     pipeline = pipeline_of(lambda x: x[:, :1] + 0.5, net[1], info)
-    pipeline.scale([Normalizer(10, 3)])
-    notes = [pipeline.step(pixels)[1] for _, pixels in frames_of(info, 3)]
-    assert notes[0].motion.verdict == "restarted"
-    assert notes[0].motion.bend_dy == ()
-    assert np.allclose([note.excess for note in notes], 0.5, atol=1e-5)
+    pipeline.set_scale([Normalizer(10, 3)])
+    notes = [pipeline.push(pixels)[1] for _, pixels in frames_of(info, 3)]
+    assert notes[0].motion.status == "restarted"
+    assert notes[0].motion.strip_dy == ()
+    assert np.allclose([note.mean_bias for note in notes], 0.5, atol=1e-5)
 
 
 def test_resetting_and_warming_up_leave_no_trace(net, pipeline_of):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
     pipeline = pipeline_of(Mixed(net[0], torch.float32), net[1], info)
-    pipeline.scale([Normalizer(10, 3)])
+    pipeline.set_scale([Normalizer(10, 3)])
     movie = [pixels for _, pixels in frames_of(info, 4)]
-    first = [pipeline.step(pixels)[0].copy() for pixels in movie]
+    first = [pipeline.push(pixels)[0].copy() for pixels in movie]
     pipeline.reset()
-    assert np.array_equal([pipeline.step(pixels)[0].copy() for pixels in movie], first)
+    assert np.array_equal([pipeline.push(pixels)[0].copy() for pixels in movie], first)
 
 
 @pytest.mark.parametrize("value", [-32768, 0, 32767])
@@ -304,10 +304,10 @@ def test_resetting_and_warming_up_leave_no_trace(net, pipeline_of):
 def test_dark_and_saturated_frames_give_pixels(net, pipeline_of, value, dtype):
     info = stream((1, 64, 40), "<i2", ScanGeometry("collinear"))
     pipeline = pipeline_of(Mixed(net[0], dtype), net[1], info)
-    pipeline.scale([Normalizer(100, 4)])
+    pipeline.set_scale([Normalizer(100, 4)])
     for n, pixels in frames_of(info, 6):
-        image, note = pipeline.step(np.full_like(pixels, value) if n == 4 else pixels)
-        assert np.isfinite([*note.excess, note.motion.dy, note.motion.dx]).all()
+        image, note = pipeline.push(np.full_like(pixels, value) if n == 4 else pixels)
+        assert np.isfinite([*note.mean_bias, note.motion.dy, note.motion.dx]).all()
     assert image.std() > 0
 
 
@@ -316,10 +316,10 @@ def test_each_slot_is_captured_once_and_an_error_is_named(net):
     device = SimulatedGraphs()
     pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), net[1], info, device)
     assert (device.captured, pipeline.captured) == (SLOTS, True)
-    pipeline.step(np.zeros(info.shape, info.dtype))
+    pipeline.push(np.zeros(info.shape, info.dtype))
     device.fails = True
     with pytest.raises(StageError, match=r"^the GPU failed in the middle of the session \(CUDA error: an ill"):
-        pipeline.step(np.zeros(info.shape, info.dtype))
+        pipeline.push(np.zeros(info.shape, info.dtype))
 
 
 WAITS = r"\.item|_local_scalar|lift|nonzero|masked_select|unique|linalg|cholesky|aten\.equal"
@@ -341,7 +341,7 @@ def test_nothing_between_a_raw_and_a_denoised_frame_waits_for_the_host(net, view
     info = stream((2, 150, 72), "<u2", ScanGeometry("collinear"))
     card = replace(net[1], views=views)
     pipeline = GpuPipeline(bind_net(Mixed(net[0], torch.float32)), card, info, HostDevice())
-    pipeline.scale([Normalizer(10, 3)] * 2)
+    pipeline.set_scale([Normalizer(10, 3)] * 2)
     for _, pixels in frames_of(info, 3):
         np.copyto(pipeline._host[0][0], pixels)
         with NothingForTheHost():
@@ -361,12 +361,12 @@ def compiled_error(frames=8):
     pair = [GpuPipeline(bind, STREAM_CARD, info, HostDevice(), **fuse) for fuse in ({}, {"fuse": torch.compile})]
     worst = np.zeros(4)
     for pipeline in pair:
-        pipeline.scale([Normalizer(10, 3)])
+        pipeline.set_scale([Normalizer(10, 3)])
     for _, pixels in frames_of(info, frames):
-        (expected, told), (got, note) = (pipeline.step(pixels) for pipeline in pair)
-        assert note.motion.verdict == told.motion.verdict
+        (expected, told), (got, note) = (pipeline.push(pixels) for pipeline in pair)
+        assert note.motion.status == told.motion.status
         off = np.abs(got.astype(float) - expected)
-        bends = [np.array([m.bend_dy, m.bend_dx]) for m in (note.motion, told.motion)]
+        bends = [np.array([m.strip_dy, m.strip_dx]) for m in (note.motion, told.motion)]
         shift = max(abs(note.motion.dy - told.motion.dy), abs(note.motion.dx - told.motion.dx))
         worst = np.maximum(worst, [off.max(), np.mean(off > 0), shift, np.abs(np.subtract(*bends)).max(initial=0)])
     return worst.tolist()
@@ -449,12 +449,12 @@ def host_ms(size=512, frames=200, in_kernels=False):
         info = stream((1, 2 * size, size), "<i2", ScanGeometry("collinear"))
         pipeline = idle_pipeline(info, in_kernels)
         pixels = np.random.default_rng(0).poisson(5, info.shape).astype(info.dtype)
-        lock, times = LinePhaseCorrector(info, "auto"), []
+        corrector, times = LinePhaseCorrector(info, "auto"), []
         for n in range(frames):
             begun = time.perf_counter()
-            lock.see(Frame(n, pixels))
+            corrector.push(Frame(n, pixels))
             looked = time.perf_counter()
-            pipeline.step(pixels)
+            pipeline.push(pixels)
             times.append((looked - begun, time.perf_counter() - looked))
     finally:
         if in_kernels:

@@ -1,6 +1,6 @@
 """pycuda as the owner of the memory, with a simulated pycuda: which context is current for each of its calls.
 
-That its names and arguments are pycuda's is compared in tests/test_pycuda_names.py.
+That its names and arguments are pycuda's is compared in tests/runtimes/gpu/test_pycuda_names.py.
 """
 
 import importlib

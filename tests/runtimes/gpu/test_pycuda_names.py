@@ -30,7 +30,9 @@ def sources():
     folder = os.environ.get(VARIABLE)
     found = sorted(Path(folder).glob("pycuda-*.tar.gz")) if folder else []
     if not found:
-        pytest.skip(f"no source of pycuda in a folder that {VARIABLE} names (see tests/test_pycuda_names.py)")
+        pytest.skip(
+            f"no source of pycuda in a folder that {VARIABLE} names (see tests/runtimes/gpu/test_pycuda_names.py)"
+        )
     with tarfile.open(found[-1]) as archive:
         return {
             Path(member.name).name: archive.extractfile(member).read().decode()

@@ -56,7 +56,7 @@ def test_only_the_new_frame_goes_up_and_the_window_moves_over_it():
         assert [size for _, size in pushed] == [512, 512]
         assert pushed[1][0] - pushed[0][0] == 5 * 512
         before = len(uploads)
-        answer = window.infer()
+        answer = window.infer(None)
         assert np.array_equal(answer, 2 * plain.view())
         assert len(uploads) - before == (number < 4)  # only what stands before the first frame is made on the host
     assert asked == [(n + 1) % 5 for n in range(13)]
@@ -67,10 +67,10 @@ def test_forgetting_begins_anew():
     window = DeviceWindow(5, SHAPE, memory, doubling(memory, []))
     for value in range(7):
         window.push(np.full(SHAPE, value, np.float32))
-    window.clear()
+    window.reset()
     assert window.filled == 0
     window.push(np.full(SHAPE, 9, np.float32))
-    assert np.array_equal(window.infer(), np.full((5, *SHAPE), 18))
+    assert np.array_equal(window.infer(None), np.full((5, *SHAPE), 18))
 
 
 @pytest.mark.parametrize("runtime", ["torch", "tensorrt"])
@@ -103,7 +103,7 @@ def test_an_address_that_the_plan_refuses_is_a_failure_of_the_session(simulated_
     window.push(np.zeros((16, 24), np.float32))
     trt.contexts[-1].set_tensor_address = lambda name, memory: False
     with pytest.raises(StageError, match="the GPU failed in the middle of the session"):
-        window.infer()
+        window.infer(None)
     engine.close()
 
 

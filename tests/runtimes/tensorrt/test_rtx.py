@@ -30,7 +30,7 @@ for name in ("libtensorrt_rtx.so.1", "libtensorrt_onnxparser_rtx.so.1"):
 sys.path.insert(0, folder)
 import tensorrt_rtx_bindings as trt
 from pathlib import Path
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.runtimes.tensorrt.builder import Effort, build_plan
 from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_onnx, specialize
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deepbid_rt.denoising.calibration import padded_size
+from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes.gpu import kernels
 from deepbid_rt.runtimes.gpu.arrays import Arrays
@@ -19,7 +19,7 @@ from tests.stand_in_cuda import StandInMemory
 class Seen(NamedTuple):
     motion: np.ndarray
     bend: np.ndarray
-    remembered: np.ndarray
+    averages: np.ndarray
 
 
 class StandInPast:
@@ -36,16 +36,16 @@ class StandInPast:
         self._shape = channels, len(gains) + 3, *padded_size(size, 8)
         self._given = arrays.empty(*self._shape)
         frame.given = self._given.address
-        self.past = KernelHistory(gains, channels, size, arrays, self.memory.program(kernels.program()), self._note)
-        self._queues = [self.past.see(frame, turn) for turn in range(TURNS)]
+        self.history = KernelHistory(gains, channels, size, arrays, self.memory.program(kernels.program()), self._note)
+        self._queues = [self.history.push(frame, turn) for turn in range(TURNS)]
         self._arrays, self._size, self._turn = arrays, size, 0
-        self.past.reset(0)
+        self.history.reset(0)
 
     @property
     def rigid(self) -> bool:
-        return self.past.rigid
+        return self.history.rigid
 
-    def see(self, units: np.ndarray) -> Seen:
+    def push(self, units: np.ndarray) -> Seen:
         """(C, V, Y, X) -> where the frame lies, and what was remembered before it in its place."""
         self.at(self._frames.frame.units, units.shape)[...] = units
         with self.memory.current():
@@ -55,14 +55,14 @@ class StandInPast:
         note = self._arrays.read(self._note, NOTE, dtype=np.float64)
         given = self._arrays.read(self._given, *self._shape)[..., : self._size[0], : self._size[1]]
         means, weight = given[:, 3:], given[:, 2:3]
-        remembered = np.concatenate([np.where(weight > 0, means, 0), weight], axis=1)
-        return Seen(note[:4], note[4:].reshape(2, STRIPS), remembered)
+        averages = np.concatenate([np.where(weight > 0, means, 0), weight], axis=1)
+        return Seen(note[:4], note[4:].reshape(2, STRIPS), averages)
 
     def skip(self, count: int) -> None:
-        self.past.skip(count, self._turn)
+        self.history.skip(count, self._turn)
 
     def reset(self) -> None:
-        self.past.reset(self._turn)
+        self.history.reset(self._turn)
 
     def at(self, address: int, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
         """An array on the device."""
