@@ -1,6 +1,6 @@
-"""The model card: what an engine file is, and what it needs to be fed.
+"""The model card: what an engine file is, what input it needs, and what it returns.
 
-It travels inside the ONNX file as JSON (metadata key `METADATA_KEY`) and stands beside the engine as ``card.toml``.
+The card is stored as JSON inside the ONNX file (metadata key `METADATA_KEY`) and beside the engine as ``card.toml``.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ from deepbid_rt.frame import Layout
 CARD_VERSION = 1
 METADATA_KEY = "deepbid_rt.card"
 
-Kind = Literal["window", "stream", "average", "echo"]
-Views = Literal["each", "mean"]
-STREAMING: tuple[Kind, ...] = ("stream", "average")
-"""Kinds that see one frame and what is remembered of all frames before it."""
+EngineKind = Literal["window", "stream", "average", "echo"]
+"""``window``: a network over a window of frames, as in the papers. ``stream``: a network over one frame and temporal
+averages. ``average``: no network, the mean of the frame and its temporal averages. ``echo``: returns its input."""
+ViewInput = Literal["each", "mean"]
+"""What one inference of a stream engine gets of a frame, see `ModelCard.views`."""
+STREAMING: tuple[EngineKind, ...] = ("stream", "average")
+"""Kinds whose input is one frame with motion-compensated averages of all frames before it."""
 OffsetRule = Literal["calibrate", "mean", "minimum", "fixed"]
+"""How offset and scale are found, see `Normalization.rule`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """How raw counts become network units: ``(counts - offset) / scale``, constant for a whole series."""
+    """How raw counts become network units: ``(counts - offset) / scale``, with constants for a whole series."""
 
     rule: OffsetRule = "calibrate"
-    """``calibrate``: offset (the mean) and scale (the noise) are measured once on the first frames. ``mean`` and
-    ``minimum``: the offset alone is, the scale stands in the card. ``fixed``: both stand in the card."""
+    """``calibrate``: offset (the mean) and scale (the noise) are measured once, on the first frames. ``mean``,
+    ``minimum``: only the offset is measured, and the scale comes from the card. ``fixed``: both come from the card."""
     frames: int = 16
-    """Frames of one plane that calibration looks at. Up to ``delay + 1`` frames it delays no answer."""
+    """Frames of one plane that the calibration uses. With up to ``delay + 1`` frames it delays no output."""
     offset: float = 0.0
     """Counts, for ``fixed``."""
     scale: float = 1.0
@@ -42,35 +46,41 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What an engine is. Checked on construction, then frozen."""
+    """Description of an engine. The constructor checks it and raises `EngineError` naming the first wrong field."""
 
     name: str
-    kind: Kind
+    kind: EngineKind
     scan: tuple[Layout, ...] = ("collinear", "ordinary")
-    """Layouts the engine was trained for."""
+    """Scan layouts that the engine was trained for."""
     window: int = 1
-    """Frames of one inference (T)."""
+    """Frames in one inference (T)."""
     hop: int = 1
-    """Frames between two inferences, and frames answered by each."""
+    """Frames between two inferences; also the number of frames that each inference denoises."""
     look_ahead: int = 0
-    """Frames after the answered ones that the network sees; kind stream: each in the place of the answered one."""
+    """Later frames that the network sees with the frames it denoises. Kind stream: they are aligned to the denoised
+    frame."""
     memories: tuple[float, ...] = ()
-    """For `STREAMING` kinds: weight of the newest frame in each exponential average that the engine is given."""
-    views: Views = "each"
-    """For `STREAMING` kinds: what one inference sees of a frame. ``each``: the lines of one scan direction; there are
-    two inferences. ``mean``: both directions, averaged where they see the same place; half the time, nearly as good."""
+    """For `STREAMING` kinds: weight of the newest frame in each of the temporal averages in the engine's input."""
+    views: ViewInput = "each"
+    """For `STREAMING` kinds: what one inference sees of a frame. ``each``: the lines of one scan direction, so that a
+    frame takes two inferences. ``mean``: both directions, averaged where they scan the same tissue; this takes half the
+    time and is nearly as good."""
     grid: int = 1
-    """Lines and pixels are padded to a multiple of this."""
+    """Height and width of the input are padded to multiples of this number."""
     normalization: Normalization = field(default_factory=Normalization)
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Where the weights come from: recipe digest, recordings, steps, held-out loss."""
+    """How the weights were trained: recipe digest, recordings, steps, held-out loss."""
     version: int = CARD_VERSION
 
     def __post_init__(self) -> None:
         off_grid = self.grid > 0 and (self.window % self.grid or self.hop % self.grid)
         problems = [
             (self.version != CARD_VERSION, f"version {self.version}", f"version {CARD_VERSION}"),
-            (self.kind not in get_args(Kind), f"kind {self.kind!r}", f"one of {', '.join(get_args(Kind))}"),
+            (
+                self.kind not in get_args(EngineKind),
+                f"kind {self.kind!r}",
+                f"one of {', '.join(get_args(EngineKind))}",
+            ),
             (not self.name, "no name", "a name"),
             (
                 not self.scan or any(s not in get_args(Layout) for s in self.scan),
@@ -104,9 +114,13 @@ class ModelCard:
                 bool(self.memories) != (self.kind in STREAMING)
                 or not all(isinstance(gain, float) and 0 < gain < 1 for gain in self.memories),
                 f"memories {self.memories} for kind {self.kind!r}",
-                "weights between 0 and 1, which kinds stream and average have and others have not",
+                "weights between 0 and 1 for kinds stream and average, and none for the other kinds",
             ),
-            (self.views not in get_args(Views), f"views {self.views!r}", f"one of {', '.join(get_args(Views))}"),
+            (
+                self.views not in get_args(ViewInput),
+                f"views {self.views!r}",
+                f"one of {', '.join(get_args(ViewInput))}",
+            ),
             (
                 self.normalization.rule not in get_args(OffsetRule),
                 f"offset rule {self.normalization.rule!r}",
@@ -128,17 +142,24 @@ class ModelCard:
 
     @property
     def delay(self) -> int:
-        """Frames of one plane that come after a frame before its answer is ready, at most (once calibrated)."""
+        """Largest number of later frames of the plane that must arrive before a frame is ready (once calibrated)."""
         return self.hop + self.look_ahead - 1
 
     @property
     def depth(self) -> int:
-        """Arrays of one inference: the frames of a window; of a stream as of `deepbid_rt.denoising.network_inputs.network_inputs`."""
+        """K, the number of images in one input of the engine.
+
+        For `STREAMING` kinds these are the images that `deepbid_rt.denoising.network_inputs.network_inputs` stacks.
+        """
         return self.window if self.kind not in STREAMING else 3 + len(self.memories) + self.look_ahead
 
     @property
-    def bridge(self) -> int:
-        """Missing frames of one plane from which on nothing before them is of use."""
+    def reset_gap(self) -> int:
+        """Length of the shortest gap, in frames of one plane, that the temporal state is not held over.
+
+        A gap as long as the window leaves nothing of it. One of ``1 / gain`` frames leaves 37 % of the weight of the
+        slowest temporal average.
+        """
         return self.window if self.kind not in STREAMING else math.ceil(1 / min(self.memories))
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,12 +170,12 @@ class ModelCard:
         return data
 
     def to_json(self) -> str:
-        """Return the card as it stands in an ONNX file."""
+        """Return the JSON text that is stored in an ONNX file."""
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelCard:
-        """Read a card from plain data. Raises `EngineError` naming the first wrong key or value."""
+        """Read a card from plain data. Raises `EngineError` for unknown fields and wrong values."""
         try:
             fields = dict(data)
             fields["scan"] = tuple(fields.get("scan", ("collinear", "ordinary")))
@@ -170,7 +191,7 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Read a card from an ONNX file's metadata. Raises `EngineError` when it is not a card."""
+        """Read a card from the metadata of an ONNX file. Raises `EngineError` when the text is not a card."""
         try:
             data = json.loads(text)
         except ValueError as error:

@@ -1,26 +1,26 @@
-"""Every error a user can meet, in one tree.
+"""The exceptions that deepbid-rt raises on purpose, in one tree.
 
 ::
 
     DeepbidError
-    ├── RefusedError          the input or the set-up was refused (exit code 2)
+    ├── RefusedError          the input or the configuration was refused (exit code 2)
     │   ├── WireError         a message is not DBRT/1
     │   ├── StreamError       a stream or recording contradicts itself or the engine
     │   ├── EngineError       an engine file or its card cannot be used
     │   ├── FileError         a file cannot be read or written
     │   └── EndpointError     a network address cannot be used
-    └── FailedError           a session stopped mid-way (exit code 1)
+    └── FailedError           a running session had to stop (exit code 1)
         ├── OverrunError      a consumer that must not lose frames was too slow
         └── StageError        an engine, source or sink raised while running
 
-Each message is one sentence of three parts: what came, what was expected, what to do next.
+Each message is one sentence with three parts: what was found, what was expected, what to do next.
 """
 
 from __future__ import annotations
 
 
 class DeepbidError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all exceptions that deepbid-rt raises on purpose.
 
     Parameters
     ----------
@@ -40,16 +40,16 @@ class DeepbidError(Exception):
 
 
 class RefusedError(DeepbidError):
-    """The input or the set-up was refused."""
+    """The input or the configuration was refused."""
 
 
 class WireError(RefusedError):
-    """A message is not valid DBRT/1. ``kind`` groups equal faults for counting.
+    """A message is not valid DBRT/1.
 
     Parameters
     ----------
     kind : str
-        Short name of the fault, such as ``"version"`` or ``"byte-count"``.
+        Short name of the fault, such as ``"version"`` or ``"byte-count"``; faults are counted by it.
     """
 
     def __init__(self, kind: str, came: str, *, expected: str, todo: str) -> None:
@@ -78,8 +78,8 @@ class FailedError(DeepbidError):
 
 
 class OverrunError(FailedError):
-    """A consumer that must not lose frames could not keep up."""
+    """A consumer that must not lose frames was too slow."""
 
 
 class StageError(FailedError):
-    """An engine, a source or a sink raised; the original error is the ``__cause__``."""
+    """An engine, a source or a sink raised while running; its own exception is the ``__cause__``."""

@@ -1,6 +1,7 @@
-"""What travels: one frame and where the tissue lay in it, the description of its stream, the gap in their order.
+"""Data types of the frame path: a stream's description, its frames, their motion, gaps, and the end of the series.
 
-Knows nothing of sockets, files or engines.
+A series is one acquisition. A source describes it once (`StreamInfo`), then delivers each frame (`Frame`) or reports
+that it is missing (`Gap`), then ends the series (`StreamEnd`). All types are frozen.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 
+Image = NDArray[np.float32]
+"""Float32 pixels; each docstring states the shape."""
+
 DTYPES = ("|u1", "<u2", "<i2", "<f4")
 """Pixel types that a stream may carry, as numpy type strings."""
 MAX_CHANNELS = 8
+"""Together with `MAX_SIDE` this bounds the memory that a stream can claim."""
 MAX_SIDE = 8192
 """Largest number of lines, and of pixels in a line."""
 
@@ -29,7 +34,7 @@ MotionStatus = Literal["tracked", "held", "foreign", "restarted"]
 
 
 class FrameFlag(IntFlag):
-    """What a source says of one frame (wire key ``flags``)."""
+    """Properties of one frame, as the source reports them (wire key ``flags``)."""
 
     NONE = 0
     SATURATED = 1
@@ -45,15 +50,16 @@ class ScanGeometry:
     """How the lines of a frame were scanned."""
 
     layout: Layout = "ordinary"
-    """``collinear``: lines 2k and 2k+1 scan the same place, once in each direction; ``ordinary``: each line once."""
+    """``collinear``: lines 2k and 2k+1 scan the same tissue, once in each direction. ``ordinary``: every line scans
+    other tissue."""
     bidirectional: bool = True
     """False when every line is scanned in the same direction."""
     first: Direction = "forward"
     """Direction of line 0."""
     mirrored: bool = True
-    """True when backward lines already stand in image order; False when they stand in the order of their sampling."""
+    """True when the pixels of backward lines are already in image order; False when they are in sampling order."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Facts that are carried along untouched, under their wire names (``f_res_hz``, ``dewarped``, ``phase_s`` …)."""
+    """Further facts, passed on unchanged under their wire names (``f_res_hz``, ``dewarped``, ``phase_s`` …)."""
 
     def __post_init__(self) -> None:
         if self.layout == "collinear" and not self.bidirectional:
@@ -66,27 +72,27 @@ class ScanGeometry:
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What is true of every frame of one series; sent once, before its first frame."""
+    """Description of one series; sent once, before its first frame."""
 
     shape: tuple[int, int, int]
     """(C, Y, X): channels, lines as scanned (2N for collinear frames), pixels in a line."""
     dtype: np.dtype[Any]
     """Pixel type, one of `DTYPES`."""
     rate_hz: float
-    """Frames per second, all planes counted."""
+    """Frames per second, counted over all planes."""
     scan: ScanGeometry = field(default_factory=ScanGeometry)
     series: str = field(default_factory=lambda: uuid.uuid4().hex)
-    """Identity of the series, new at each start."""
+    """Unique identifier of the series, new at each start."""
     source: str = "scope1"
     """Name of the sender, letters, digits, ``_`` and ``-``."""
     planes: int = 1
-    """Planes that are scanned in turn; 1 for a single plane."""
+    """Number of planes, which are scanned in turn."""
     n_expected: int | None = None
-    """Frames announced by the source; None when it runs until stopped."""
+    """Number of frames that the source announces; None when it runs until stopped."""
     parent: str | None = None
-    """For a denoised stream, the series it was made from; None for a raw stream."""
+    """For a denoised stream, the identifier of its raw series; None for a raw stream."""
     user: Mapping[str, Any] = field(default_factory=dict)
-    """Anything else the sender wants recorded."""
+    """Anything else that the sender wants recorded."""
 
     def __post_init__(self) -> None:
         channels, lines, pixels = self.shape
@@ -122,26 +128,32 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Where one frame lies."""
+    """Shift of one frame's content relative to the reference: rigid, and per strip of lines.
+
+    Positive values mean that the content lies farther down (dy) and farther right (dx) than in the reference. Pixel
+    (y, x) of the frame shows what the reference shows at (y - dy, x - dx).
+    """
 
     dy: float
-    """Lines by which the content of the frame lies below that of the reference."""
+    """Rigid shift down, lines."""
     dx: float
-    """Pixels by which it lies to the right."""
+    """Rigid shift to the right, pixels."""
     confidence: float
-    """Height of the correlation peak over the rest of the surface, in its standard deviations; 0 when not measured."""
+    """Height of the correlation peak above the mean of the other shifts' correlations, in their standard deviations;
+    0 when nothing was measured."""
     status: MotionStatus
-    """``tracked``: measured. ``held``: too uncertain, the last shift is taken. ``foreign``: dark, saturated, broken or
-    of another place; not to be remembered. ``restarted``: the reference begins with this frame, at shift 0."""
+    """``tracked``: the shift was measured on this frame. ``held``: the measurement was too uncertain, so the last shift
+    is used. ``foreign``: the frame is dark, saturated, broken or shows another place, and stays out of all averages.
+    ``restarted``: this frame begins a new reference, with shift 0."""
     strip_dy: tuple[float, ...] = ()
-    """How much farther below each strip of lines lies than the frame: tissue moves while it is scanned. Strips are of
-    equal height, between their middles it is interpolated. Empty: the frame moved as a whole."""
+    """Shift down of each strip of lines, added to `dy`: tissue moves while a frame is scanned. The strips have equal
+    height; between their middles the shift is interpolated. Empty when the frame moved rigidly."""
     strip_dx: tuple[float, ...] = ()
-    """The same to the right; as many strips."""
+    """Shift to the right of each strip, added to `dx`; as many strips as `strip_dy`."""
 
     @property
-    def accepted(self) -> bool:
-        """True when the shift was measured on this frame."""
+    def measured(self) -> bool:
+        """True when the shift was measured on this frame: status ``tracked`` or ``restarted``."""
         return self.status in ("tracked", "restarted")
 
 
@@ -150,43 +162,46 @@ class Frame:
     """One frame of one plane."""
 
     index: int
-    """The source's own number of this frame, counted over all planes."""
+    """The source's number of this frame, counted over all planes."""
     pixels: NDArray[Any]
-    """(C, Y, X) in raw counts; treat as read-only."""
+    """(C, Y, X) raw counts; treat as read-only."""
     t_ns: int = 0
-    """When the source sent the frame, nanoseconds since the Unix epoch on the source's clock; 0 when unknown."""
+    """Time at which the source sent the frame, nanoseconds since the Unix epoch on the source's clock; 0 if unknown."""
     arrived_ns: int = 0
-    """When this process received the frame, nanoseconds since the Unix epoch; 0 for frames from a file."""
+    """Time at which this process received the frame, nanoseconds since the Unix epoch; 0 for frames from a file."""
     plane: int = 0
+    """Number of the plane, from 0."""
     flags: FrameFlag = FrameFlag.NONE
     motion: Motion | None = None
-    """Where a denoised frame lay before it was denoised; None for raw frames and engines that do not estimate it."""
+    """Motion of the raw frame that a denoised frame was made from; None for raw frames and for engines that do not
+    estimate motion."""
     line_phase_px: float | None = None
-    """Pixels by which backward lines of the raw stream lay further right than forward lines, as measured up to this
-    frame; None where it is not known, for raw frames, and for frames from the wire."""
+    """Measured line phase of the raw stream up to this frame: pixels by which backward lines lie to the right of
+    forward lines. None before the first measurement, for raw frames, and for frames from the wire."""
     aligned_px: float = 0.0
-    """Pixels by which they were moved to the left before this frame was denoised."""
+    """Pixels by which backward lines were moved to the left before this frame was denoised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames that never came, or were given up on purpose."""
+    """Frames that never arrived or were dropped on purpose."""
 
     first: int
     """Index of the first missing frame."""
     count: int
-    """How many frames are missing."""
+    """Number of missing frames."""
     cause: GapCause
-    """``source``: never sent; ``transport``: lost on the wire; ``ring``: receive ring overrun; ``engine``: too slow."""
+    """``source``: never sent. ``transport``: lost on the network. ``ring``: the receive ring overflowed. ``engine``:
+    denoising was too slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """The series is over."""
+    """End of a series."""
 
     reason: str
-    """``done``, ``abort``, ``error``, ``timeout`` or ``replaced`` (a new series began)."""
+    """``done``, ``abort``, ``error``, ``timeout`` or ``replaced`` (another series began)."""
 
 
 Event = StreamInfo | Frame | Gap | StreamEnd
-"""What a source hands out, in order: a `StreamInfo`, then frames and gaps, then a `StreamEnd`."""
+"""What a source delivers, in this order: a `StreamInfo`, then frames and gaps, then a `StreamEnd`."""

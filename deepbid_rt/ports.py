@@ -1,6 +1,7 @@
-"""The seams of the data path: where frames come from, what denoises them, where they go.
+"""The three interfaces of the data path: a source delivers frames, an engine denoises arrays, a sink accepts frames.
 
-Protocols only, and what passes through them. Every implementation passes the contract tests in ``tests/contract``.
+To add a microscope, a runtime or an output, implement one of these protocols. Every implementation passes the contract
+tests in ``tests/contract``.
 """
 
 from __future__ import annotations
@@ -15,31 +16,35 @@ from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
 
 
 class FrameSource(Protocol):
-    """Where frames come from. Used by one thread at a time."""
+    """Delivers the events of one series after the other. Used by one thread at a time."""
 
     def open(self) -> None:
-        """Acquire sockets or files. Raises `RefusedError` when that is impossible."""
+        """Open sockets or files. Raises `RefusedError` when that is impossible."""
         ...
 
     def read(self, timeout_s: float) -> Event | None:
-        """Return the next event, or None when none came in time.
+        """Return the next event, or None when there was none within `timeout_s` seconds.
 
-        A frame's pixels stay valid until the next call. After a `StreamEnd` a live source may go on with a
-        further `StreamInfo`; a file source returns None for ever.
+        The pixels of a frame are valid until the next call, because the source may reuse its array. After a
+        `StreamEnd` a live source may continue with another `StreamInfo`; a file source returns None from then on.
         """
         ...
 
     def close(self) -> None:
-        """Release everything; may be called twice."""
+        """Release everything. May be called twice."""
         ...
 
 
 class Engine(Protocol):
-    """Arrays in, denoised arrays out; stateless between calls. Knows no socket, file, clock or scan."""
+    """Runs a network: arrays in, denoised arrays out.
+
+    An engine keeps no state from one call to the next. All temporal state is in the `Denoiser`, so live and offline
+    results are equal.
+    """
 
     @property
     def card(self) -> ModelCard:
-        """What the engine expects and promises."""
+        """What the engine needs as input and what it returns."""
         ...
 
     @property
@@ -48,38 +53,39 @@ class Engine(Protocol):
         ...
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Prepare for inputs of shape (K, Y, X), K the card's depth; called before the first `infer` of a session.
+        """Prepare for inputs of shape (K, Y, X) with K = `ModelCard.depth`; called before the first `infer`.
 
         Raises `EngineError` when the engine cannot take this shape.
         """
         ...
 
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Denoise a C-contiguous input (K, Y, X) in normalised units; the result may be reused by the next call.
+        """Denoise one C-contiguous input (K, Y, X) in network units.
 
-        A window of K frames is answered by as many, the inputs of a stream engine (`deepbid_rt.denoising.network_inputs.network_inputs`) by one
-        (1, Y, X).
+        A window engine returns all K frames (K, Y, X). A stream engine, whose input is described at
+        `deepbid_rt.denoising.network_inputs.network_inputs`, returns one image (1, Y, X). The next call may overwrite
+        the result.
         """
         ...
 
     def close(self) -> None:
-        """Release the runtime; may be called twice."""
+        """Release the runtime. May be called twice."""
         ...
 
 
 class Sink(Protocol):
-    """Where frames go. Used by one thread at a time."""
+    """Accepts the frames of one series after the other. Used by one thread at a time."""
 
     def start(self, info: StreamInfo) -> None:
-        """Begin a series. Raises `RefusedError` when the sink cannot take it."""
+        """Begin a series. Raises `RefusedError` when the sink cannot accept it."""
         ...
 
     def put(self, frame: Frame) -> None:
-        """Take one frame; its pixels may be kept."""
+        """Accept one frame. The sink may keep its pixels but must not write to them: other sinks share them."""
         ...
 
     def skip(self, gap: Gap) -> None:
-        """FrameStats frames that will not come."""
+        """Accept the report that frames are missing."""
         ...
 
     def end(self, end: StreamEnd) -> None:
@@ -87,5 +93,5 @@ class Sink(Protocol):
         ...
 
     def close(self) -> None:
-        """Release everything; may be called twice and without `end`."""
+        """Release everything. May be called twice, and without `end`."""
         ...

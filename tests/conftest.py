@@ -1,4 +1,4 @@
-"""What all tests share: nobody may leave threads, processes or sockets behind."""
+"""Shared fixtures. After every test, no thread, process or socket may be left."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from deepbid_rt.runtimes.echo import EchoEngine
 from tests.fakes import STREAM_CARD, WINDOW_CARD, echo_card, stamped_frames, stream
 
 GRACE_S = 2.0
-"""Time that something already ending is given to end."""
+"""Time for threads and processes that are just ending, seconds."""
 
 _opened: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def _remember(cls: type) -> None:
+def _track(cls: type) -> None:
     begin = cls.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -37,21 +37,21 @@ def _remember(cls: type) -> None:
     cls.__init__ = init  # type: ignore[misc]
 
 
-_remember(zmq.Context)
-_remember(zmq.Socket)
+_track(zmq.Context)
+_track(zmq.Socket)
 
 
 @pytest.fixture
 def listens_to_ctrl_c() -> Iterator[None]:
-    """Undo that a shell which starts work in the background has it ignore Ctrl-C."""
+    """Restore the handler of Ctrl-C: a shell sets programs in the background to ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
-def no_other_tests_logging() -> Iterator[None]:
-    """Take back what a command that ran in this process said of which records it wants."""
+def log_level_restored() -> Iterator[None]:
+    """Restore the log level, which a command run in this process may change."""
     logger = logging.getLogger("deepbid_rt")
     level = logger.level
     yield
@@ -73,7 +73,7 @@ def no_leaks() -> Iterator[None]:
             left.append(f"thread {thread.name!r}")
     started = [child for child in me.children(recursive=True) if child.pid not in children]
     if started:
-        # Python's own helper of multiprocessing lives as long as the interpreter.
+        # The resource tracker of multiprocessing lives as long as the interpreter.
         started = [child for child in started if "resource_tracker" not in " ".join(_command(child))]
         left += [f"process {child.pid} {_command(child)}" for child in psutil.wait_procs(started, GRACE_S)[1]]
     for thing in list(_opened):
@@ -92,7 +92,7 @@ def _command(child: psutil.Process) -> list[str]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: small networks take longer in several, and add up in another order."""
+    """Let torch use one thread: small networks are slower with several, and sums have another order."""
     torch = pytest.importorskip("torch", reason="the train extra is not installed")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -102,7 +102,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def stamped_movie() -> Callable[..., tuple[StreamInfo, list[Frame]]]:
-    """Make a movie whose frames carry their numbers in their first pixel: ``stamped_movie(count, shape, dtype)``."""
+    """Return a function that makes a movie with each frame's number in its first pixel."""
 
     def make(
         count: int = 30,
@@ -133,7 +133,7 @@ def tiny_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_rcan_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An engine file with the residual channel attention network at its smallest, untrained."""
+    """An engine file with the smallest residual channel attention network, untrained."""
     torch = pytest.importorskip("torch", reason="the train extra is not installed")
     from deepbid_rt.nets.rcan3d import RCAN3D
     from deepbid_rt.train.export import write_onnx
@@ -162,14 +162,14 @@ def simulated_plans(
     tiny_onnx: Path, tiny_stream_onnx: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Plans of both kinds of engine for a simulated TensorRT: (40, 16, 24) and (5, 24, 32)."""
-    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, Effort, build, read_onnx
+    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, BuildEffort, build, read_onnx
     from tests.simulated_gpu import simulated_host
 
     folder = tmp_path_factory.mktemp("plans")
     movie = [np.random.default_rng(k).poisson(40, (24, 32)).astype(np.int16) for k in range(20)]
     plans = {}
     for kind, onnx, shape in (("window", tiny_onnx, (40, 16, 24)), ("stream", tiny_stream_onnx, (5, 24, 32))):
-        order = BuildSpec(onnx, folder / f"{kind}.plan", shape, "fp32", Effort())
+        order = BuildSpec(onnx, folder / f"{kind}.plan", shape, "fp32", BuildEffort())
         build(order, *read_onnx(onnx), movie, BuildProgress(lambda *_: None), simulated_host())
         plans[kind] = order.plan
     return plans
@@ -185,9 +185,9 @@ def simulated_plans(
 def any_engine(
     request: pytest.FixtureRequest, tiny_onnx: Path, tiny_stream_onnx: Path, tiny_rcan_onnx: Path
 ) -> Iterator[Engine]:
-    """Every engine there is, with windows of at most 40 frames. TensorRT is simulated, and built for each size.
+    """Each engine, with windows of at most 40 frames. TensorRT is simulated and builds a plan for each size.
 
-    The files are asked for by name so that they are exported before `no_leaks` counts threads.
+    The engine files are requested by name, so that they are exported before `no_leaks` counts threads.
     """
     name: str = request.param
     engine: Engine
@@ -206,13 +206,13 @@ def any_engine(
         torch = pytest.importorskip("torch", reason="the train extra is not installed")
         from deepbid_rt.nets.unet2d import UNet2D
         from deepbid_rt.nets.unet3d import UNet3D
-        from deepbid_rt.train.torch_engine import TorchEngine
+        from deepbid_rt.train.net_engine import NetEngine
 
         torch.manual_seed(0)
         if name == "trained-stream":
-            engine = TorchEngine(UNet2D(2, STREAM_CARD.memories).eval(), STREAM_CARD)
+            engine = NetEngine(UNet2D(2, STREAM_CARD.memories).eval(), STREAM_CARD)
         else:
-            engine = TorchEngine(UNet3D(2).eval(), WINDOW_CARD)
+            engine = NetEngine(UNet3D(2).eval(), WINDOW_CARD)
     elif name.startswith("tensorrt"):
         from tests.simulated_gpu import EverySize
 

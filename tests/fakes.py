@@ -1,4 +1,4 @@
-"""Stand-ins for the seams: a source from a list, a sink into a list, and engines that can be looked into."""
+"""Test implementations of the ports: a source that reads a list, a sink that fills a list, an engine that records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STREAM_CARD = ModelCard(
 
 
 def echo_card(window: int = 1, hop: int = 1, look_ahead: int = 0, grid: int = 1, **rest: Any) -> ModelCard:
-    """A card without the window engine's rules, so that tests may be small."""
+    """A card without the restrictions of window engines, so that tests can use small windows."""
     rest.setdefault("normalization", FIXED)
     return ModelCard(name="small", kind="echo", window=window, hop=hop, look_ahead=look_ahead, grid=grid, **rest)
 
@@ -42,7 +42,7 @@ def stream(
 
 
 def pixels_of(info: StreamInfo, index: int) -> NDArray[Any]:
-    """Pixels of frame `index`: noise that nobody else has, with the number of the frame in the first pixel."""
+    """Pixels of frame `index`: noise that differs from frame to frame, and the index in the first pixel."""
     rng = np.random.default_rng(index)
     if info.dtype.kind == "f":
         pixels = rng.normal(100, 30, info.shape).astype(info.dtype)
@@ -61,15 +61,15 @@ def stamped_frames(info: StreamInfo, count: int, first: int = 0) -> list[Frame]:
 
 
 def flat_frame(info: StreamInfo, index: int, value: float, flags: FrameFlag = FrameFlag.NONE) -> Frame:
-    """A frame of one value."""
+    """A frame in which all pixels have the same value."""
     return Frame(index, np.full(info.shape, value, info.dtype), plane=index % info.planes, flags=flags)
 
 
 class ListSource:
-    """Hands out what it was given, as strictly as the `FrameSource` contract allows.
+    """Delivers the events of a list, as strictly as the `FrameSource` contract allows.
 
-    A frame's pixels lie in one array that every `read` overwrites. An exception in the list is raised, a callable is
-    called on the way to the next event, None is an empty wait.
+    The pixels of all frames are in one array, which each `read` overwrites. An exception in the list is raised, a
+    callable is called before the next event, and for None `read` returns None.
     """
 
     def __init__(self, steps: Iterable[Step], *, refuse: BaseException | None = None) -> None:
@@ -107,7 +107,7 @@ class ListSource:
 
 
 class ListSink:
-    """Keeps every call; can be told to wait, or to raise, when it takes a certain frame or call."""
+    """Records all calls. Hooks can wait or raise at a certain call or frame."""
 
     def __init__(
         self,
@@ -135,23 +135,23 @@ class ListSink:
         return [event.reason for event in self.events if isinstance(event, StreamEnd)]
 
     def start(self, info: StreamInfo) -> None:
-        self._keep(info, self._on_start)
+        self._record(info, self._on_start)
 
     def put(self, frame: Frame) -> None:
-        self._keep(frame, self._on_put)
+        self._record(frame, self._on_put)
 
     def skip(self, gap: Gap) -> None:
-        self._keep(gap, None)
+        self._record(gap, None)
 
     def end(self, end: StreamEnd) -> None:
-        self._keep(end, self._on_end)
+        self._record(end, self._on_end)
 
     def close(self) -> None:
         self.closed += 1
         if self._on_close:
             self._on_close()
 
-    def _keep(self, event: Any, hook: Callable[[Any], None] | None) -> None:
+    def _record(self, event: Any, hook: Callable[[Any], None] | None) -> None:
         self.threads.add(threading.current_thread().name)
         if hook:
             hook(event)
@@ -159,7 +159,7 @@ class ListSink:
 
 
 class SpyEngine:
-    """Remembers every window; answers with a function of the whole window."""
+    """Records every input and returns a function of it."""
 
     description = "spy"
 
@@ -180,7 +180,7 @@ class SpyEngine:
         assert window.shape == self.warmed[-1]
         self.windows.append(window.copy())
         if self._result is not None:
-            self._result.fill(np.nan)  # the result may be reused by the next call, so nobody may hold on to it
+            self._result.fill(np.nan)  # the next call may overwrite a result, so no caller may keep it
         self._result = self._answer(window).astype(np.float32)
         return self._result
 
@@ -189,7 +189,7 @@ class SpyEngine:
 
 
 def mixing_answer(window: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each place of the window answers its own frame, plus something of all others and of its place."""
+    """Return for each place of the window a mixture of its own frame, all other frames and the place itself."""
     place = np.arange(len(window), dtype=np.float32)[:, None, None]
     weights = np.linspace(0.5, 1.5, len(window), dtype=np.float32)[:, None, None]
     return window * np.float32(2) + (window * weights).mean(axis=0, keepdims=True) + place * np.float32(0.25)
@@ -200,5 +200,5 @@ def raise_(error: BaseException) -> None:
 
 
 def pairs(answers: Sequence[Answer]) -> list[tuple[int, NDArray[Any]]]:
-    """Number and pixels of each answer."""
+    """The number and the pixels of each answer."""
     return [(answer.plane_frame, answer.pixels) for answer in answers]

@@ -1,4 +1,4 @@
-"""Frames whose backward lines lie beside their forward lines: blurred noise, moved exactly, with the noise of light."""
+"""Test frames with a line phase: smoothed random tissue, backward lines moved exactly, and Poisson noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepbid_rt.frame import ScanGeometry, StreamInfo
 from deepbid_rt.scan.directions import merge_scan
 
 RATE_HZ = 1.0
-"""A frame is a block: an answer after each."""
+"""At this rate each frame is a block of `LinePhaseEstimator`, which has an estimate after each frame."""
 _MARGIN = 48
 
 Image = NDArray[np.float64]
@@ -20,14 +20,14 @@ Image = NDArray[np.float64]
 def info_of(
     size: tuple[int, int] = (96, 96), scan: ScanGeometry | None = None, channels: int = 1, dtype: str = "<f4"
 ) -> StreamInfo:
-    """A series of frames of `size` rows and pixels."""
+    """A series whose views have `size` lines and pixels."""
     scan = scan or ScanGeometry("collinear")
     lines = size[0] * (2 if scan.layout == "collinear" else 1)
     return StreamInfo((channels, lines, size[1]), np.dtype(dtype), RATE_HZ, scan)
 
 
 def tissue(size: tuple[int, int], seed: int = 0, slope: float = 0.0) -> Image:
-    """Brightness of mean 1, (Y, X) with a margin along x; with a slope, streaks that move so many pixels a row."""
+    """Brightness (Y, X) with mean 1 and a margin along x. With a slope, streaks that move by `slope` pixels a line."""
     rows, columns = size[0], size[1] + 2 * _MARGIN
     rng = np.random.default_rng(seed)
     if slope:
@@ -39,14 +39,14 @@ def tissue(size: tuple[int, int], seed: int = 0, slope: float = 0.0) -> Image:
 
 
 def moved(image: Image, px: float) -> Image:
-    """Move (Y, X) to the right, circularly."""
+    """Move an image (Y, X) to the right, circularly."""
     spectrum = scipy.fft.rfft(image)
-    turn = np.exp(-2j * np.pi * scipy.fft.rfftfreq(image.shape[1]) * px)
-    return np.asarray(scipy.fft.irfft(spectrum * turn, image.shape[1]))
+    phase = np.exp(-2j * np.pi * scipy.fft.rfftfreq(image.shape[1]) * px)
+    return np.asarray(scipy.fft.irfft(spectrum * phase, image.shape[1]))
 
 
 def scanned(image: Image, px: float, scan: ScanGeometry) -> Image:
-    """Lines (Y, X) as scanned, without noise: backward ones `px` further right."""
+    """Scan an image without noise: lines (Y, X) as scanned, backward lines `px` pixels to the right."""
     forward, backward = (view[:, _MARGIN:-_MARGIN] for view in (image, moved(image, px)))
     if scan.layout == "ordinary":
         own, other = (0, 1) if scan.first == "forward" else (1, 0)
@@ -63,7 +63,7 @@ def frames(
     seed: int = 0,
     slope: float = 0.0,
 ) -> list[NDArray[np.float32]]:
-    """Frames (1, Y, X) float32, each with Poisson noise of its own."""
+    """`count` frames (1, Y, X) float32 of the same tissue, each with its own Poisson noise."""
     rows = info.shape[1] // (2 if info.scan.layout == "collinear" else 1)
     light = photons * np.maximum(scanned(tissue((rows, info.shape[2]), seed, slope), px, info.scan), 0)
     rng = np.random.default_rng([seed, 1])

@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.device_memory import cuda_failed
+from deepbid_rt.runtimes.gpu.cuda_errors import cuda_failed
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.probe import Gpu
 from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
-from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor
-from deepbid_rt.runtimes.tensorrt.load import Host
+from deepbid_rt.runtimes.tensorrt.facts import GoldenAnswer, PlanFacts, TensorFacts
+from deepbid_rt.runtimes.tensorrt.load import GpuHost
 from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 
 VERSION = "10.13.3.9"
@@ -396,9 +396,9 @@ class _Config:
         self.cleared.append(flag)
 
 
-def simulated_host(trt: SimulatedTensorRt | None = None, gpu: Gpu = GPU) -> Host:
+def simulated_host(trt: SimulatedTensorRt | None = None, gpu: Gpu = GPU) -> GpuHost:
     trt = trt or SimulatedTensorRt()
-    return Host(lambda: trt, lambda: gpu, lambda: trt.memory)
+    return GpuHost(lambda: trt, lambda: gpu, lambda: trt.memory)
 
 
 class EverySize:
@@ -429,11 +429,11 @@ class EverySize:
             driver=GPU.driver,
             precision="fp32",
             tensors=(
-                Tensor("inputs" if stream else "window", "input", given, "float32"),
-                Tensor("denoised", "output", (1, 1, *given[2:]), "float32"),
+                TensorFacts("inputs" if stream else "window", "input", given, "float32"),
+                TensorFacts("denoised", "output", (1, 1, *given[2:]), "float32"),
             ),
             card=self.card,
-            golden=Golden(0, (), 0.0),
+            golden=GoldenAnswer(0, (), 0.0),
         )
         self.close()
         with tempfile.TemporaryDirectory() as folder:

@@ -9,21 +9,21 @@ from deepbid_rt.card import CARD_VERSION, ModelCard, Normalization
 from deepbid_rt.errors import EngineError
 from tests.fakes import WINDOW_CARD, echo_card
 
-AGAIN = "export the engine again with this version of deepbid-rt."
+EXPORT_AGAIN = "export the engine again with this version of deepbid-rt."
 
 
 @given(
     hop=st.integers(1, 20),
     look_ahead=st.integers(0, 20),
-    past=st.integers(0, 20),
+    earlier=st.integers(0, 20),
     scan=st.sampled_from([("collinear",), ("ordinary",), ("collinear", "ordinary")]),
     rule=st.sampled_from(["calibrate", "fixed"]),
     scale=st.floats(1e-6, 1e6),
     training=st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.text())),
 )
-def test_a_card_survives_json(hop, look_ahead, past, scan, rule, scale, training):
+def test_a_card_survives_json(hop, look_ahead, earlier, scan, rule, scale, training):
     card = echo_card(
-        hop + look_ahead + past,
+        hop + look_ahead + earlier,
         hop,
         look_ahead,
         scan=scan,
@@ -34,13 +34,13 @@ def test_a_card_survives_json(hop, look_ahead, past, scan, rule, scale, training
     assert ModelCard.from_dict(card.to_dict()) == card
 
 
-def test_the_delay_is_what_the_grid_makes_it():
+def test_the_delay_follows_from_hop_and_look_ahead():
     assert WINDOW_CARD.delay == 15
     assert echo_card().delay == 0
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
-def test_a_stream_engine_is_given_so_many_frames_more_and_answers_so_many_later(look_ahead):
+def test_look_ahead_adds_to_the_input_and_to_the_delay_of_a_stream_engine(look_ahead):
     card = ModelCard(name="x", kind="stream", look_ahead=look_ahead, memories=(0.4, 0.1))
     assert (card.delay, card.depth) == (look_ahead, 5 + look_ahead)
 
@@ -68,17 +68,17 @@ def test_a_stream_engine_is_given_so_many_frames_more_and_answers_so_many_later(
         (
             {"memories": [0.1]},
             "memories (0.1,) for kind 'window'",
-            "weights between 0 and 1, which kinds stream and average have and others have not",
+            "weights between 0 and 1 for kinds stream and average, and none for the other kinds",
         ),
         (
             {"kind": "stream", "window": 1, "hop": 1, "look_ahead": 0, "memories": [0.1, 1.0]},
             "memories (0.1, 1.0) for kind 'stream'",
-            "weights between 0 and 1, which kinds stream and average have and others have not",
+            "weights between 0 and 1 for kinds stream and average, and none for the other kinds",
         ),
         (
             {"kind": "stream", "window": 1, "hop": 1, "look_ahead": 0},
             "memories () for kind 'stream'",
-            "weights between 0 and 1, which kinds stream and average have and others have not",
+            "weights between 0 and 1 for kinds stream and average, and none for the other kinds",
         ),
         ({"name": ""}, "no name", "a name"),
         ({"scan": ("spiral",)}, "scan ('spiral',)", "some of collinear, ordinary"),
@@ -122,11 +122,11 @@ def test_a_stream_engine_is_given_so_many_frames_more_and_answers_so_many_later(
         ),
     ],
 )
-def test_a_wrong_card_is_refused_by_name_and_value(change, came, expected):
+def test_a_wrong_card_is_refused_with_its_name_and_the_wrong_value(change, came, expected):
     with pytest.raises(EngineError) as refused:
         ModelCard.from_dict({**WINDOW_CARD.to_dict(), **change})
     name = change.get("name", "window")
-    assert str(refused.value) == f"the model card of {name!r} says {came}; expected {expected}; {AGAIN}"
+    assert str(refused.value) == f"the model card of {name!r} says {came}; expected {expected}; {EXPORT_AGAIN}"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_json_that_is_not_an_object_is_refused(text, kind):
     ),
     st.sampled_from([field.name for field in dataclasses.fields(ModelCard)]),
 )
-def test_whatever_a_card_says_only_engine_errors_leave_it(value, field):
+def test_a_wrong_value_in_any_field_raises_an_engine_error_and_nothing_else(value, field):
     data = {**WINDOW_CARD.to_dict(), field: value}
     try:
         card = ModelCard.from_json(json.dumps(data))

@@ -1,4 +1,4 @@
-"""The shipped engines: each by its own name, and its file, card and recipe are of one training."""
+"""The shipped engines: file, card and recipe are from the same training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests import ROOT
 FOLDERS = sorted(path.parent for path in (ROOT / "engines").glob("*/recipe.toml"))
 
 
-def test_there_are_the_three_and_the_papers() -> None:
+def test_all_engines_are_shipped() -> None:
     assert {folder.name for folder in FOLDERS} == {"light", "default", "best", "window"}
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_file_card_and_recipe_are_of_one_training(folder: Path) -> None:
+def test_file_card_and_recipe_are_from_the_same_training(folder: Path) -> None:
     assert find_engine(folder.name) == folder / "model.onnx"
     engine = load_engine(folder.name)
     card, written = engine.card, tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
@@ -31,6 +31,6 @@ def test_file_card_and_recipe_are_of_one_training(folder: Path) -> None:
     training = written["training"]
     assert training["recipe"] == recipe.digest
     assert (training["width"], training["steps"]) == (recipe.width, recipe.steps)
-    assert recipe.steps / 2 < training["step"] <= recipe.steps, "what is exported is the best checkpoint"
+    assert recipe.steps / 2 < training["step"] <= recipe.steps, "the best checkpoint is not an early one"
     if card.kind == "stream":
         assert (card.memories, card.views) == (recipe.memories, recipe.views)

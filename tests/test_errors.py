@@ -13,13 +13,13 @@ def test_a_message_is_one_sentence_of_three_parts():
     assert (error.came, error.expected, error.todo) == ("a frame of 3 lines", "4 lines", "check the sender")
 
 
-def test_a_wire_error_carries_its_kind_beside_the_sentence():
+def test_a_wire_error_carries_its_kind_and_the_message():
     error = WireError("version", "version 9", expected="version 1", todo="update the bridge")
     assert error.kind == "version"
     assert str(error) == "version 9; expected version 1; update the bridge."
 
 
-def test_the_parts_cannot_be_left_out():
+def test_the_parts_of_a_message_are_required():
     with pytest.raises(TypeError):
         StreamError("a frame of 3 lines")
 

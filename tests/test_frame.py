@@ -8,18 +8,18 @@ from deepbid_rt.frame import DTYPES, Frame, FrameFlag, ScanGeometry, StreamInfo
 from tests.fakes import stream
 
 
-def test_a_stream_knows_the_bytes_of_its_frames():
+def test_the_bytes_of_a_frame_are_counted():
     assert stream((2, 3, 5), np.int16).frame_bytes == 60
     assert stream((1, 8192, 8192), np.float32).frame_bytes == 4 * 8192**2
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_four_pixel_types_are_taken(dtype):
+def test_the_four_pixel_types_are_accepted(dtype):
     assert stream(dtype=dtype).dtype.str == dtype
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (8, 1, 8192), (1, 8192, 1)])
-def test_the_extreme_shapes_are_taken(shape):
+def test_the_smallest_and_largest_shapes_are_accepted(shape):
     assert stream(shape).shape == shape
 
 
@@ -49,12 +49,12 @@ def test_impossible_rates_are_refused(rate):
         StreamInfo((1, 2, 2), np.dtype("<i2"), rate)
 
 
-def test_no_planes_are_refused():
+def test_a_stream_without_planes_is_refused():
     with pytest.raises(StreamError, match=r"^0 planes; expected at least 1;"):
         stream(planes=0)
 
 
-def test_a_collinear_scan_goes_both_ways():
+def test_a_collinear_scan_in_one_direction_is_refused():
     with pytest.raises(StreamError) as refused:
         ScanGeometry(layout="collinear", bidirectional=False)
     assert str(refused.value) == (
@@ -63,11 +63,11 @@ def test_a_collinear_scan_goes_both_ways():
     )
 
 
-def test_every_stream_is_its_own_series():
+def test_every_stream_has_its_own_series():
     assert stream().series != stream().series
 
 
-def test_the_nouns_are_frozen():
+def test_streams_and_frames_are_frozen():
     info, frame = stream(), Frame(0, np.zeros((1, 1, 1)))
     with pytest.raises(dataclasses.FrozenInstanceError):
         info.planes = 2
@@ -75,7 +75,7 @@ def test_the_nouns_are_frozen():
         frame.index = 2
 
 
-def test_the_flags_are_the_wire_s_bits():
+def test_the_flags_have_the_bits_of_the_wire_protocol():
     assert [(flag.name, flag.value) for flag in FrameFlag] == [
         ("SATURATED", 1),
         ("INCOMPLETE", 2),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepbid_rt.train.collapse import ended_by_collapse
+from deepbid_rt.train.collapse import collapse_error
 from tests import ROOT
 
 TINY = {
@@ -76,6 +76,7 @@ TINY = {
         *("--trainings", "1", "--steps", "2", "--movies", "1", "--frames", "40", "--size", "32"),
         *("--patch", "16", "--seeds", "1", "--timed", "32", "--runs", "1"),
     ),
+    "write_docs.py": ("--check",),
 }
 
 WINDOW_RECIPE = "width = 2\npatch = [16, 24, 24]\nsteps = 2\nwarm_up_steps = 1\nheld_out_pairs = 1\n"
@@ -109,10 +110,10 @@ def test_training_a_stream_engine(tmp_path: Path) -> None:
     run("train_engine.py", tmp_path, TINY["train_engine.py"])
 
 
-def test_reproducing_the_paper_goes_on_where_it_was(
+def test_reproduce_paper_continues_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is complete is left alone, what is not is done again with the steps it was planned with."""
+    """Complete folders are not run again; others are run again with the planned number of steps."""
     monkeypatch.syspath_prepend(ROOT / "tools")
     tool = importlib.import_module("reproduce_paper")
     arguments = [argument.format(tmp=tmp_path) for argument in TINY["reproduce_paper.py"]]
@@ -139,7 +140,7 @@ def test_reproducing_the_paper_goes_on_where_it_was(
     assert "mp-ssl" in json.loads(capsys.readouterr().out.splitlines()[-1])["levels"]["0.44"]
 
 
-def test_the_paper_s_table_names_a_training_that_collapsed_and_goes_on(
+def test_reproduce_paper_reports_a_collapsed_training_and_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "tools")
@@ -148,15 +149,15 @@ def test_the_paper_s_table_names_a_training_that_collapsed_and_goes_on(
     monkeypatch.setattr(sys, "argv", ["reproduce_paper.py", *options])
     done = []
 
-    def one(_options: object, method: str, _correlation: float, _seed: int, folder: Path) -> None:
+    def run_method(_options: object, method: str, _correlation: float, _seed: int, folder: Path) -> None:
         if method == "tp-ssl":
-            raise ended_by_collapse(0.0, 7, 0)
+            raise collapse_error(0.0, 7, 0)
         done.append(folder.name)
 
-    monkeypatch.setattr(tool, "one", one)
-    monkeypatch.setattr(tool, "reference", lambda *_: None)
+    monkeypatch.setattr(tool, "run_method", run_method)
+    monkeypatch.setattr(tool, "run_references", lambda *_: None)
     tool.main()
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert done == ["stream-1"]
-    assert "tp-ssl-1: after 7 steps a network that collapsed: " in told.err
-    assert json.loads(told.out)["failed"] == [str(tmp_path / "r0.44" / "tp-ssl-1")]
+    assert "tp-ssl-1: after 7 steps a network that collapsed: " in output.err
+    assert json.loads(output.out)["failed"] == [str(tmp_path / "r0.44" / "tp-ssl-1")]

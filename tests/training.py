@@ -1,4 +1,4 @@
-"""What the tests of the trainer share: a small movie, and a recipe that takes milliseconds a step."""
+"""A small movie and a fast recipe for the tests of training."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Time engines as live use runs them: the whole denoiser, both views of collinear frames, one frame at a time.
+"""Measure the speed of engines in live use: the whole denoiser, both views of collinear frames, frame by frame.
 
     python tools/bench_engine.py [--engines light,default,best,window,average] [--size 512] [--frames 200] [--runs 3]
 
-The frames are of simulated tissue that moves. Times are per frame, averaged over each hop of the engine (a windowed
-engine computes once per hop). All engines take turns in each run; figures are medians over the runs. The last line on
+The frames show simulated tissue that moves. Times are per frame, averaged over each hop of the engine (a window engine
+computes once per hop). Each run measures all engines in turn; results are medians over the runs. The last line on
 stdout is one JSON object.
 """
 
@@ -26,8 +26,8 @@ from deepbid_rt.runtimes import load_engine
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
-_POOL = 64
-"""Frames that are rendered; they are shown forth and back, so that motion stays steady."""
+_RENDERED_FRAMES = 64
+"""Frames are rendered once and repeated forwards and backwards, so that the motion stays continuous."""
 
 
 class Scene:
@@ -36,20 +36,20 @@ class Scene:
     def __init__(self, size: int) -> None:
         source = SyntheticSource(SceneSettings(seed=1, motion_px=1.0), ScanSettings(size=(size, size), seed=1))
         self.info = source.info
-        self._pool = [source.render(index)[0] for index in range(_POOL)]
+        self._frames = [source.render(index)[0] for index in range(_RENDERED_FRAMES)]
 
     def frame(self, index: int) -> Frame:
         """Return frame number `index`."""
-        place = index % (2 * _POOL - 2)
-        return Frame(index, self._pool[min(place, 2 * _POOL - 2 - place)])
+        period = 2 * _RENDERED_FRAMES - 2
+        return Frame(index, self._frames[min(index % period, period - index % period)])
 
 
 def measure(engine: Engine, scene: Scene, frames: int) -> dict[str, float]:
-    """Push `frames` frames through one engine, after those that fill it; return milliseconds and memory."""
+    """Denoise `frames` frames with one engine after its first window; return milliseconds per frame and memory."""
     before = psutil.Process().memory_info().rss
     denoiser = Denoiser(engine, scene.info)
     hop, first = engine.card.hop, max(engine.card.window, engine.card.normalization.frames)
-    start = -(-first // hop) * hop  # the first window fills, calibration ends
+    start = -(-first // hop) * hop  # measured after the first window and the calibration
     hops_ms = []
     for index in range(0, start + -(-frames // hop) * hop, hop):
         begun = time.perf_counter()
@@ -67,7 +67,7 @@ def measure(engine: Engine, scene: Scene, frames: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run and report."""
+    """Measure all engines and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--engines", default="light,default,best,window,average", help="names or files, separated by commas"
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--precision", choices=("auto", "bf16", "f32"), default="auto")
-    parser.add_argument("--json", action="store_true", help="accepted for symmetry: JSON is always printed")
+    parser.add_argument("--json", action="store_true", help="no effect: JSON is always printed")
     options = parser.parse_args()
     names = options.engines.split(",")
     scene = Scene(options.size)
@@ -91,7 +91,7 @@ def main() -> None:
             engine.close()
     for name, found in runs.items():
         medians = {key: round(statistics.median(figures[key] for figures in found), 2) for key in found[0]}
-        # What an engine costs in memory is seen the first time it is loaded; later runs reuse it.
+        # The first run shows the memory of an engine; later runs reuse what it allocated.
         engines[name] |= medians | {"memory_mb": round(found[0]["memory_mb"], 1)}
     result: dict[str, Any] = {"size": options.size, "frames": options.frames, "runs": options.runs, "engines": engines}
     if {"default", "window"} <= engines.keys():

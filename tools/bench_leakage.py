@@ -1,9 +1,9 @@
-"""Measure how much of the future an engine lets into the present.
+"""Measure the temporal leakage of an engine: how much its output responds to later frames.
 
     python tools/bench_leakage.py [--engine NAME] [--size 64]
 
-Answers of output t to a step in frame t + k, for k > 0 averaged over the steps of one hop. The last line on stdout is
-one JSON object.
+It prints the response of output frame t to a step of brightness in frame t + k, averaged over the steps of one hop;
+k > 0 means later frames. The last line on stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deepbid_rt.runtimes import DEFAULT_ENGINE, load_engine
 
 
 def main() -> None:
-    """Print the curve."""
+    """Print the response for each k."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--engine", default=DEFAULT_ENGINE)
     parser.add_argument("--size", type=int, default=64)

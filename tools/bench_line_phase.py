@@ -1,11 +1,11 @@
-"""Measure how well and at what cost the line phase is measured.
+"""Measure the accuracy and the cost of the line-phase estimate.
 
     python tools/bench_line_phase.py [--size 256] [--seeds 2] [--recordings MOVIE.tif ...]
 
-On simulated movies that shake by 1 px rms, by layout and photons per pixel, after 1 and 5 seconds at 30 Hz: root mean
-square of the error over line phases from 0 to 3 px, where there is an answer, and for how many movies there is one.
-Processor time of one thread for a frame of 512x512. Recordings, taken to be ordinary scans: the answer beside
-scikit-image's registration of all backward lines of the mean frame with the forward lines around them.
+Accuracy: simulated movies that move by 1 px rms, for each layout and number of photons per pixel, after 1 and 5 seconds
+at 30 Hz. It is the root mean square error over line phases from 0 to 3 px, with the number of movies for which there is
+an estimate. Cost: processor time of one thread for a frame of 512x512. Recordings (assumed to be ordinary scans): the
+estimate beside scikit-image's registration of the backward lines of the mean frame with the forward lines around them.
 The last line on stdout is one JSON object.
 """
 
@@ -34,26 +34,26 @@ RATE_HZ = 30
 AFTER_S = (1, 5)
 
 
-def answers(size: int, layout: Layout, photons: float, phase_px: float, seed: int) -> list[float | None]:
-    """Return what is answered after each of `AFTER_S`."""
+def estimates(size: int, layout: Layout, photons: float, phase_px: float, seed: int) -> list[float | None]:
+    """Return the estimate after each of `AFTER_S` seconds; None where there is none yet."""
     scan = ScanSettings((size, size), RATE_HZ, ScanGeometry(layout), photons=photons, line_phase_px=phase_px, seed=seed)
     source = SyntheticSource(SceneSettings(seed=seed), scan)
-    phase, found = LinePhaseEstimator(source.info), []
+    estimator, found = LinePhaseEstimator(source.info), []
     for index in range(max(AFTER_S) * RATE_HZ):
-        phase.push(source.render(index)[0])
+        estimator.push(source.render(index)[0])
         if (index + 1) / RATE_HZ in AFTER_S:
-            found.append(phase.px)
+            found.append(estimator.px)
     return found
 
 
 def accuracy(size: int, layout: Layout, photons: float, seeds: int) -> dict[str, Any]:
-    """Return the error of the answers after each of `AFTER_S`, and how many there were."""
+    """Return the root mean square error after each of `AFTER_S` seconds, and the number of estimates."""
     errors_after: dict[int, list[float]] = {after: [] for after in AFTER_S}
     for px in PHASES_PX:
         for seed in range(1, seeds + 1):
-            found = answers(size, layout, photons, px, seed)
-            for after, answer in zip(AFTER_S, found, strict=True):
-                errors_after[after] += [] if answer is None else [answer - px]
+            found = estimates(size, layout, photons, px, seed)
+            for after, estimate in zip(AFTER_S, found, strict=True):
+                errors_after[after] += [] if estimate is None else [estimate - px]
     result: dict[str, Any] = {"layout": layout, "photons": photons, "movies": len(PHASES_PX) * seeds}
     for after, errors in errors_after.items():
         rms = math.sqrt(sum(e * e for e in errors) / len(errors)) if errors else None
@@ -62,25 +62,25 @@ def accuracy(size: int, layout: Layout, photons: float, seeds: int) -> dict[str,
 
 
 def cost_ms(shape: tuple[int, int, int], layout: Layout, frames: int = 300) -> float:
-    """Return the processor time of a frame."""
+    """Return the processor time per frame, milliseconds."""
     movie = np.random.default_rng(0).poisson(3, (4, *shape)).astype(np.int16)
-    phase = LinePhaseEstimator(StreamInfo(shape, movie.dtype, RATE_HZ, ScanGeometry(layout)))
-    begun = time.thread_time()
+    estimator = LinePhaseEstimator(StreamInfo(shape, movie.dtype, RATE_HZ, ScanGeometry(layout)))
+    started = time.thread_time()
     for index in range(frames):
-        phase.push(movie[index % 4])
-    return round((time.thread_time() - begun) / frames * 1e3, 3)
+        estimator.push(movie[index % 4])
+    return round((time.thread_time() - started) / frames * 1e3, 3)
 
 
 def recording(path: Path) -> dict[str, Any]:
-    """Compare with the registration of the mean frame."""
+    """Compare the estimate for a recording with the registration of its mean frame."""
     movie = TiffMovie(path)
     try:
         frames, (lines, pixels) = movie.shape[0], movie.shape[-2:]
-        phase = LinePhaseEstimator(StreamInfo((1, lines, pixels), movie.dtype, min(RATE_HZ, frames)))
+        estimator = LinePhaseEstimator(StreamInfo((1, lines, pixels), movie.dtype, min(RATE_HZ, frames)))
         mean = np.zeros((lines, pixels))
         for index in range(frames):
             frame = movie.frame(index)[:1]
-            phase.push(frame)
+            estimator.push(frame)
             mean += frame[0] / frames
     finally:
         movie.close()
@@ -90,7 +90,7 @@ def recording(path: Path) -> dict[str, Any]:
     shift, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]  # scikit-image has no types
         *both, upsample_factor=50, normalization=None
     )
-    return {"frames": frames, "px": phase.px and round(phase.px, 3), "registered_px": round(float(shift[1]), 3)}
+    return {"frames": frames, "px": estimator.px and round(estimator.px, 3), "registered_px": round(float(shift[1]), 3)}
 
 
 def main() -> None:

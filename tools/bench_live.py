@@ -1,10 +1,11 @@
-"""Measure the live path without a network: frames per second without loss, added latency, and memory.
+"""Benchmark of the live path with the echo engine: frames per second without loss, added latency, and memory.
 
     python tools/bench_live.py [--size 512] [--seconds 10] [--soak 20000]
 
-A second process publishes noise over TCP loopback; this one serves it with the echo engine and publishes the answer.
-Rates are tried upwards until frames are lost. ``--soak N`` then serves N frames at the highest clean rate and reports
-how much the resident memory grew after the first tenth. The last line on stdout is one JSON object.
+A second process publishes noise over TCP loopback. This process denoises it with the echo engine, which returns its
+input, and publishes the result. Rates are increased until frames are lost. ``--soak N`` then serves N frames at 80 % of
+the highest rate without loss and reports by how much the resident memory grew after the first tenth. The last line on
+stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 RATES_HZ = (100, 200, 300, 350, 400, 500, 600, 800, 1000)
 POOL = 32
+"""Different frames of noise, which are sent in turn."""
 
 
 class NoiseSource:
-    """Endless int16 noise out of a small pool of frames."""
+    """A source of int16 noise, from a small pool of frames."""
 
     def __init__(self, size: int, rate_hz: float, frames: int) -> None:
         rng = np.random.default_rng(0)
@@ -44,7 +46,7 @@ class NoiseSource:
         self._frames = frames
 
     def open(self) -> None:
-        """Begin."""
+        """Start a series."""
         self._events: Iterator[Event] = self._generate()
 
     def _generate(self) -> Iterator[Event]:
@@ -62,7 +64,7 @@ class NoiseSource:
 
 
 def publish(size: int, rate_hz: float, frames: int) -> None:
-    """Be the microscope: print the address, wait for a subscriber, publish."""
+    """Act as the microscope: print the address, wait for a subscriber, publish."""
     with closing(ZmqSink("tcp://127.0.0.1:*", role="raw")) as sink:
         print(sink.endpoint, flush=True)
         if sink.wait_for_subscriber(60.0):
@@ -72,27 +74,30 @@ def publish(size: int, rate_hz: float, frames: int) -> None:
 
 @contextmanager
 def microscope(size: int, rate_hz: float, frames: int) -> Iterator[subprocess.Popen[str]]:
-    """Start a publishing process."""
+    """Start a process that publishes."""
     command = [sys.executable, __file__, "--publish", str(size), str(rate_hz), str(frames)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         yield process
 
 
 def serve(size: int, rate_hz: float, frames: int) -> tuple[SessionStatus, int, float, list[int]]:
-    """Serve one stream; return the status, frames lost before the engine, the sender's rate, and memory samples."""
+    """Serve one stream; return the status, the frames lost before the engine, the rate sent, and samples of memory."""
     memory: list[int] = []
-    this = psutil.Process()
+    process_info = psutil.Process()
 
     def make_denoiser(info: StreamInfo) -> Denoiser:
         return Denoiser(EchoEngine(), info)
 
-    class MemoryWatch(ZmqSink):
+    class MemorySamplingSink(ZmqSink):
         def put(self, frame: Frame) -> None:
             super().put(frame)
             if frame.index % max(1, frames // 40) == 0:
-                memory.append(this.memory_info().rss)
+                memory.append(process_info.memory_info().rss)
 
-    with microscope(size, rate_hz, frames) as process, closing(MemoryWatch("tcp://127.0.0.1:*", role="den")) as sink:
+    with (
+        microscope(size, rate_hz, frames) as process,
+        closing(MemorySamplingSink("tcp://127.0.0.1:*", role="den")) as sink,
+    ):
         if process.stdout is None:
             raise RuntimeError("the publishing process has no output")
         source = ZmqSource(process.stdout.readline().strip())
@@ -107,7 +112,7 @@ def serve(size: int, rate_hz: float, frames: int) -> tuple[SessionStatus, int, f
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="lines and pixels of a frame")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
@@ -131,7 +136,7 @@ def main() -> None:
         if lost or status.frames_out < frames:
             break
         best = max(best, sent_hz)
-        if sent_hz < 0.97 * rate_hz:  # the sender is at its limit
+        if sent_hz < 0.97 * rate_hz:  # the sender cannot go faster
             break
     result = {
         "size": options.size,

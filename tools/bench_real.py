@@ -1,18 +1,20 @@
-"""Judge stream engines on real recordings without a truth: what they foretell, and what they invent.
+"""Evaluate stream engines on real recordings, where no truth exists.
 
     python tools/bench_real.py --data ../shared/data [--engines default,average] [--window window] [--frames 300]
 
-held frame: frame t is foretold from the frames before it (its own pixels only say where it lies); mean squared error
-in counts against the frame, beside the predictors that every lab has.
-held lines: the lines of one direction are foretold from the other's and the past; beside the best mixture of
-interpolated lines and an exponential average, its share and its blur tuned on the very recording.
-target: peak signal-to-noise ratio of a static target after 8 frames, against the mean of the 4 others, whose own noise
-is taken off; 14.3 counts are full scale.
-stills: one noisy frame each, without any past, against an average of 400; peak signal-to-noise ratio of 8 bits after
-gain and offset are fitted, beside the Gaussian that is tuned with each truth.
-dark: a channel without light and a recording with 0.09 photons per pixel: spread in time, and in space of the mean
-over time, of the answer as a share of the raw one's. Above 1 something would be invented.
-The last line on stdout is one JSON object. A recording that is not there is named and left out.
+held frame: frame t is predicted from the frames before it; its own pixels are used only for its motion. The mean
+squared error in counts against the frame is compared with that of simple predictors.
+held lines: the lines of one direction are predicted from those of the other direction and the frames before. The
+baseline is the best mixture of interpolated lines and an exponential average; its weight and blur are tuned on the same
+recording.
+target: peak signal-to-noise ratio for a static target after 8 frames, against the mean of the 4 other frames, whose own
+noise is subtracted; 14.3 counts are full scale.
+stills: single noisy frames, without earlier frames, against an average of 400; peak signal-to-noise ratio of 8 bits
+after gain and offset are fitted. The baseline is the Gaussian tuned with each truth.
+dark: a channel without light, and a recording with 0.09 photons per pixel. The result is the standard deviation of the
+output in time, and of its mean over time in space, each divided by that of the raw recording. A value above 1 means
+that the engine invents structure.
+The last line on stdout is one JSON object. Recordings that are missing are listed in it and left out.
 """
 
 from __future__ import annotations
@@ -28,22 +30,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, uniform_filter1d
 
-from deepbid_rt.denoising.denoiser import Denoiser
-from deepbid_rt.denoising.network_inputs import Rows, network_inputs, pad, padded_size
-from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
+import deepbid_rt
+from deepbid_rt.denoising.network_inputs import VisibleLines, network_inputs, pad, padded_size
 from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
 from deepbid_rt.ports import Engine
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import load_engine
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 
-Movie = NDArray[np.float32]
+Stack = NDArray[np.float32]
+"""(T, Y, X) counts; single frames are (Y, X)."""
 _FIRST = 60
-"""Frames before it only fill the memories and averages."""
-_FULL_SCALE = 14.3
+"""The first frame that is scored; frames before it only fill the temporal averages."""
+_FULL_SCALE = 14.3  # counts
 
 
-def read(path: Path, frames: int) -> Movie:
+def read(path: Path, frames: int) -> Stack:
     """Read the first channel of a TIFF movie as (T, Y, X) counts."""
     movie = TiffMovie(path)
     try:
@@ -52,33 +54,33 @@ def read(path: Path, frames: int) -> Movie:
         movie.close()
 
 
-def squared(prediction: Movie, truth: Movie) -> float:
+def squared(prediction: Stack, truth: Stack) -> float:
     """Return the mean squared error."""
     return float(np.mean((prediction - truth) ** 2, dtype=np.float64))
 
 
-def foretell(engine: Engine, movie: Movie, rows: tuple[Rows, ...]) -> Iterator[list[Movie]]:
-    """Yield, for each frame, the answers of an engine that sees only these lines of it."""
+def predict(engine: Engine, movie: Stack, visible: tuple[VisibleLines, ...]) -> Iterator[list[Stack]]:
+    """Yield, for each frame, one prediction for each choice of the lines of it that the engine gets."""
     scale: Normalizer = calibrate(movie[: engine.card.normalization.frames, None])
     size = movie.shape[1:]
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
-    context = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, 1, size)
+    builder = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, 1, size)
 
-    def answers(known: FrameContext) -> Iterator[Movie]:
-        for r in rows:
-            given = network_inputs(known.frame[0, 0], known.averages[0], r, known.later_frames[0])
-            answer = engine.infer(pad(given, engine.card.grid))[0, : size[0], : size[1]]
-            yield answer * np.float32(scale.scale) + np.float32(scale.offset)
+    def predictions(context: FrameContext) -> Iterator[Stack]:
+        for lines in visible:
+            given = network_inputs(context.views[0, 0], context.averages[0], lines, context.later_frames[0])
+            predicted = engine.infer(pad(given, engine.card.grid))[0, : size[0], : size[1]]
+            yield predicted * np.float32(scale.scale) + np.float32(scale.offset)
 
     for t, frame in enumerate(movie):
-        for known in context.push(t, scale.apply(frame)[None, None]):
-            yield list(answers(known))
-    for known in context.flush():
-        yield list(answers(known))
+        for context in builder.push(t, scale.apply(frame)[None, None]):
+            yield list(predictions(context))
+    for context in builder.flush():
+        yield list(predictions(context))
 
 
-def held_frame(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:
-    """Foretell whole frames."""
+def held_frame(movie: Stack, engines: dict[str, Engine]) -> dict[str, float]:
+    """Return the errors of predictions of whole frames."""
     later = movie[_FIRST:]
     average, ema = movie[0], np.empty_like(movie)
     for t, frame in enumerate(movie):
@@ -98,114 +100,111 @@ def held_frame(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:
         found["mean of the 60 around, frames without 30 after left out"] = squared(around, movie[middle])
     for name, engine in engines.items():
         if engine.card.kind == "stream":
-            answers = np.stack([answer for [answer] in foretell(engine, movie, ("none",))])
-            found[name] = squared(answers[_FIRST:], later)
+            predicted = np.stack([one for [one] in predict(engine, movie, ("none",))])
+            found[name] = squared(predicted[_FIRST:], later)
     return found
 
 
-def held_lines(movie: Movie, engines: dict[str, Engine], window: Engine | None) -> dict[str, float]:
-    """Foretell the lines of one direction from those of the other."""
+def held_lines(movie: Stack, engines: dict[str, Engine], window: Engine | None) -> dict[str, float]:
+    """Return the errors of predictions of the lines of one direction from those of the other."""
     movie = movie[:, : movie.shape[1] // 2 * 2]
     best = np.inf
     for blur in (0.5, 1.0, 1.5, 2.0):
         now = np.empty_like(movie)
-        for k in (0, 1):  # a line is filled in from the lines of the other direction alone
+        for k in (0, 1):  # a line is interpolated from lines of the other direction only
             other = gaussian_filter(movie[:, 1 - k :: 2], (0, blur / 2, blur))
             beside = np.concatenate([other[:, :1], other] if k == 0 else [other, other[:, -1:]], axis=1)
             now[:, k::2] = (beside[:, :-1] + beside[:, 1:]) / 2
         for gain in (0.03, 0.05, 0.1, 0.2, 0.4):
-            past, average = np.empty_like(movie), movie[:8].mean(axis=0)
+            averages, average = np.empty_like(movie), movie[:8].mean(axis=0)
             for t, frame in enumerate(movie):
-                past[t] = average
+                averages[t] = average
                 average = average + np.float32(gain) * (frame - average)
-            for past_blur in (0.0, 0.5, 1.0):
-                before = gaussian_filter(past[_FIRST:], (0, past_blur, past_blur))
+            for average_blur in (0.0, 0.5, 1.0):
+                before = gaussian_filter(averages[_FIRST:], (0, average_blur, average_blur))
                 mixtures = (before + share * (now[_FIRST:] - before) for share in (0, 0.05, 0.1, 0.2, 0.4, 0.7))
                 best = min([best, *(squared(mixture, movie[_FIRST:]) for mixture in mixtures)])
     found = {"best filter": best}
     for name, engine in engines.items():
         if engine.card.kind == "stream":
             errors = [
-                (squared(seen_even[1::2], frame[1::2]) + squared(seen_odd[0::2], frame[0::2])) / 2
-                for frame, (seen_even, seen_odd) in zip(movie, foretell(engine, movie, ("even", "odd")), strict=True)
+                (squared(from_even[1::2], frame[1::2]) + squared(from_odd[0::2], frame[0::2])) / 2
+                for frame, (from_even, from_odd) in zip(movie, predict(engine, movie, ("even", "odd")), strict=True)
             ]
             found[name] = float(np.mean(errors[_FIRST:]))
     if window:
-        halves = [answers_of(window, movie[:, k::2]) for k in (0, 1)]
+        halves = [denoise(window, movie[:, k::2]) for k in (0, 1)]
         found[window.card.name] = float(
             np.mean([squared(halves[k][_FIRST:], movie[_FIRST:, 1 - k :: 2]) for k in (0, 1)])
         )
     return found
 
 
-def answers_of(engine: Engine, movie: Movie) -> Movie:
-    """Denoise (T, Y, X) counts as live."""
-    info = StreamInfo((1, *movie.shape[1:]), np.dtype("<f4"), 30.0, ScanGeometry("ordinary"))
-    denoiser = Denoiser(engine, info)
-    done = [out for t, frame in enumerate(movie) for out in denoiser.push(Frame(t, frame[None]))]
-    return np.stack([out.pixels[0] for out in done + denoiser.flush()])
+def denoise(engine: Engine, movie: Stack) -> Stack:
+    """Denoise (T, Y, X) counts of an ordinary scan frame by frame, as in live use."""
+    return deepbid_rt.denoise(movie, engine, "ordinary")
 
 
-def target(movie: Movie, engines: dict[str, Engine]) -> dict[str, float]:
-    """Return the PSNR, dB, of 12 frames of a static target, started at each of them."""
+def target(movie: Stack, engines: dict[str, Engine]) -> dict[str, float]:
+    """Return the PSNR, dB, for 12 frames of a static target, averaged over starts at each of them."""
     noise = float(movie.var(axis=0, ddof=1).mean())
     orders = [np.roll(movie, -start, axis=0) for start in range(len(movie))]
 
-    def psnr(answers: list[Movie]) -> float:
-        errors = [squared(a, o[8:].mean(axis=0)) - noise / (len(o) - 8) for a, o in zip(answers, orders, strict=True)]
+    def psnr(images: list[Stack]) -> float:
+        errors = [squared(i, o[8:].mean(axis=0)) - noise / (len(o) - 8) for i, o in zip(images, orders, strict=True)]
         return float(10 * np.log10(_FULL_SCALE**2 / np.mean(errors)))
 
     found = {"raw": psnr([o[7] for o in orders]), "mean of 8": psnr([o[:8].mean(axis=0) for o in orders])}
-    return found | {name: psnr([answers_of(e, o[:8])[7] for o in orders]) for name, e in engines.items()}
+    return found | {name: psnr([denoise(e, o[:8])[7] for o in orders]) for name, e in engines.items()}
 
 
-def stills(pairs: list[tuple[Movie, Movie]], engines: dict[str, Engine]) -> dict[str, float]:
-    """Return the mean PSNR, dB, of single frames that have a truth."""
+def stills(pairs: list[tuple[Stack, Stack]], engines: dict[str, Engine]) -> dict[str, float]:
+    """Return the mean PSNR, dB, of single frames with a truth."""
 
-    def psnr(answer: Movie, truth: Movie) -> float:
-        slope, offset = np.polyfit(answer.ravel().astype(np.float64), truth.ravel(), 1)
-        return float(10 * np.log10(255**2 / squared(slope * answer + offset, truth)))
+    def psnr(image: Stack, truth: Stack) -> float:
+        slope, offset = np.polyfit(image.ravel().astype(np.float64), truth.ravel(), 1)
+        return float(10 * np.log10(255**2 / squared(slope * image + offset, truth)))
 
-    def blurred(noisy: Movie, truth: Movie) -> float:
+    def blurred(noisy: Stack, truth: Stack) -> float:
         return max(psnr(gaussian_filter(noisy, sigma), truth) for sigma in np.arange(0.5, 4.1, 0.25))
 
     found = {
         "raw": [psnr(noisy, truth) for noisy, truth in pairs],
         "best Gaussian": [blurred(noisy, truth) for noisy, truth in pairs],
-        **{name: [psnr(answers_of(e, noisy[None])[0], truth) for noisy, truth in pairs] for name, e in engines.items()},
+        **{name: [psnr(denoise(e, noisy[None])[0], truth) for noisy, truth in pairs] for name, e in engines.items()},
     }
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def dark(movie: Movie, engines: dict[str, Engine]) -> dict[str, dict[str, float]]:
-    """Return the spread of what an engine makes of almost nothing, as a share of the raw spread."""
+def dark(movie: Stack, engines: dict[str, Engine]) -> dict[str, dict[str, float]]:
+    """Return the standard deviation of the output for a recording almost without light, relative to the raw one."""
     settled = min(len(movie) // 2, _FIRST)
     raw = movie[settled:]
     found = {}
     for name, engine in engines.items():
-        answers = answers_of(engine, movie)[settled:]
+        denoised = denoise(engine, movie)[settled:]
         found[name] = {
-            "in_time": float(answers.std(axis=0).mean() / raw.std(axis=0).mean()),
-            "in_space": float(answers.mean(axis=0).std() / raw.mean(axis=0).std()),
-            "mean": float(answers.mean() - raw.mean()),
+            "in_time": float(denoised.std(axis=0).mean() / raw.std(axis=0).mean()),
+            "in_space": float(denoised.mean(axis=0).std() / raw.mean(axis=0).std()),
+            "mean": float(denoised.mean() - raw.mean()),
         }
     return found
 
 
-def ultralow(path: Path) -> Movie:
+def ultralow(path: Path) -> Stack:
     """Read the HDF5 recording."""
-    import h5py  # not a dependency: this one file alone needs it
+    import h5py  # not a dependency: only this file needs it
 
     with h5py.File(path) as file:
         return np.asarray(file["input_frames"], np.float32)
 
 
 def main() -> None:
-    """Run and report."""
+    """Evaluate the engines on all recordings in the folder and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the recordings")
     parser.add_argument("--engines", default="default,average", help="separated by commas")
-    parser.add_argument("--window", help="a windowed engine for the held lines")
+    parser.add_argument("--window", help="a window engine for the held lines")
     parser.add_argument("--frames", type=int, default=300)
     options = parser.parse_args()
     engines = {name: load_engine(name) for name in options.engines.split(",")}

@@ -1,10 +1,10 @@
-"""Replay real recordings over the wire through ``serve --record``, and say what came out.
+"""Replay recordings through ``serve --record`` and compare the result with ``denoise``.
 
     python tools/bench_recordings.py MOVIE.tif... [--rate 30] [--engine NAME] [--out DIR]
 
-Each movie is published by ``deepbid-rt replay`` in a process of its own and served, live and recorded; then the same
-movie goes through ``deepbid-rt denoise``, whose pixels must be equal. Pictures go to --out. The last line on stdout is
-one JSON object.
+``deepbid-rt replay`` publishes each movie in a separate process; ``serve`` denoises and records it live. Then
+``deepbid-rt denoise`` denoises the same movie, and the pixels of both must be equal. Pictures are written to --out. The
+last line on stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from deepbid_rt.runtimes import DEFAULT_ENGINE
 CLI = (sys.executable, "-m", "deepbid_rt")
 
 
-def serve_replayed(movie: Path, rate_hz: float, how: list[str], folder: Path) -> dict[str, Any]:
-    """Replay `movie` and serve it; return the session's summary."""
+def serve_replayed(movie: Path, rate_hz: float, options: list[str], folder: Path) -> dict[str, Any]:
+    """Replay `movie` and serve it; return the summary of the session."""
     replay: list[str | Path] = [*CLI, "replay", movie, "--bind", "tcp://127.0.0.1:*", "--rate", str(rate_hz), "--wait"]
-    with subprocess.Popen([*replay, *how[2:]], stdout=subprocess.PIPE, text=True) as publisher:
+    with subprocess.Popen([*replay, *options[2:]], stdout=subprocess.PIPE, text=True) as publisher:
         endpoint = publisher.stdout.readline().strip() if publisher.stdout else ""
         serve: list[str | Path] = [
             *CLI,
@@ -43,7 +43,7 @@ def serve_replayed(movie: Path, rate_hz: float, how: list[str], folder: Path) ->
             "--idle-timeout",
             "5",
             "--json",
-            *how[:2],
+            *options[:2],
         ]
         served = subprocess.run(serve, stdout=subprocess.PIPE, text=True, check=True)
     summary: dict[str, Any] = json.loads(served.stdout.splitlines()[-1])
@@ -51,12 +51,12 @@ def serve_replayed(movie: Path, rate_hz: float, how: list[str], folder: Path) ->
 
 
 def measure(movie: Path, rate_hz: float, engine: str, scan: str, out: Path) -> dict[str, Any]:
-    """Serve, denoise offline, compare, and draw one recording."""
-    how = ["--engine", engine, "--scan", scan]
+    """Serve one recording, denoise it offline, compare the results, and draw a picture."""
+    options = ["--engine", engine, "--scan", scan]
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        session = serve_replayed(movie, rate_hz, how, Path(scratch) / "live")
+        session = serve_replayed(movie, rate_hz, options, Path(scratch) / "live")
         offline_path = Path(scratch) / "offline.tif"
-        subprocess.run([*CLI, "denoise", movie, offline_path, *how], check=True)
+        subprocess.run([*CLI, "denoise", movie, offline_path, *options], check=True)
         paths = (movie, Path(session["recordings"][0]), offline_path)
         raw, live, offline = (stack.enter_context(closing(TiffMovie(path))) for path in paths)
         frames = raw.shape[0]
@@ -91,7 +91,7 @@ def measure(movie: Path, rate_hz: float, engine: str, scan: str, out: Path) -> d
 
 
 def main() -> None:
-    """Run and report."""
+    """Measure all recordings and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("movies", type=Path, nargs="+", metavar="MOVIE.tif")
     parser.add_argument("--rate", type=float, default=30.0, help="frames per second")

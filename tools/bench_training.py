@@ -1,9 +1,9 @@
-"""Measure how fast training is, beside a plain float32 loop of the same network on the same patches.
+"""Measures the speed of training, compared with a plain float32 loop of the same network on the same patches.
 
     OMP_NUM_THREADS=2 python tools/bench_training.py --size 96 --frames 32 --steps 20
 
-Both do whole steps: forward, loss, backward and Adam. The plain loop is what one writes first: float32, channels first.
-Steps of the two alternate, so that a machine busy with something else is unfair to neither; medians. The last line on
+Both do complete steps: forward, loss, backward and Adam. The plain loop is the usual first version: float32, channels
+first. Steps of the two alternate, so that other load on the machine affects both; results are medians. The last line on
 stdout is one JSON object.
 """
 
@@ -25,11 +25,11 @@ from deepbid_rt.train.network import make_net
 from deepbid_rt.train.objective import loss
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
-from deepbid_rt.train.window_pairs import draw
+from deepbid_rt.train.window_pairs import WindowPairs
 
 
 def plain_loop(recipe: Recipe, device: torch.device) -> Callable[[np.ndarray, np.ndarray], None]:
-    """Return a training step without anything that makes it fast."""
+    """Return a training step without optimisations."""
     net = make_net(recipe).to(device)
     optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, betas=recipe.betas)
     scale = torch.ones(recipe.batch, device=device)
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=32, help="frames of a patch")
     parser.add_argument("--size", type=int, default=96, help="lines and pixels of a patch")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=20, help="measured steps of each, after two that are not")
+    parser.add_argument("--steps", type=int, default=20, help="measured steps of each, after two for warm-up")
     options = parser.parse_args()
 
     recipe = Recipe(
@@ -66,19 +66,19 @@ def main() -> None:
     side = options.size + 16
     pixels = np.random.default_rng(0).normal(1000, 50, (3 * options.frames, 2 * side, side)).astype(np.int16)
     recording = open_recording(ArrayMovie(pixels), ScanGeometry("collinear"), recipe)
-    learner = Learner(recipe)
+    pairs, learner = WindowPairs([recording], recipe), Learner(recipe)
     plain = plain_loop(recipe, learner.compute.device)
     times: dict[str, list[float]] = {"plain": [], "ours": [], "draw": []}
     for step in range(options.steps + 2):
-        begun = time.perf_counter()
-        batch = draw([recording], recipe, step)
-        drawn = time.perf_counter()
-        learner.learn(batch, step)
-        learned = time.perf_counter()
+        began = time.perf_counter()
+        batch = pairs.training_batch(step)
+        loaded = time.perf_counter()
+        learner.train_step(batch, step)
+        trained = time.perf_counter()
         plain(batch.inputs, batch.targets)
-        times["draw"].append(drawn - begun)
-        times["ours"].append(learned - drawn)
-        times["plain"].append(time.perf_counter() - learned)
+        times["draw"].append(loaded - began)
+        times["ours"].append(trained - loaded)
+        times["plain"].append(time.perf_counter() - trained)
     median = {name: statistics.median(values[2:]) for name, values in times.items()}
     voxels = options.batch * int(np.prod(recipe.patch)) / 1e6
     result = {

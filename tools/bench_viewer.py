@@ -3,12 +3,13 @@
     python tools/bench_viewer.py [--size 512] [--rate 30] [--minutes 10] [--engine average]
 
 A process publishes noise over TCP loopback, ``deepbid-rt serve`` denoises it, and ``deepbid-rt view`` shows raw and
-denoised frames in a window of 1280x800: on the screen there is, or on a virtual one (Xvfb), which draws in software.
-``--engine`` is the session's: ``average``, ``default`` or ``echo``, by what the processor can do beside the viewer.
+denoised frames in a window of 1280x800: on the desktop, or on a virtual screen (Xvfb), which draws in software.
+``--engine`` is the engine of the session: ``average``, ``default`` or ``echo``; choose one that leaves enough processor
+time for the viewer.
 
-Age is from the microscope's send to the picture on the screen; the cost is the processor time of all threads of the
-viewer for each frame displayed. Both begin when the window has been open for some seconds. Frames that ``serve`` lost
-are counted from the first frame to the last. The last line on stdout is one JSON object.
+The age is the time from sending by the microscope to the picture on the screen. The cost is the processor time of all
+threads of the viewer for each displayed frame. Both are measured from some seconds after the window opened. Frames that
+``serve`` lost are counted from the first frame to the last. The last line on stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from typing import Any
 import psutil
 
 START_S = 8.0
-"""Time that a viewer is given to open its window; not counted."""
-SHOWN = (
+"""Time for the viewer to open its window; not measured."""
+REPORTED = (
     *("displayed", "with_raw", "received", "skipped"),
     *("displayed_fps", "age_ms_p50", "age_ms_p95", "age_ms_last_10_s", "cpu_ms_per_frame"),
 )
-"""Of what the viewer says at its end."""
+"""Keys of the viewer's result that are reported."""
 
 
 def started(stack: ExitStack, *command: str, **options: Any) -> subprocess.Popen[str]:
-    """Start a process that is killed when the stack ends."""
+    """Start a process that is killed when the stack closes."""
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **options)
     stack.callback(process.wait)
     stack.callback(process.kill)
@@ -44,9 +45,9 @@ def started(stack: ExitStack, *command: str, **options: Any) -> subprocess.Popen
 
 
 def screen(stack: ExitStack) -> str:
-    """Make sure that there is a screen; returns what it is."""
+    """Start a virtual screen if there is none; returns a description of the screen."""
     if os.environ.get("DISPLAY") or sys.platform != "linux":
-        return "the screen there is"
+        return "desktop"
     xvfb = shutil.which("Xvfb")
     if xvfb is None:
         raise SystemExit("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
@@ -59,7 +60,7 @@ def screen(stack: ExitStack) -> str:
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="lines and pixels of a frame")
     parser.add_argument("--rate", type=float, default=30.0, help="frames per second")
@@ -89,7 +90,7 @@ def main() -> None:
         shown = json.loads(view.communicate()[0].strip().splitlines()[-1])
         microscope.terminate()
         served = json.loads(serve.communicate()[0].strip().splitlines()[-1])
-    settled = min(1 + len(memory) // 10, len(memory) - 1)  # the first sample is of a window that is being opened
+    settled = min(1 + len(memory) // 10, len(memory) - 1)  # skips samples taken while the window opens
     result = {
         "size": options.size,
         "rate_hz": options.rate,
@@ -97,7 +98,7 @@ def main() -> None:
         "engine": options.engine,
         "screen": where,
         "load_average": round(os.getloadavg()[0], 1),
-        **{key: shown.get(key) for key in SHOWN},
+        **{key: shown.get(key) for key in REPORTED},
         "viewer_rss_mib": [round(m[0] / 2**20, 1) for m in (memory[settled], memory[-1])],
         "serve_rss_mib": [round(m[1] / 2**20, 1) for m in (memory[settled], memory[-1])],
         "serve_lost": served["lost"],

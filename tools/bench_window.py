@@ -1,10 +1,11 @@
-"""Measure what the rules of the window engine are worth: start of a series, look-ahead, and the grid of 8.
+"""Measure the effect of three rules of the window engine: filling at the ends of a series, look-ahead, grid of 8.
 
     python tools/bench_window.py [--engine NAME] [--size 96]
 
-On a simulated movie: the error of the first and last frames for three ways to fill the window beyond, that of a block
-of frames against its look-ahead, and the change of the output when windows begin elsewhere. Errors are root mean
-square, in standard deviations of the noise of one view. The last line on stdout is one JSON object.
+On a simulated movie it measures the error of the first and last frames for three ways to fill the rest of the window,
+the error of a block of frames by its look-ahead, and the change of the output when windows begin at other frames.
+Errors are root mean square, in standard deviations of the noise of one view. The last line on stdout is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
 LONG_WINDOW = 48
-"""Frames; long enough that its ends are not seen from its middle."""
+"""Frames; so long that its ends do not affect its middle."""
 
 Stack = NDArray[np.float32]
 
@@ -31,7 +32,7 @@ Stack = NDArray[np.float32]
 def movie(size: int, frames: int, seed: int) -> tuple[Stack, Stack]:
     """Simulate one view of a movie and its truth, (T, Y, X) in network units."""
     source = SyntheticSource(SceneSettings(seed=seed), ScanSettings(size=(size, size), seed=seed), frames)
-    raw, truth = (np.stack(part)[:, 0] for part in zip(*(source.render(t) for t in range(frames)), strict=True))
+    raw, truth = (part[:, 0] for part in source.render_movie(frames))
     forward = raw[:, 0::2]
     normalizer = calibrate(forward[:16, None])
     return normalizer.apply(forward), normalizer.apply(truth)
@@ -41,11 +42,11 @@ FILLS = {"first or last frame repeated": "edge", "mirror image in time": "symmet
 
 
 def edges(engine: Engine, noisy: Stack, truth: Stack, *, start: bool) -> dict[str, float]:
-    """Error of the first (or last) block of 8 frames, by what stands in the window beyond."""
+    """Return the error of the first (or last) block of 8 frames for each way to fill the rest of the window."""
     card = engine.card
     missing = card.window - card.hop - card.look_ahead if start else card.look_ahead
     block = slice(missing, missing + card.hop) if start else slice(-missing - card.hop, -missing)
-    known = slice(missing, None) if start else slice(None, -missing)
+    given = slice(missing, None) if start else slice(None, -missing)
     squares: dict[str, list[float]] = {name: [] for name in [*FILLS, "true frames"]}
     for begin in range(0, len(noisy) - card.window, card.hop):
         whole, clean = noisy[begin : begin + card.window], truth[begin : begin + card.window]
@@ -53,14 +54,14 @@ def edges(engine: Engine, noisy: Stack, truth: Stack, *, start: bool) -> dict[st
             window = whole
             if name in FILLS:
                 beyond = (missing, 0) if start else (0, missing)
-                window = np.pad(whole[known], (beyond, (0, 0), (0, 0)), mode=FILLS[name])  # type: ignore[call-overload]
-            answer = engine.infer(np.ascontiguousarray(window))
-            squares[name].append(float(np.mean((answer[block] - clean[block]) ** 2)))
+                window = np.pad(whole[given], (beyond, (0, 0), (0, 0)), mode=FILLS[name])  # type: ignore[call-overload]
+            denoised = engine.infer(np.ascontiguousarray(window))
+            squares[name].append(float(np.mean((denoised[block] - clean[block]) ** 2)))
     return {name: float(np.sqrt(np.mean(values))) for name, values in squares.items()}
 
 
 def look_aheads(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
-    """Error of a block of 8 frames, by how many frames come after it in the window."""
+    """Return the error of a block of 8 frames by the number of frames after it in the window."""
     length, errors = engine.card.window, {}
     for ahead in range(0, length - 8, 8):
         squares = []
@@ -73,7 +74,7 @@ def look_aheads(engine: Engine, noisy: Stack, truth: Stack) -> dict[str, float]:
 
 
 def shifts(engine: Engine, noisy: Stack) -> dict[str, float]:
-    """Change of the middle of a long window's output when it begins some frames later."""
+    """Return the change of the middle of a long window's output when the window begins some frames later."""
     length = LONG_WINDOW
     engine.warm_up((length, *noisy.shape[1:]))
     middle = slice(length // 2 - 4, length // 2 + 4)
@@ -90,7 +91,7 @@ def shifts(engine: Engine, noisy: Stack) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run and report."""
+    """Measure on all seeds and print the means."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", default="window")
     parser.add_argument("--size", type=int, default=96, help="lines and pixels, a multiple of the engine's grid")

@@ -1,9 +1,9 @@
-"""Draw every preset of the simulator: one raw frame, its truth, the mean of the truth, and one column over time.
+"""Draw every preset of the simulator: a raw frame, its truth, the mean of the truth, and one column over time.
 
     python tools/draw_presets.py --out docs/images/synthetic.png
 
-Each panel has its own black and white. The last line on stdout is one JSON object with the measured correlation of raw
-movie and truth and the processor time of a frame, one thread.
+Each panel has its own contrast. The last line on stdout is one JSON object with the correlation of the raw movie with
+the truth and the processor time per frame of one thread.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from deepbid_rt.evaluation.movie import line_pair_means
 from deepbid_rt.evaluation.paper import agreement
 from deepbid_rt.evaluation.picture import side_by_side
-from deepbid_rt.simulator.presets import NAMES, preset
+from deepbid_rt.simulator.presets import PRESET_NAMES, movie_preset
 from deepbid_rt.simulator.synthetic import SyntheticSource
 
 
 def draw(name: Any, options: argparse.Namespace, path: Path) -> dict[str, float]:
-    """Simulate one preset, draw it and return what was measured."""
-    source = SyntheticSource(*preset(name, (options.size, options.size), options.seed), options.frames)
-    source.render(0)
-    begun = time.process_time()
-    frames, truths = zip(*(source.render(index) for index in range(options.frames)), strict=True)
-    frame_s = (time.process_time() - begun) / options.frames
-    truth, pixels = np.stack(truths), np.stack(frames).astype(np.float32)
-    raw = (pixels[:, :, 0::2] + pixels[:, :, 1::2]) / 2
+    """Simulate one preset, draw it, and return the correlation and the processor time."""
+    source = SyntheticSource(*movie_preset(name, (options.size, options.size), options.seed), options.frames)
+    source.render(0)  # draws the tissue, which is not timed
+    started = time.process_time()
+    pixels, truth = source.render_movie(options.frames)
+    frame_s = (time.process_time() - started) / options.frames
+    raw = line_pair_means(pixels.astype(np.float32))
     middle = options.frames // 2
     panels = [
         ("raw, mean of both views", raw[middle, 0]),
@@ -48,7 +48,7 @@ def draw(name: Any, options: argparse.Namespace, path: Path) -> dict[str, float]
 
 
 def main() -> None:
-    """Draw all presets below each other."""
+    """Draw all presets, one below the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("synthetic.png"))
     parser.add_argument("--size", type=int, default=192, help="lines and pixels")
@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     measured, strips = {}, []
     with tempfile.TemporaryDirectory() as folder:
-        for name in NAMES:
+        for name in PRESET_NAMES:
             path = Path(folder) / f"{name}.png"
             measured[name] = draw(name, options, path)
             strips.append(Image.open(path).convert("RGB"))

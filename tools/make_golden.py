@@ -1,8 +1,8 @@
-"""Writes the golden messages of DBRT/1 that any implementation can check itself against.
+"""Writes the golden messages of DBRT/1, with which any implementation can be tested.
 
-Packs with msgspec and hashes with hashlib, nothing of deepbid_rt: tests hold the two implementations against each
-other. A ``.bin`` file holds a message's three parts, each as its length (uint32, little-endian) and its bytes;
-``golden.json`` says what each message means, or with which kind of fault it is refused.
+This tool packs with msgspec and uses nothing of deepbid_rt, so that tests compare two independent implementations. A
+``.bin`` file contains the three parts of a message, each as its length (uint32, little-endian) and its bytes.
+``golden.json`` describes the meaning of each message, or the kind of fault for which it must be refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PACKER = msgspec.msgpack.Encoder(order="sorted")
 
 
 def main() -> None:
-    """Write every message and print what was written as one JSON object."""
+    """Write all messages and print their number and folder as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "tests" / "golden")
     out: Path = parser.parse_args().out
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def messages() -> dict[str, tuple[list[bytes], dict[str, Any]]]:
-    """Return parts and meaning of each golden message by name."""
+    """Return the parts and the meaning of each golden message, by name."""
     hh = digest(BODY)
     golden = {
         "start": accepted("start", 0, BODY, hh),

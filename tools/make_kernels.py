@@ -1,10 +1,10 @@
-"""Compile the kernels to the PTX that ships, with NVIDIA's run-time compiler, which needs no GPU.
+"""Compile the CUDA kernels to the PTX that ships, with NVIDIA's run-time compiler (NVRTC), which needs no GPU.
 
     pip install "nvidia-cuda-nvrtc-cu12==12.1.*"
     python tools/make_kernels.py
 
-The PTX is only as new as the compiler: that of 12.1 is taken by drivers from 530 on, and is made for GPUs of compute
-capability 7.5 and later. The last line printed is one JSON object.
+The compiler's version decides which drivers accept the PTX: from 12.1 on, driver 530 and later. The PTX is for GPUs of
+compute capability 7.5 and later. The last line printed is one JSON object.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARCHITECTURE = "compute_75"
 
 
 def find_compiler() -> Path | None:
-    """Return NVRTC's library from NVIDIA's wheel, if it is installed."""
+    """Return NVRTC's library from NVIDIA's wheel; None when it is not installed."""
     spec = importlib.util.find_spec("nvidia")
     for place in (spec.submodule_search_locations or []) if spec else []:
         for path in sorted(Path(place).glob("**/*nvrtc*")):
@@ -34,7 +34,7 @@ def find_compiler() -> Path | None:
 
 
 def compile_kernels(library: Path) -> tuple[str, str]:
-    """Return PTX, and the compiler's version. Raises `RuntimeError` with its log when it refuses."""
+    """Return the PTX and the compiler's version. Raises `RuntimeError` with the compiler's log when it fails."""
     nvrtc: Any = ctypes.CDLL(str(library))
     major, minor = ctypes.c_int(), ctypes.c_int()
     nvrtc.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
@@ -63,7 +63,7 @@ def _text(nvrtc: Any, program: ctypes.c_void_p, what: str) -> str:
 
 
 def main() -> None:
-    """Compile, and write the PTX with the digest of its sources."""
+    """Compile the kernels and write the PTX with the digest of its sources."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=kernels.PTX)
     arguments = parser.parse_args()

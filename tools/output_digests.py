@@ -30,7 +30,7 @@ from deepbid_rt.cli import app
 
 ENGINES = ("echo", "average", "light", "default", "best", "window")
 STREAM_ENGINES = ("average", "light", "default", "best")
-MERGES = ("mean", "forward", "backward", "interleave")
+MERGE_MODES = ("mean", "forward", "backward", "interleave")
 FRAMES = 44
 """More than the window engine's window and the frames that calibrate a stream engine."""
 
@@ -84,7 +84,7 @@ def make_movies(folder: Path, size: int, frames: int) -> dict[str, tuple[Path, t
 def cases(movies: dict[str, tuple[Path, tuple[object, ...]]]) -> Iterator[tuple[str, Path, tuple[object, ...]]]:
     """Yield a name, a movie and the options of each run of ``denoise``."""
     for (name, (path, scan)), engine in itertools.product(movies.items(), ENGINES):
-        merges = MERGES if name in ("collinear", "collinear-odd-size") else ("mean",)
+        merges = MERGE_MODES if name in ("collinear", "collinear-odd-size") else ("mean",)
         for merge in merges:
             yield f"{engine} {name} {merge}", path, (*scan, "--engine", engine, "--merge", merge)
     for engine in STREAM_ENGINES:

@@ -1,6 +1,8 @@
-"""Table and figures of ``reproduce_paper.py``, from the folders it leaves. Run by itself, it makes them anew.
+"""Write the table and the figures of ``reproduce_paper.py`` from the folders that it wrote.
 
-python tools/paper_table.py runs/paper
+    python tools/paper_table.py runs/paper
+
+The last line on stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,13 +30,13 @@ METRICS = {
 SCORES = "scores.json"
 REFERENCES = ("raw", "gaussian")
 BY_LINES = ("mp-ssl", "stream")
-"""Methods that learn from both scan directions, of which the papers' floors are asked."""
+"""Methods that learn from both scan directions; they must reach the papers' floors."""
 LABELS = {"gaussian": "best Gaussian"}
 Rows = list[dict[str, Any]]
 
 
 def levels(out: Path, methods: Sequence[str]) -> dict[str, dict[str, Rows]]:
-    """Return the scores of each method at each noise level, as far as they are complete."""
+    """Return the scores of each method at each noise level; folders that are not complete are left out."""
     found: dict[str, dict[str, Rows]] = {}
     for level in sorted(path.parents[1] for path in out.glob("r*/truth/scores.json")):
         table: dict[str, Rows] = {}
@@ -48,20 +50,20 @@ def levels(out: Path, methods: Sequence[str]) -> dict[str, dict[str, Rows]]:
 
 
 def folders(level: Path, name: str) -> list[Path]:
-    """Return the complete folders of a method: one, or one for each seed."""
+    """Return the complete folders of a method: one, or one per seed."""
     found = [path.parent for path in level.glob(f"{name}*/{SCORES}")]
     return sorted(path for path in found if path.name == name or path.name.removeprefix(name)[1:].isdigit())
 
 
 def spread(rows: Rows, key: str) -> str:
-    """Return the mean with the range of one metric."""
+    """Return the mean and the range of one metric as text."""
     values = [row[key] for row in rows]
     digits = 1 if "db" in key else 3
     return f"{np.mean(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def floors(table: dict[str, Rows], method: str) -> list[tuple[str, str, str, bool]]:
-    """Return what a method that learns from scan lines must reach: rule, floor, what was reached, whether it was."""
+    """Return what a method that learns from both scan directions must reach: rule, floor, result, met or not."""
     mp, raw = table[method], table["raw"]
 
     def mean(rows: Rows, key: str) -> float:
@@ -115,7 +117,7 @@ def write_table(out: Path, methods: Sequence[str]) -> dict[str, Any]:
 
 
 def write_figures(out: Path, methods: Sequence[str]) -> None:
-    """Write box plots, and pictures and y-t views of the first movie to judge by, for each noise level."""
+    """Write box plots, and a frame and a y-t image of the first test movie, for each noise level."""
     for level, table in levels(out, methods).items():
         for key in ("correlation_xyt", "snr_affine_db"):
             groups = {LABELS.get(name, name): np.array([row[key] for row in rows]) for name, rows in table.items()}
@@ -127,7 +129,7 @@ def write_figures(out: Path, methods: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Make table and figures of a folder."""
+    """Write table and figures of a folder."""
     out = Path(sys.argv[1])
     methods = ("mp-ssl", "tp-ssl", "deepcad", "stream", "default", "window", "average")
     means = write_table(out, methods)

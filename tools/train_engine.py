@@ -1,11 +1,11 @@
-"""Train a shipped engine from nothing but this project's own simulator.
+"""Trains a shipped engine on simulated movies only.
 
     OMP_NUM_THREADS=1 python tools/train_engine.py --engine default
     python tools/train_engine.py --engine window --movies 32 --frames 120
 
-draws seeded movies of many kinds of tissue, brightness, motion and detector, trains on them by the recipe in the
-engine's folder, and writes ``model.onnx`` and ``card.toml`` beside it. Stopped runs go on where they were. The last
-line on stdout is one JSON object.
+simulates movies with random tissue, brightness, motion and detector, trains on them with the recipe in the engine's
+folder, and writes ``model.onnx`` and ``card.toml`` into it. A run that was stopped is continued. The last line on
+stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from typing import Literal
 import numpy as np
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.simulator.presets import Name, preset
+from deepbid_rt.simulator.presets import PresetName, movie_preset
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.train.export import card_toml, export
-from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.progress import TrainProgress
 from deepbid_rt.train.recipe import Recipe, load_recipe
+from deepbid_rt.train.trainer import train
 
 ENGINES = Path(__file__).parents[1] / "engines"
-Scene = Name | Literal["chart"] | None
+Scene = PresetName | Literal["chart"] | None
 SCENES: tuple[Scene, ...] = (
     *(None, "calcium-vibrating", "vessels-flow", "chart", "vessels-flow", None),
     *("heart-beating", "vessels-flow", None, "vessels-flow", None),
 )
-"""They take turns; None is brain with motion and activity drawn for each movie."""
+"""Used in turn; None is brain tissue with random motion and activity."""
 FIRST_SEED = 10_000
-"""Scenes of training start here; demo, tests and benchmarks use smaller seeds, which the engine never saw."""
+"""Smallest seed of a training scene. Demo, tests and benchmarks use smaller ones: scenes not trained on."""
 
 
-def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeometry]:
-    """Scan one movie; everything about it is drawn from its number."""
+def simulate_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeometry]:
+    """Simulate one movie with random settings; its number is their seed."""
     rng = np.random.default_rng([FIRST_SEED, number])
     scan = ScanGeometry("collinear") if number % 4 else ScanGeometry("ordinary")
     settings = ScanSettings(
@@ -61,7 +61,7 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
     if name is None or name == "chart":
         scene = SceneSettings(name, FIRST_SEED + number, motion_px=motion_px, activity=activity)
     else:
-        scene, _ = preset(name, (size, size), FIRST_SEED + number, photons=settings.photons)
+        scene, _ = movie_preset(name, (size, size), FIRST_SEED + number, photons=settings.photons)
     source = SyntheticSource(scene, settings, frames)
     return ArrayMovie(np.stack([source.render(index)[0] for index in range(frames)])), scan
 
@@ -69,15 +69,15 @@ def draw_movie(number: int, size: int, frames: int) -> tuple[ArrayMovie, ScanGeo
 def main() -> None:
     """Parse the command line, train, export, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--engine", default="default", help="folder in engines/ with the recipe")
-    parser.add_argument("--recipe", type=Path, help="instead of the engine's")
-    parser.add_argument("--run", type=Path, help="folder of the run; runs/ENGINE when left out")
-    parser.add_argument("--out", type=Path, help="folder of model.onnx and card.toml; the engine's when left out")
-    parser.add_argument("--movies", type=int, default=10 * len(SCENES))
+    parser.add_argument("--engine", default="default", help="folder in engines/ that has the recipe")
+    parser.add_argument("--recipe", type=Path, help="recipe file; the default is the engine's")
+    parser.add_argument("--run", type=Path, help="folder of the run; the default is runs/ENGINE")
+    parser.add_argument("--out", type=Path, help="folder for model.onnx and card.toml; the default is the engine's")
+    parser.add_argument("--movies", type=int, default=10 * len(SCENES), help="number of movies")
     parser.add_argument("--frames", type=int, default=100, help="frames of each movie")
     parser.add_argument("--size", type=int, default=192, help="lines and pixels of each movie")
-    parser.add_argument("--steps", type=int, help="instead of the recipe's")
-    parser.add_argument("--width", type=int, help="instead of the recipe's")
+    parser.add_argument("--steps", type=int, help="overrides the recipe")
+    parser.add_argument("--width", type=int, help="overrides the recipe")
     options = parser.parse_args()
 
     out = options.out or ENGINES / options.engine
@@ -87,15 +87,15 @@ def main() -> None:
         changes["warm_up_steps"] = min(recipe.warm_up_steps, options.steps)
     run = options.run or Path("runs") / options.engine
     recipe = Recipe.from_dict(recipe.to_dict() | changes)
-    begun = time.perf_counter()
-    movies, scans = zip(*(draw_movie(n, options.size, options.frames) for n in range(options.movies)), strict=True)
-    print(f"drew {len(movies)} movies in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+    began = time.perf_counter()
+    movies, scans = zip(*(simulate_movie(n, options.size, options.frames) for n in range(options.movies)), strict=True)
+    print(f"simulated {len(movies)} movies in {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
-    begun = time.perf_counter()
+    began = time.perf_counter()
 
     def report(progress: TrainProgress) -> None:
         if progress.step % 100 == 0 or progress.step == progress.steps:
-            print(f"{time.perf_counter() - begun:7.0f} s  {progress}", file=sys.stderr, flush=True)
+            print(f"{time.perf_counter() - began:7.0f} s  {progress}", file=sys.stderr, flush=True)
 
     summary = train(movies, scans, recipe, run, progress=report)
     out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def main() -> None:
                 "engine": str(out / "model.onnx"),
                 "steps": summary.step,
                 "held_out": card.training["held_out"],
-                "seconds": round(time.perf_counter() - begun, 1),
+                "seconds": round(time.perf_counter() - began, 1),
             }
         )
     )

@@ -1,4 +1,4 @@
-"""The whole way of a frame on the device: latency, highest rate, missed deadlines, graphs against single operations."""
+"""Whole frames on the device: latency, highest rate, missed deadlines, and comparisons of pipelines."""
 
 from __future__ import annotations
 
@@ -16,33 +16,31 @@ from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.gpu import kernels
-from deepbid_rt.runtimes.gpu.device import Device
-from deepbid_rt.runtimes.gpu.device_memory import DeviceMemory
 from deepbid_rt.runtimes.gpu.kernel_check import check
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
-from deepbid_rt.runtimes.gpu.pipeline import Bind, GpuPipeline
+from deepbid_rt.runtimes.gpu.protocols import DeviceMemory, TensorDevice
+from deepbid_rt.runtimes.gpu.slot_pipeline import SlotPipeline
 from deepbid_rt.runtimes.gpu.slots import SLOTS
+from deepbid_rt.runtimes.gpu.tensor_pipeline import BindTensors, TensorPipeline
 from deepbid_rt.runtimes.torch_net import bind_buffers
 from deepbid_rt.scan.normalizer import calibrate
 
-Pipeline = GpuPipeline | KernelPipeline
-
 POOL = 16
-"""Raw frames that are taken in turn."""
+"""Number of raw frames, which are sent in turn."""
 
 
 def series(rows: int, columns: int, *, collinear: bool) -> StreamInfo:
-    """Return a series whose views have rows x columns."""
+    """Return a series of one channel, uint16, whose views have rows x columns."""
     scan = ScanGeometry("collinear" if collinear else "ordinary")
     return StreamInfo((1, 2 * rows if collinear else rows, columns), np.dtype("<u2"), 30.0, scan)
 
 
 def make(
-    bind: Bind, card: ModelCard, info: StreamInfo, device: Device, **rest: Any
-) -> tuple[GpuPipeline, list[NDArray[Any]]]:
+    bind: BindTensors, card: ModelCard, info: StreamInfo, device: TensorDevice, **rest: Any
+) -> tuple[TensorPipeline, list[NDArray[Any]]]:
     """Return a calibrated pipeline and raw frames for it; `rest` goes to the pipeline."""
     frames = movie(info.shape, info.dtype.str, POOL, collinear=info.scan.layout == "collinear")
-    pipeline = GpuPipeline(bind, card, info, device, **rest)
+    pipeline = TensorPipeline(bind, card, info, device, **rest)
     pipeline.set_scale([calibrate(np.stack(frames[:8]))])
     return pipeline, frames
 
@@ -50,7 +48,7 @@ def make(
 def make_in_kernels(
     net: Callable[[Tensor], Tensor], card: ModelCard, info: StreamInfo, memory: DeviceMemory
 ) -> tuple[KernelPipeline, list[NDArray[Any]]]:
-    """Return the same in kernels of our own, on memory that torch owns, once it was checked against numpy."""
+    """Return a calibrated `KernelPipeline` that passed `check`, and raw frames for it; `memory` must be torch's."""
     frames = movie(info.shape, info.dtype.str, POOL, collinear=info.scan.layout == "collinear")
     program = memory.program(kernels.program())
     pipeline = KernelPipeline(bind_buffers(net, memory), card, info, memory, program)
@@ -59,15 +57,15 @@ def make_in_kernels(
     return pipeline, frames
 
 
-def time_loop(pipeline: Pipeline, frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
-    """Time frames one after another, then with two on their way."""
+def time_loop(pipeline: SlotPipeline, frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
+    """Time frames one by one, then with `SLOTS` frames on their way."""
     for number in range(POOL):
         pipeline.push(frames[number])
-    latencies, host = [], []
+    latencies, queueing = [], []
     for number in range(count):
         begun = time.perf_counter()
         pipeline.submit(frames[number % POOL])
-        host.append(time.perf_counter() - begun)
+        queueing.append(time.perf_counter() - begun)
         pipeline.collect()
         latencies.append(time.perf_counter() - begun)
     begun = time.perf_counter()
@@ -81,37 +79,37 @@ def time_loop(pipeline: Pipeline, frames: list[NDArray[Any]], count: int) -> dic
     return {
         "captured": pipeline.captured,
         "latency": percentiles(latencies),
-        "queueing": percentiles(host),
+        "queueing": percentiles(queueing),
         "sustained_hz": round(count / seconds, 1),
     }
 
 
-def time_paced(pipeline: Pipeline, frames: list[NDArray[Any]], rate_hz: float, seconds: float) -> dict[str, Any]:
-    """Send frames at a fixed rate; a deadline is missed when a frame is not back before the next one comes."""
+def time_paced(pipeline: SlotPipeline, frames: list[NDArray[Any]], rate_hz: float, seconds: float) -> dict[str, Any]:
+    """Send frames at a fixed rate; a deadline is missed when a frame is not back before the next one is due."""
     count = max(int(rate_hz * seconds), 3)
     latencies = []
     begun = time.perf_counter()
     for number in range(count):
         due = begun + number / rate_hz
         while time.perf_counter() < due:
-            pass  # a sleep would measure the operating system
+            pass  # time.sleep would add the latency of the operating system
         pipeline.push(frames[number % POOL])
         latencies.append(time.perf_counter() - due)
     missed = sum(latency > 1 / rate_hz for latency in latencies)
     return {"rate_hz": rate_hz, "missed": missed, **percentiles(latencies)}
 
 
-def compare_slots(make_one: Callable[[bool], GpuPipeline], frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
-    """Send one movie through graphs and through single operations.
+def compare_slots(make_one: Callable[[bool], TensorPipeline], frames: list[NDArray[Any]], count: int) -> dict[str, Any]:
+    """Send one movie through CUDA graphs and through single operations.
 
     Parameters
     ----------
     make_one : callable
-        Returns a pipeline with graphs (True) or without.
+        Returns a pipeline with CUDA graphs (True) or without (False).
     frames : list of ndarray
-        Taken in turn.
+        Sent in turn.
     count : int
-        Frames to compare; even numbers take the first slot's graph, odd ones the second's.
+        Frames to compare; even numbers go through the graph of the first slot, odd numbers through the second.
     """
     with_graphs, without = make_one(True), make_one(False)
     largest = [0.0, 0.0]
@@ -130,9 +128,9 @@ def compare_slots(make_one: Callable[[bool], GpuPipeline], frames: list[NDArray[
 
 
 def compare_with_denoiser(
-    pipeline: Pipeline, engine: Engine, info: StreamInfo, frames: list[NDArray[Any]]
+    pipeline: SlotPipeline, engine: Engine, info: StreamInfo, frames: list[NDArray[Any]]
 ) -> dict[str, Any]:
-    """Send one movie through the pipeline and through the denoiser of the live path."""
+    """Send one movie through the pipeline and through the `Denoiser` on the host."""
     denoiser = Denoiser(engine, info)
     outs = [out for n, pixels in enumerate(frames) for out in denoiser.push(Frame(n, pixels))] + denoiser.flush()
     pipeline.reset()

@@ -1,4 +1,4 @@
-"""The machine that figures were measured on. Knows nothing of what is measured."""
+"""`describe_machine`: versions, GPU and clocks of the machine that figures are measured on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return versions, GPU, driver and clocks, as found."""
+    """Return versions, GPU, driver and clocks."""
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,

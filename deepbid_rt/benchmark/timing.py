@@ -1,4 +1,4 @@
-"""Times of single runs and what becomes of them; movies to run on."""
+"""Times of single runs and their percentiles, and simulated raw frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def percentiles(times_s: Sequence[float]) -> dict[str, float]:
 
 
 def time_runs(work: Callable[[int], None], repeats: int, warm_ups: int, device: torch.device) -> dict[str, float]:
-    """Time `work(number)` from its queueing to its end, one run after another."""
+    """Time `work(number)` from queueing to completion, one run after another."""
     for number in range(warm_ups):
         work(number)
     _synchronize(device)
@@ -38,7 +38,7 @@ def time_runs(work: Callable[[int], None], repeats: int, warm_ups: int, device: 
 
 
 def movie(shape: tuple[int, int, int], dtype: str, frames: int, *, collinear: bool) -> list[NDArray[Any]]:
-    """Return raw frames (C, Y, X) of tissue that moves by whole pixels, with the noise of counted photons."""
+    """Return raw frames (C, Y, X): a texture that moves by whole pixels, with Poisson noise."""
     rng = np.random.default_rng(5)
     channels, lines, pixels = shape
     rows = lines // 2 if collinear else lines

@@ -1,6 +1,6 @@
-"""The command line: the only place that wires parts together, prints and exits.
+"""The command line. Only this folder prints and exits.
 
-Exit codes: 0 done, 1 failed mid-way (what was written is named), 2 refused.
+Exit codes: 0 done; 1 failed while running (the message names what was written); 2 the input or an option was refused.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Callable
 
 import typer
 
-from deepbid_rt.cli.bench import run as bench
-from deepbid_rt.cli.build import run as build
-from deepbid_rt.cli.demo import run as demo
-from deepbid_rt.cli.denoise import run as denoise
-from deepbid_rt.cli.evaluate import run as evaluate
-from deepbid_rt.cli.export import run as export
+from deepbid_rt.cli.bench import bench_command
+from deepbid_rt.cli.build import build_command
+from deepbid_rt.cli.demo import demo_command
+from deepbid_rt.cli.denoise import denoise_command
+from deepbid_rt.cli.evaluate import evaluate_command
+from deepbid_rt.cli.export import export_command
 from deepbid_rt.cli.output import print_error, set_up_logging
-from deepbid_rt.cli.quantize import run as quantize
-from deepbid_rt.cli.replay import run as replay
-from deepbid_rt.cli.serve import run as serve
-from deepbid_rt.cli.simulate import run as simulate
-from deepbid_rt.cli.synth import run as synth
-from deepbid_rt.cli.train import run as train
-from deepbid_rt.cli.view import run as view
+from deepbid_rt.cli.quantize import quantize_command
+from deepbid_rt.cli.replay import replay_command
+from deepbid_rt.cli.serve import serve_command
+from deepbid_rt.cli.simulate import simulate_command
+from deepbid_rt.cli.synth import synth_command
+from deepbid_rt.cli.train import train_command
+from deepbid_rt.cli.view import view_command
 from deepbid_rt.errors import FailedError, RefusedError
 
 app = typer.Typer(
@@ -35,26 +35,28 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "serve": serve,
-    "view": view,
-    "denoise": denoise,
-    "simulate": simulate,
-    "synth": synth,
-    "replay": replay,
-    "train": train,
-    "export": export,
-    "quantize": quantize,
-    "evaluate": evaluate,
-    "build": build,
-    "bench": bench,
+    "demo": demo_command,
+    "serve": serve_command,
+    "view": view_command,
+    "denoise": denoise_command,
+    "simulate": simulate_command,
+    "synth": synth_command,
+    "replay": replay_command,
+    "train": train_command,
+    "export": export_command,
+    "quantize": quantize_command,
+    "evaluate": evaluate_command,
+    "build": build_command,
+    "bench": bench_command,
 }
 for name, command in COMMANDS.items():
     app.command(name=name)(command)
 
 
 @app.callback()
-def _options(verbose: bool = typer.Option(False, "--verbose", "-v", help="Log more than warnings.")) -> None:
+def _options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Also log information, not only warnings."),
+) -> None:
     set_up_logging(verbose)
 
 

@@ -1,4 +1,4 @@
-"""``deepbid-rt bench``: what engines cost on this computer's GPU."""
+"""``deepbid-rt bench``: times engines on the GPU of this computer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deepbid_rt.runtimes import DEFAULT_ENGINE, find_engine
 WINDOW_ENGINE = "window"
 
 
-def run(
+def bench_command(
     engine: Annotated[str, typer.Option("--engine", help="Stream engine, name or .onnx file.")] = DEFAULT_ENGINE,
     window_engine: Annotated[
         str, typer.Option("--window-engine", help="Window engine, name or .onnx file.")
@@ -33,7 +33,7 @@ def run(
             expected="the extra 'train' to be installed",
             todo='run pip install "deepbid-rt[train]"',
         ) from error
-    settings = gpu.Settings(find_engine(engine), find_engine(window_engine), compiled=compiled)
+    settings = gpu.BenchmarkSettings(find_engine(engine), find_engine(window_engine), compiled=compiled)
     result = gpu.run(gpu.smallest(settings) if tiny else settings, say)
     rows = [(name, *_columns(figures)) for name, figures in result.items() if name not in ("machine", "errors")]
     print_table(str(result["machine"]["device"]), rows, ("", "p50 ms", "p99 ms", "frames/s", "missed at"))

@@ -1,4 +1,4 @@
-"""``deepbid-rt build``: an ONNX engine file as a TensorRT plan for the GPU of this computer."""
+"""``deepbid-rt build``: builds a TensorRT plan of an ONNX engine file for the GPU of this computer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import find_engine
-from deepbid_rt.scan.directions import lines_of_views
+from deepbid_rt.scan.directions import view_line_counts
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.zmq_io import ZmqSource
 
 PARITY_FRAMES = 40
+"""Most frames on which the plan is compared with the ONNX file."""
 WAIT_S = 30.0
+"""Seconds to wait for a stream that gives the size."""
 
 
 class PlanPrecision(StrEnum):
@@ -39,7 +41,7 @@ class PlanPrecision(StrEnum):
     FP32 = "fp32"
 
 
-def run(
+def build_command(
     engine: Annotated[str, typer.Argument(metavar="ENGINE", help="Engine file (.onnx) or shipped engine.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Plan to write (.plan), beside it its .json.")],
     size: Annotated[
@@ -64,14 +66,15 @@ def run(
     """Build a plan, compare it with the ONNX file on frames, and write it with its sidecar. Takes minutes."""
     build = _load_build()
     path = find_engine(engine)
-    master, card = build.read_onnx(path)
+    model, card = build.read_onnx(path)
     view = _size(size, source)
     shape = (card.depth, *padded_size(view, card.grid))
-    order = build.BuildSpec(path, out, shape, precision.value, build.Effort(level, workspace << 20), timing_cache)
+    effort = build.BuildEffort(level, workspace << 20)
+    spec = build.BuildSpec(path, out, shape, precision.value, effort, timing_cache)
     if keep_onnx:
-        keep_onnx.write_bytes(build.network_of(order, master, card))
+        keep_onnx.write_bytes(build.specialized_network(spec, model, card))
     if print_trtexec:
-        for command in build.trtexec_commands(keep_onnx or path, out, order.effort, 11):
+        for command in build.trtexec_commands(keep_onnx or path, out, effort, 11):
             print(command)
         say("on TensorRT 10 add --stronglyTyped to the first" if keep_onnx else "name --keep-onnx to get that network")
         return
@@ -85,7 +88,7 @@ def run(
 
         progress = build.BuildProgress(report)
         with _stop_on_interrupt(progress):
-            facts = build.build(order, master, card, movie, progress)
+            facts = build.build(spec, model, card, movie, progress)
         bar.update(task, completed=100, note="")
     seconds = time.perf_counter() - begun
     rows = [("seconds", f"{seconds:.0f}"), ("GPU", f"{facts.gpu} ({facts.capability})"), ("TensorRT", facts.tensorrt)]
@@ -120,7 +123,7 @@ def _size(size: str | None, source: str | None) -> tuple[int, int]:
             raise StreamError(f"size {size!r}", expected="LINESxPIXELS", todo="write it as 512x512")
         return int(match[1]), int(match[2])
     info = _wait_for_stream(source or "")
-    lines = max(lines_of_views(info.shape[1], info.scan)) if info.scan.layout == "collinear" else info.shape[1]
+    lines = max(view_line_counts(info.shape[1], info.scan)) if info.scan.layout == "collinear" else info.shape[1]
     say(f"the stream has views of {lines}x{info.shape[2]}")
     return lines, info.shape[2]
 
@@ -158,7 +161,7 @@ def _movie(path: Path | None, view: tuple[int, int]) -> list[np.ndarray[Any, Any
 
 @contextmanager
 def _stop_on_interrupt(progress: Any) -> Iterator[None]:
-    """Let the first Ctrl-C end the build at its next step; the second breaks through."""
+    """Stop the build at its next step on the first Ctrl-C; the second Ctrl-C raises KeyboardInterrupt."""
 
     def handle(_signum: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, previous)

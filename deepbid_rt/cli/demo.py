@@ -1,4 +1,4 @@
-"""``deepbid-rt demo``: a simulated microscope, served live, recorded, and judged against the truth."""
+"""``deepbid-rt demo``: denoises a simulated microscope live and scores the recording against the clean movie."""
 
 from __future__ import annotations
 
@@ -13,43 +13,48 @@ import numpy as np
 import typer
 
 from deepbid_rt.cli import options as o
-from deepbid_rt.cli.judge import judge
+from deepbid_rt.cli.demo_scores import score_demo
 from deepbid_rt.cli.output import number, print_json, print_table, say
-from deepbid_rt.cli.page import make_page
-from deepbid_rt.cli.session import SessionOutcome, SessionPlan, run_session
+from deepbid_rt.cli.page import make_page, page_sinks
+from deepbid_rt.cli.session import run_session
 from deepbid_rt.denoising.denoiser import check_stabilizes
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import MotionStatus
+from deepbid_rt.live.session import Session, SessionSettings
+from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import engine_digest, load_engine
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 
 SIZES = (512, 384, 320, 256, 192, 160, 128, 112, 96, 80, 64)
+"""Sizes to choose from, largest first."""
 HEADROOM = 1.6
-"""The engine alone must be this much faster than the stream: the rest of the machine wants its share."""
+"""How much faster than the stream the engine alone must be: simulation, recording and page need time as well."""
 SEED = 3
-"""Of a movie that no shipped engine was trained on."""
+"""Seed of a movie that no shipped engine was trained on."""
 VIEWS = 2
+"""Views of a collinear frame, which the engine denoises one by one."""
 
 
-def run(
+def demo_command(
     engine_name: o.EngineOption = o.ENGINE_DEFAULT,
     seconds: Annotated[float, typer.Option(min=1.0, help="Length of the simulated session.")] = 20.0,
     size: Annotated[
-        int | None, typer.Option(min=8, help="Lines and pixels; what the engine sustains if left out.")
+        int | None,
+        typer.Option(min=8, help="Lines and pixels of a frame; if omitted, the largest size that the engine sustains."),
     ] = None,
     rate_hz: o.RateOption = 30.0,
-    out: Annotated[Path, typer.Option("--out", help="Folder for recording and picture.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for the recording and the picture.")] = Path("demo"),
     stabilize: o.StabilizeOption = False,
     http: o.HttpOption = None,
     http_token: o.HttpTokenOption = None,
-    precision: o.PrecisionOption = o.Precision.AUTO,
+    precision: o.PrecisionOption = o.PrecisionChoice.AUTO,
     threads: o.ThreadsOption = 0,
-    view: Annotated[bool, typer.Option("--view", help="Open the viewer; the demo ends when it is closed.")] = False,
+    view: Annotated[bool, typer.Option("--view", help="Open the viewer; the demo ends when you close it.")] = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Show live denoising without a microscope: simulate, stream over TCP, denoise, record, compare with the truth."""
+    """Denoise a simulated microscope live: simulate, stream over TCP, denoise, record, compare with the clean movie."""
     folder = out / time.strftime("%Y%m%d-%H%M%S")
     with ExitStack() as stack:
         engine = load_engine(engine_name, precision=precision.value, threads=threads)
@@ -61,86 +66,74 @@ def run(
             stack.callback(page.close)
         size, rate_hz, factor = _fit(engine, size, rate_hz)
         say(f"engine {engine.card.name}: {engine.description}")
-        say(f"{size}x{size} pixels at {rate_hz:.1f} Hz; the engine alone runs {factor:.1f} times as fast")
+        say(f"{size}x{size} pixels at {rate_hz:.1f} Hz; the engine alone is {factor:.1f} times as fast")
         folder.mkdir(parents=True)
         truth_path, raw_path = folder / "truth.tif", folder / "raw.tif"
         frames = round(seconds * rate_hz)
         microscope = stack.enter_context(_microscope(size, rate_hz, frames, truth_path, raw_path))
-        sink = ZmqSink("tcp://127.0.0.1:*", role="den")
-        stack.callback(sink.close)
-        # The viewer learns the microscope's address from the session, so that it is never heard before it.
-        viewer = stack.enter_context(_viewer(sink.endpoint, folder)) if view else None
+        publisher = ZmqSink("tcp://127.0.0.1:*", role="den")
+        stack.callback(publisher.close)
+        # The viewer gets the microscope's address from the session, so that it cannot be the first subscriber.
+        viewer = stack.enter_context(_viewer(publisher.endpoint, folder)) if view else None
         if viewer is not None:
-            stack.callback(viewer.terminate)  # where the demo fails; otherwise it was closed before
-        source = ZmqSource(_first_line(microscope))
-        outcome = run_session(
-            SessionPlan(
-                source,
-                engine,
-                engine_digest(engine_name),
-                publish=sink,
-                page=page,
-                record=folder,
-                stabilize=stabilize,
-                limits=SessionLimits(idle_s=30.0, series=1),
-            )
+            stack.callback(viewer.terminate)  # has an effect only when the demo fails
+        raw_sinks, denoised_sinks = page_sinks(page)
+        session = Session(
+            ZmqSource(_first_line(microscope)),
+            engine,
+            SessionSettings(record=folder, stabilize=stabilize, limits=SessionLimits(idle_s=30.0, series=1)),
+            sha256=engine_digest(engine_name),
+            publisher=publisher,
+            raw=raw_sinks,
+            denoised=denoised_sinks,
         )
+        outcome = run_session(session, page)
         if outcome.error:
             raise outcome.error
         code = microscope.wait()
-        if not outcome.status.frames_out:
+        if not outcome.report.status.frames_out:
             raise StageError(
                 f"no frame came from the simulated microscope, which ended with code {code}",
                 expected=f"{frames} frames",
                 todo="run deepbid-rt simulate by itself to see why",
             )
-        scale = size, rate_hz, factor
-        _report(outcome, folder, scale, engine, registered=stabilize, as_json=as_json)
+        scores = score_demo(
+            Path(outcome.report.recordings[0]), truth_path, raw_path, folder / "demo.png", registered=stabilize
+        )
+        stream = {"rate_hz": rate_hz, "size": size, "real_time_factor": round(factor, 2)}
+        result = _result(outcome.report, stream, scores, folder / "demo.png")
+        _print(result, outcome.report, scores)
+        if as_json:
+            print_json(result)
         if viewer is not None:
             say("the viewer stays open until you close it")
             viewer.wait()
 
 
-def _report(
-    outcome: SessionOutcome,
-    folder: Path,
-    scale: tuple[int, float, float],
-    engine: Engine,
-    *,
-    registered: bool,
-    as_json: bool,
-) -> None:
-    """Judge the session, print what came of it, and draw a picture."""
-    size, rate_hz, factor = scale
-    truth_path, raw_path = folder / "truth.tif", folder / "raw.tif"
-    picture = folder / "demo.png"
-    scores = judge(Path(outcome.summary["recordings"][0]), truth_path, raw_path, picture, registered=registered)
-    result = {
-        "frames_in": outcome.status.frames_in,
-        "frames_out": outcome.status.frames_out,
-        "frames_lost": sum(outcome.summary["lost"].values()),
-        "fps": round(outcome.status.frames_out / outcome.status.busy_s, 2),
-        "rate_hz": rate_hz,
-        "size": size,
-        "real_time_factor": round(factor, 2),
-        "delay_frames": engine.card.delay,
-        "latency_ms": outcome.summary["latency_ms"],
-        "motion": outcome.summary["motion"],
+def _result(report: SessionReport, stream: dict[str, Any], scores: dict[str, Any], picture: Path) -> dict[str, Any]:
+    """Return what ``demo --json`` prints."""
+    summary = report.summary()
+    return {
+        "frames_in": summary["frames_in"],
+        "frames_out": summary["frames_out"],
+        "frames_lost": sum(summary["lost"].values()),
+        "fps": round(report.status.frames_out / report.status.busy_s, 2),
+        **stream,
+        "delay_frames": report.delay_frames,
+        "latency_ms": summary["latency_ms"],
+        "motion": summary["motion"],
         "correlation_xyt": {"raw": scores["raw"]["correlation_xyt"], "denoised": scores["correlation_xyt"]},
         "snr_db": {"raw": scores["raw"]["snr_db"], "denoised": scores["snr_db"]},
-        "engine": engine.card.name,
-        "recording": outcome.summary["recordings"][0],
+        "engine": summary["engine"],
+        "recording": summary["recordings"][0],
         "picture": str(picture),
     }
-    _print(result, outcome, scores)
-    if as_json:
-        print_json(result)
 
 
 def _fit(engine: Engine, size: int | None, rate_hz: float) -> tuple[int, float, float]:
-    """Choose the largest size that the engine sustains at `rate_hz`, or the rate it sustains at the size.
+    """Choose the largest size that the engine sustains at `rate_hz`; with a given size, the rate that it sustains.
 
-    Returns size, rate, and how much faster than this stream the engine alone is.
+    Returns size, rate, and how many times faster than this stream the engine alone is.
     """
     trial = size or 128
     grid, depth, hop = engine.card.grid, engine.card.depth, engine.card.hop
@@ -183,26 +176,26 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     line = process.stdout.readline().strip() if process.stdout else ""
     if not line.startswith("tcp://"):
         raise StageError(
-            f"the simulated microscope said {line!r} and ended with code {process.wait()}",
-            expected="the address it publishes on",
+            f"the simulated microscope printed {line!r} and ended with code {process.wait()}",
+            expected="the address that it publishes on",
             todo="run deepbid-rt simulate by itself to see why",
         )
     return line
 
 
-def _print(result: dict[str, Any], outcome: SessionOutcome, scores: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], report: SessionReport, scores: dict[str, Any]) -> None:
     rows = [
         ("frames in / out / lost", f"{result['frames_in']} / {result['frames_out']} / {result['frames_lost']}"),
         ("frames per second", number(result["fps"])),
         ("delay", f"{result['delay_frames']} frames"),
     ]
     if motion := result["motion"]:
-        rows.append(("motion", ", ".join(f"{motion[verdict]} {verdict}" for verdict in get_args(MotionStatus))))
-    for stage, histogram in outcome.status.latency.items():
+        rows.append(("motion", ", ".join(f"{motion[status]} {status}" for status in get_args(MotionStatus))))
+    for stage, histogram in report.status.latency.items():
         times = f"{number(histogram.quantile_ms(0.5))} / {number(histogram.quantile_ms(0.99))} ms"
         rows.append((f"latency p50 / p99, {stage}", times))
     print_table("session", rows, ("", ""))
     quality = [(key, number(scores["raw"][key], 3), number(scores[key], 3)) for key in scores if key != "raw"]
-    print_table("against the truth", quality, ("", "raw", "denoised"))
+    print_table("compared with the clean movie", quality, ("", "raw", "denoised"))
     say(f"recording {result['recording']}")
     say(f"picture   {result['picture']}")

@@ -1,4 +1,4 @@
-"""``deepbid-rt denoise``: a recording in, a denoised recording out."""
+"""``deepbid-rt denoise``: denoises a recording into a new file."""
 
 from __future__ import annotations
 
@@ -22,32 +22,34 @@ from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
 
 
-def run(
-    source_path: Annotated[Path, typer.Argument(metavar="IN.tif", help="Recording.")],
-    out_path: Annotated[Path, typer.Argument(metavar="OUT.tif", help="Denoised recording; must not exist yet.")],
+def denoise_command(
+    source_path: Annotated[Path, typer.Argument(metavar="IN.tif", help="Recording to denoise.")],
+    out_path: Annotated[
+        Path, typer.Argument(metavar="OUT.tif", help="Denoised recording to write; must not exist yet.")
+    ],
     engine_name: o.EngineOption = o.ENGINE_DEFAULT,
-    scan: o.ScanOption = o.Layout.ORDINARY,
-    first: o.FirstOption = o.Direction.FORWARD,
+    scan: o.ScanOption = o.LayoutChoice.ORDINARY,
+    first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
     planes: o.PlanesOption = 1,
     rate_hz: o.RateOption = 30.0,
-    merge: o.MergeOption = o.Merge.MEAN,
+    merge: o.MergeOption = o.MergeChoice.MEAN,
     stabilize: o.StabilizeOption = False,
     line_phase: o.LinePhaseOption = "auto",
-    precision: o.PrecisionOption = o.Precision.AUTO,
+    precision: o.PrecisionOption = o.PrecisionChoice.AUTO,
     threads: o.ThreadsOption = 0,
-    runtime: o.RuntimeOption = o.Runtime.AUTO,
+    runtime: o.RuntimeOption = o.RuntimeChoice.AUTO,
     trust: o.TrustOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Denoise a recording. OUT has the type and frame count of IN (collinear scans: half its lines)."""
-    policy = o.line_phase(line_phase)
+    """Denoise a recording. OUT has the pixel type and frame count of IN (collinear scans: half its lines)."""
+    policy = o.parse_line_phase(line_phase)
     engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
     source = TiffSource(
         source_path,
-        scan=o.geometry(scan, first, unmirrored, unidirectional),
+        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
         rate_hz=rate_hz,
         channels=channels,
         planes=planes,
@@ -55,7 +57,7 @@ def run(
     if out_path.exists():
         raise FileError(
             f"{out_path} exists already",
-            expected="a free name, as no recording is ever overwritten",
+            expected="a new name, since recordings are never overwritten",
             todo="choose another name or move that file away",
         )
     part = out_path.with_name(out_path.name + ".part")
@@ -72,7 +74,7 @@ def run(
         info, results = denoise(source, make)
         registered = " and registered to its first frame" if stabilize else ""
         facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"}
-        motion, found = MotionStats(), NO_LINE_PHASE
+        motion, line_phase_reading = MotionStats(), NO_LINE_PHASE
         writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))
         bar = stack.enter_context(progress_bar())
         task = bar.add_task("denoising", total=info.n_expected, note=engine.description)
@@ -82,7 +84,7 @@ def run(
                 writer.append(frame.pixels, frame.index, frame.index / rate_hz)
                 if frame.motion is not None:
                     motion.add(frame.motion)
-                found = LinePhaseReading(frame.line_phase_px, frame.aligned_px)
+                line_phase_reading = LinePhaseReading(frame.line_phase_px, frame.aligned_px)
                 bar.update(task, completed=writer.frames)
         except BaseException:
             say(f"stopped: the first {writer.frames} denoised frames are in {part}")
@@ -99,8 +101,8 @@ def run(
                 "shape": list(info.shape),
                 "dtype": info.dtype.str,
                 "motion": motion.summary(),
-                "line_phase_px": found.px,
-                "aligned_px": found.aligned_px,
+                "line_phase_px": line_phase_reading.px,
+                "aligned_px": line_phase_reading.aligned_px,
                 "engine": engine.card.name,
                 "runtime": engine.description,
                 "sha256": engine_digest(engine_name),

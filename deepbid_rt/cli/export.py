@@ -1,4 +1,4 @@
-"""``deepbid-rt export``: a trained run as an engine file."""
+"""``deepbid-rt export``: writes the network of a training run as an engine file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from deepbid_rt.cli.output import print_json, say
 from deepbid_rt.errors import EngineError
 
 
-class Offset(StrEnum):
-    """What was subtracted from the counts that a network of another project was trained on."""
+class OffsetChoice(StrEnum):
+    """What was subtracted from the counts in the training of a network of another project."""
 
     MEAN = "mean"
     MINIMUM = "minimum"
 
 
-def run(
+def export_command(
     run_dir: Annotated[
         Path,
         typer.Argument(
@@ -29,34 +29,35 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Engine file to write (.onnx).")],
-    name: Annotated[str | None, typer.Option(help="Name on the card; the file's name when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name on the model card; the default is the file's name.")] = None,
     offset: Annotated[
-        Offset | None,
-        typer.Option(help="For a .pth: what was subtracted in training; mean (the default), or minimum (2021)."),
+        OffsetChoice | None,
+        typer.Option(help="For a .pth: what was subtracted in training; mean, the default, or minimum (2021)."),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option(min=1e-9, help="For a .pth: counts per unit in training, DeepCAD-RT's scale_factor."),
+        typer.Option(min=1e-9, help="For a .pth: counts per unit in training (scale_factor of DeepCAD-RT)."),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="For a .pth: answers as over the whole movie, later and for more work.")
+        bool, typer.Option("--exact", help="For a .pth: output as over the whole movie, with more delay and more work.")
     ] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a run's best network as an engine file, checked against torch."""
     try:
         from deepbid_rt.train.export import export
-        from deepbid_rt.train.imported_checkpoint import SEEN
+        from deepbid_rt.train.imported_checkpoint import DEFAULT_NORMALIZATION
     except ImportError as error:
         raise EngineError(
             f"exporting without {error.name}",
             expected="the extra 'train' to be installed",
             todo='run pip install "deepbid-rt[train]"',
         ) from error
-    seen = None
+    normalization = None
     if offset or scale:
-        seen = replace(SEEN, rule=offset.value if offset else SEEN.rule, scale=scale or SEEN.scale)
-    card = export(run_dir, out, name or out.stem, seen, exact=exact)
+        default = DEFAULT_NORMALIZATION
+        normalization = replace(default, rule=offset.value if offset else default.rule, scale=scale or default.scale)
+    card = export(run_dir, out, name or out.stem, normalization, exact=exact)
     say(f"engine {card.name} (delay {card.delay} frames): {out}")
     if as_json:
         print_json({"engine": str(out), "card": card.to_dict()})

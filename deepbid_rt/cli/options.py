@@ -1,4 +1,4 @@
-"""Options that several commands share, each defined once."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from deepbid_rt.runtimes import DEFAULT_ENGINE
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 
 
-class Layout(StrEnum):
-    """How the lines of a frame lie."""
+class LayoutChoice(StrEnum):
+    """Scan layout: what the lines of a frame show."""
 
     COLLINEAR = "collinear"
     ORDINARY = "ordinary"
 
 
-class Direction(StrEnum):
-    """Direction of the first line."""
+class DirectionChoice(StrEnum):
+    """Scan direction of the first line."""
 
     FORWARD = "forward"
     BACKWARD = "backward"
 
 
-class Merge(StrEnum):
-    """What becomes of the two views of a collinear frame."""
+class MergeChoice(StrEnum):
+    """How the two views of a collinear frame are merged."""
 
     MEAN = "mean"
     FORWARD = "forward"
@@ -36,15 +36,15 @@ class Merge(StrEnum):
     INTERLEAVE = "interleave"
 
 
-class Gap(StrEnum):
-    """What missing frames do to the temporal state."""
+class GapChoice(StrEnum):
+    """How missing frames change the temporal state of the engine."""
 
     AUTO = "auto"
     RESET = "reset"
     HOLD = "hold"
 
 
-class Precision(StrEnum):
+class PrecisionChoice(StrEnum):
     """Arithmetic of the network."""
 
     AUTO = "auto"
@@ -52,8 +52,8 @@ class Precision(StrEnum):
     F32 = "f32"
 
 
-class Runtime(StrEnum):
-    """What runs an .onnx file."""
+class RuntimeChoice(StrEnum):
+    """Runtime for an .onnx file."""
 
     AUTO = "auto"
     OPENVINO = "openvino"
@@ -61,71 +61,92 @@ class Runtime(StrEnum):
 
 
 EngineOption = Annotated[
-    str, typer.Option("--engine", help="Engine file (.onnx, .plan), shipped engine, average, or echo.")
+    str, typer.Option("--engine", help="Engine: a file (.onnx, .plan), the name of a shipped engine, average, or echo.")
 ]
-RuntimeOption = Annotated[Runtime, typer.Option(help="What runs an .onnx file; auto is openvino.")]
+RuntimeOption = Annotated[RuntimeChoice, typer.Option(help="Runtime for an .onnx file; auto: openvino.")]
 TrustOption = Annotated[
-    bool, typer.Option("--trust", help="Take a .plan from any folder; a plan is a program and runs as you.")
+    bool, typer.Option("--trust", help="Accept a .plan from any folder. A plan is a program and runs with your rights.")
 ]
 ENGINE_DEFAULT = DEFAULT_ENGINE
-PrecisionOption = Annotated[Precision, typer.Option(help="Arithmetic; auto takes bf16 where the processor has it.")]
-ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0 lets the runtime decide.")]
-MergeOption = Annotated[Merge, typer.Option(help="What becomes of the two views of a collinear frame.")]
+PrecisionOption = Annotated[
+    PrecisionChoice, typer.Option(help="Arithmetic of the network; auto: bf16 if the processor supports it.")
+]
+ThreadsOption = Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0: the runtime decides.")]
+MergeOption = Annotated[MergeChoice, typer.Option(help="How the two views of a collinear frame are merged.")]
 GapOption = Annotated[
-    Gap, typer.Option(help="What missing frames do to the temporal state; auto: memories hold, windows reset.")
+    GapChoice,
+    typer.Option(
+        help="What missing frames do to the temporal state; auto: hold for stream engines, reset for window engines."
+    ),
 ]
-StabilizeOption = Annotated[
-    bool, typer.Option("--stabilize", help="Register the denoised movie to where the tissue lay first.")
-]
+StabilizeOption = Annotated[bool, typer.Option("--stabilize", help="Register the denoised movie to its first frame.")]
 HttpOption = Annotated[
     str | None, typer.Option("--http", help="Show a read-only page to browsers at HOST:PORT, such as 127.0.0.1:8080.")
 ]
 HttpTokenOption = Annotated[
     str | None,
     typer.Option(
-        "--http-token", envvar="DEEPBID_RT_HTTP_TOKEN", help="What browsers must know; needed beyond this computer."
+        "--http-token",
+        envvar="DEEPBID_RT_HTTP_TOKEN",
+        help="Token that browsers must send; required for addresses beyond this computer.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 ScanOption = Annotated[
-    Layout, typer.Option("--scan", help="collinear: lines 2k and 2k+1 scan the same place; ordinary: each line once.")
+    LayoutChoice,
+    typer.Option(
+        "--scan", help="collinear: lines 2k and 2k+1 scan the same tissue; ordinary: each line scans other tissue."
+    ),
 ]
-FirstOption = Annotated[Direction, typer.Option("--first", help="Direction of the first line.")]
+FirstOption = Annotated[DirectionChoice, typer.Option("--first", help="Scan direction of the first line.")]
 UnmirroredOption = Annotated[
-    bool, typer.Option("--unmirrored", help="Backward lines still stand in the order of their sampling.")
+    bool,
+    typer.Option("--unmirrored", help="The pixels of backward lines are in sampling order, not yet in image order."),
 ]
-UnidirectionalOption = Annotated[bool, typer.Option("--unidirectional", help="All lines are scanned in one direction.")]
-ChannelsOption = Annotated[int, typer.Option(min=1, max=8, help="Channels that alternate as pages of the file.")]
-PlanesOption = Annotated[int, typer.Option(min=1, help="Planes that are scanned in turn.")]
-FramesOption = Annotated[int, typer.Option("--frames", min=1, help="Length of the movie.")]
+UnidirectionalOption = Annotated[
+    bool, typer.Option("--unidirectional", help="All lines are scanned in the same direction.")
+]
+ChannelsOption = Annotated[
+    int, typer.Option(min=1, max=8, help="Number of channels, which alternate as pages of the file.")
+]
+PlanesOption = Annotated[int, typer.Option(min=1, help="Number of planes, which are scanned in turn.")]
+FramesOption = Annotated[int, typer.Option("--frames", min=1, help="Length of the movie, frames.")]
 SizeOption = Annotated[int, typer.Option("--size", min=8, max=2048, help="Lines and pixels of the field of view.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Draws tissue, activity, motion and noise.")]
-BindOption = Annotated[str, typer.Option("--bind", help="Address to publish on; port 0 takes a free one.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, help="Seed of the random tissue, activity, motion and noise.")
+]
+BindOption = Annotated[str, typer.Option("--bind", help="Address to publish on; port 0: any free port.")]
 RateOption = Annotated[float, typer.Option("--rate", min=0.001, help="Frames per second.")]
 InsecureOption = Annotated[
-    bool, typer.Option("--insecure-lan", help="Publish beyond this computer, without encryption.")
+    bool,
+    typer.Option("--insecure-lan", help="Allow addresses that other computers can reach; the stream is not encrypted."),
 ]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for a first subscriber before the first frame.")]
-DropOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Rehearsal: share of frames lost on the wire.")]
-JitterOption = Annotated[float, typer.Option("--jitter", min=0.0, help="Rehearsal: frames late by up to this, ms.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for a subscriber before sending the first frame.")]
+DropOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="For tests: fraction of frames lost on the wire.")]
+JitterOption = Annotated[
+    float, typer.Option("--jitter", min=0.0, help="For tests: largest random delay of a frame, ms.")
+]
 ScannedPhaseOption = Annotated[
-    float, typer.Option("--line-phase", help="Rehearsal: backward lines lie so many pixels further right.")
+    float,
+    typer.Option(
+        "--line-phase", help="For tests: line phase; backward lines are displaced to the right by so many pixels."
+    ),
 ]
 LinePhaseOption = Annotated[
     str,
     typer.Option(
         "--line-phase",
         metavar="auto|off|PX",
-        help="Backward lines lie this many pixels too far right and are moved back; auto: as measured.",
+        help="Line phase to correct: move backward lines to the left by PX pixels; auto: as measured; off: never.",
     ),
 ]
 RestartOption = Annotated[
-    int | None, typer.Option("--restart", min=1, help="Rehearsal: begin a new series after this many frames.")
+    int | None, typer.Option("--restart", min=1, help="For tests: begin a new series after this many frames.")
 ]
 
 
-def line_phase(text: str) -> LinePhasePolicy:
-    """Read what is to be done about the line phase. Raises `StreamError` when it says nothing known."""
+def parse_line_phase(text: str) -> LinePhasePolicy:
+    """Parse the value of ``--line-phase``. Raises `StreamError` when it is neither auto, off nor a number."""
     words: dict[str, LinePhasePolicy] = {"auto": "auto", "off": "off"}
     try:
         return words[text] if text in words else float(text)
@@ -135,6 +156,6 @@ def line_phase(text: str) -> LinePhasePolicy:
         ) from error
 
 
-def geometry(scan: Layout, first: Direction, unmirrored: bool, unidirectional: bool) -> ScanGeometry:
-    """Put the options on scanning together. Raises `StreamError` when they contradict each other."""
+def scan_geometry(scan: LayoutChoice, first: DirectionChoice, unmirrored: bool, unidirectional: bool) -> ScanGeometry:
+    """Return the scan geometry that the options describe. Raises `StreamError` when they contradict each other."""
     return ScanGeometry(scan.value, not unidirectional, first.value, not unmirrored)

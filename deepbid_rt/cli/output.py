@@ -1,4 +1,4 @@
-"""What the commands print, and where: tables and progress for people, one last line of JSON for programs."""
+"""Output of the commands: tables, progress and messages on stderr, one last line of JSON on stdout."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ stderr = Console(stderr=True)
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Send log records of the package to stderr: warnings, or with `verbose` information too."""
+    """Print the log records of the package on stderr: warnings, and with `verbose` also information."""
     handler = RichHandler(console=stderr, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s")
     logging.getLogger("deepbid_rt").setLevel(logging.INFO if verbose else logging.WARNING)
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it warns of, we refuse in a sentence of our own
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # the package refuses such files with its own message
 
 
 def print_error(error: Exception) -> None:
@@ -32,7 +32,7 @@ def print_error(error: Exception) -> None:
 
 
 def say(text: str) -> None:
-    """Tell people something, on stderr."""
+    """Print a message on stderr."""
     stderr.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -42,10 +42,10 @@ def print_json(result: dict[str, Any]) -> None:
 
 
 def print_table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> None:
-    """Print a small table on stderr, where it is out of the way of JSON."""
+    """Print a small table on stderr, so that stdout holds only JSON."""
     table = Table(title=title, title_justify="left", title_style="bold", show_header=any(header))
     for n, name in enumerate(header):
-        # names whole on any terminal, the heads of figures in as many lines as they need
+        # On a narrow terminal the first column stays whole, and the heads of the others wrap.
         table.add_column(name, justify="left" if n == 0 else "right", no_wrap=n == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
@@ -53,7 +53,7 @@ def print_table(title: str, rows: Sequence[tuple[str, ...]], header: tuple[str, 
 
 
 def progress_bar(shown: bool = True) -> Progress:
-    """Make a progress bar with count and remaining time, on stderr; one that is not shown shows nothing."""
+    """Return a progress bar on stderr, with count and remaining time; with `shown` False it prints nothing."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,10 +67,10 @@ def progress_bar(shown: bool = True) -> Progress:
 
 
 def live_line(render: Callable[[], str]) -> Live:
-    """Make a line on stderr that is drawn anew four times a second while the context lasts."""
+    """Return a line on stderr that is redrawn four times a second while the context lasts."""
     return Live(console=stderr, get_renderable=lambda: Text(render()), refresh_per_second=4, transient=True)
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Format a number for a table; a dash for none."""
+    """Format a number for a table; None becomes a dash."""
     return "-" if value is None else f"{value:.{digits}f}"

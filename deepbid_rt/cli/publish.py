@@ -1,4 +1,4 @@
-"""Putting a source on the wire at its true rate: what `simulate` and `replay` share."""
+"""Publishing a source at its real frame rate; `simulate` and `replay` share it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deepbid_rt.simulator.publisher import Faults, Publisher, PublishSummary
 from deepbid_rt.zmq_io import ZmqSink
 
 POLL_S = 0.2
-"""How long ``--wait`` looks for a subscriber before it looks for Ctrl-C."""
+"""Longest wait for a subscriber before ``--wait`` checks for Ctrl-C again, seconds."""
 
 
 def publish(
@@ -25,7 +25,7 @@ def publish(
     wait: bool,
     insecure_lan: bool,
 ) -> PublishSummary:
-    """Publish `source` until it ends or Ctrl-C; prints the address on stdout first, for whoever started this.
+    """Publish `source` until it ends or Ctrl-C. The first line on stdout is the address, for programs that start this.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""``deepbid-rt quantize``: an engine with 8-bit convolutions, for processors without a matrix unit."""
+"""``deepbid-rt quantize``: writes an engine with 8-bit convolutions, for processors without a matrix unit."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.runtimes import find_engine
 
 INPUTS = 48
-"""Inputs that the ranges are measured on; more change no digit that matters."""
+"""Inputs that the ranges of the activations are measured on; with more, the result is practically the same."""
 
 
-def run(
+def quantize_command(
     engine_name: Annotated[
-        str, typer.Argument(metavar="ENGINE", help="Engine file (.onnx) of kind stream, or shipped.")
+        str, typer.Argument(metavar="ENGINE", help="Engine file (.onnx) of kind stream, or name of a shipped engine.")
     ],
-    like: Annotated[Path, typer.Option("--like", help="Recording (.tif) such as the engine will meet.")],
+    like: Annotated[Path, typer.Option("--like", help="Recording (.tif) like those in use.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Engine file to write (.onnx).")],
-    scan: o.ScanOption = o.Layout.ORDINARY,
-    first: o.FirstOption = o.Direction.FORWARD,
+    scan: o.ScanOption = o.LayoutChoice.ORDINARY,
+    first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
     planes: o.PlanesOption = 1,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Write an engine again in 8 bits: half the time on a CPU. Refused where a recording's range is too wide for it."""
+    """Write an engine in 8 bits: half the time on a CPU. Refused if 8 bits are not exact enough for the recording."""
     try:
-        from deepbid_rt.train.quantize import card_to_quantize, quantize
+        from deepbid_rt.train.quantize import quantize, read_stream_card
         from deepbid_rt.train.sampled_inputs import sampled_inputs
     except ImportError as error:
         raise EngineError(
@@ -43,13 +43,13 @@ def run(
             todo='run pip install "deepbid-rt[int8]"',
         ) from error
     path = find_engine(engine_name)
-    card = card_to_quantize(path)
-    geometry = o.geometry(scan, first, unmirrored, unidirectional)
+    card = read_stream_card(path)
+    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional)
     source = TiffSource(like, scan=geometry, rate_hz=30.0, channels=channels, planes=planes)
     source.open()
     with closing(source):
         inputs = sampled_inputs(card, source, INPUTS)
     difference = quantize(path, out, inputs)
-    say(f"engine {card.name} in 8 bits, {difference:.3f} standard deviations of noise from its original: {out}")
+    say(f"engine {card.name} in 8 bits; it differs by {difference:.3f} standard deviations of noise: {out}")
     if as_json:
         print_json({"engine": str(out), "inputs": len(inputs), "difference": round(difference, 5)})

@@ -1,4 +1,4 @@
-"""``deepbid-rt replay``: a recording on the wire, as if live."""
+"""``deepbid-rt replay``: publishes a recording as if it were live."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.simulator.publisher import Faults
 
 
-def run(
-    path: Annotated[Path, typer.Argument(metavar="MOVIE.tif", help="Recording.")],
+def replay_command(
+    path: Annotated[Path, typer.Argument(metavar="MOVIE.tif", help="Recording to publish.")],
     bind: o.BindOption = "tcp://127.0.0.1:5590",
     rate_hz: o.RateOption = 30.0,
-    scan: o.ScanOption = o.Layout.ORDINARY,
-    first: o.FirstOption = o.Direction.FORWARD,
+    scan: o.ScanOption = o.LayoutChoice.ORDINARY,
+    first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
     planes: o.PlanesOption = 1,
-    loop: Annotated[int, typer.Option(min=1, help="How often the recording is played.")] = 1,
+    loop: Annotated[int, typer.Option(min=1, help="How many times the recording is played.")] = 1,
     wait: o.WaitOption = False,
     drop: o.DropOption = 0.0,
     jitter_ms: o.JitterOption = 0.0,
@@ -33,10 +33,10 @@ def run(
     insecure_lan: o.InsecureOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Publish a recording at a true rate on the wire of a live microscope."""
+    """Publish a recording at its frame rate, as a microscope would."""
     source = TiffSource(
         path,
-        scan=o.geometry(scan, first, unmirrored, unidirectional),
+        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
         rate_hz=rate_hz,
         channels=channels,
         planes=planes,

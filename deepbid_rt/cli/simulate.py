@@ -1,4 +1,4 @@
-"""``deepbid-rt simulate``: a synthetic microscope on the wire."""
+"""``deepbid-rt simulate``: publishes the frames of a simulated microscope."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
 PREPARED_BYTES = 2**30
-"""Movies up to this size are simulated before the first frame is sent; longer ones while they are sent."""
+"""Movies up to this size are simulated before the first frame is sent, larger ones while they are sent."""
 
 
-def run(
+def simulate_command(
     bind: o.BindOption = "tcp://127.0.0.1:5590",
     frames: o.FramesOption = 900,
     size: o.SizeOption = 512,
     rate_hz: o.RateOption = 30.0,
-    scan: o.ScanOption = o.Layout.COLLINEAR,
-    first: o.FirstOption = o.Direction.FORWARD,
+    scan: o.ScanOption = o.LayoutChoice.COLLINEAR,
+    first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     photons: Annotated[float, typer.Option(min=0.0, help="Mean photons per pixel of one line.")] = 0.4,
     motion_px: Annotated[float, typer.Option("--motion", min=0.0, help="Motion of the tissue, pixels rms.")] = 1.0,
     line_phase_px: o.ScannedPhaseOption = 0.0,
     seed: o.SeedOption = 1,
-    stamped: Annotated[bool, typer.Option("--stamped", help="Write each frame's number into its pixels.")] = False,
+    stamped: Annotated[bool, typer.Option("--stamped", help="Write the number of each frame into its pixels.")] = False,
     truth: Annotated[Path | None, typer.Option(help="Write the clean movie to this new TIFF.")] = None,
     raw: Annotated[Path | None, typer.Option(help="Write the noisy movie to this new TIFF.")] = None,
     wait: o.WaitOption = False,
@@ -48,12 +48,12 @@ def run(
     insecure_lan: o.InsecureOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Publish a simulated two-photon movie, with its clean truth on request."""
+    """Publish a simulated two-photon movie. The clean movie can be written to a file."""
     scene = SceneSettings(seed=seed, motion_px=motion_px)
     settings = ScanSettings(
         size=(size, size),
         rate_hz=rate_hz,
-        scan=o.geometry(scan, first, unmirrored, unidirectional),
+        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
         line_phase_px=line_phase_px,
         photons=photons,
         seed=seed,
@@ -67,7 +67,7 @@ def run(
                 truth_file.append(image, index, index / rate_hz)
 
         microscope = SyntheticSource(scene, settings, frames, stamped=stamped, on_truth=write_truth)
-        source = _Prepared(microscope, raw_file)
+        source = _RecordedMicroscope(microscope, raw_file)
         if microscope.info.frame_bytes * frames <= PREPARED_BYTES:
             source.prepare()
         summary = publish(
@@ -83,8 +83,8 @@ def run(
         print_json(asdict(summary))
 
 
-class _Prepared:
-    """A microscope whose frames are written to a file as they are simulated, ahead of their time on request."""
+class _RecordedMicroscope:
+    """A simulated microscope that also writes its frames to a file, and can simulate all of them in advance."""
 
     def __init__(self, microscope: SyntheticSource, raw_file: TiffMovieWriter | None) -> None:
         self._microscope = microscope
@@ -92,7 +92,7 @@ class _Prepared:
         self._ahead: deque[Event] = deque()
 
     def prepare(self) -> None:
-        """Simulate everything now, with a progress bar."""
+        """Simulate all frames now, with a progress bar."""
         self._microscope.open()
         with progress_bar() as bar:
             task = bar.add_task("simulating", total=self._microscope.info.n_expected, note="")
@@ -101,7 +101,7 @@ class _Prepared:
                 bar.update(task, advance=isinstance(event, Frame))
 
     def open(self) -> None:
-        """Start the microscope, where nothing was prepared."""
+        """Start the microscope, unless its frames were simulated in advance."""
         if not self._ahead:
             self._microscope.open()
 

@@ -1,4 +1,4 @@
-"""``deepbid-rt synth``: a simulated movie in files, with everything that is true of it."""
+"""``deepbid-rt synth``: writes a simulated movie with its ground truth: clean movie, cells and traces."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.recording.tiff_writer import TiffMovieWriter
 from deepbid_rt.scan.directions import split_scan, to_image_order
 from deepbid_rt.simulator.cells import Cells
-from deepbid_rt.simulator.presets import preset
+from deepbid_rt.simulator.presets import movie_preset
 from deepbid_rt.simulator.raster import Raster
 from deepbid_rt.simulator.synthetic import SyntheticSource
 
 RAW, TRUTH, TRACES, LABELS, FACTS = "raw.tif", "truth.tif", "traces.csv", "cells.tif", "cells.json"
 
 
-class Preset(StrEnum):
-    """Named movies."""
+class MoviePreset(StrEnum):
+    """Named simulated movies."""
 
     CALCIUM = "calcium-vibrating"
     VESSELS = "vessels-flow"
@@ -39,42 +39,46 @@ class Preset(StrEnum):
 
 
 class Bits(StrEnum):
-    """Of the digitiser."""
+    """Bits of the digitiser."""
 
     EIGHT = "8"
     TWELVE = "12"
     SIXTEEN = "16"
 
 
-def run(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the files; made when absent.")],
-    preset_name: Annotated[Preset, typer.Option("--preset", help="What is imaged.")] = Preset.CALCIUM,
+def synth_command(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; created if needed.")],
+    preset_name: Annotated[MoviePreset, typer.Option("--preset", help="Tissue to image.")] = MoviePreset.CALCIUM,
     frames: o.FramesOption = 300,
     size: o.SizeOption = 256,
     seed: o.SeedOption = 1,
-    scan: o.ScanOption = o.Layout.COLLINEAR,
-    first: o.FirstOption = o.Direction.FORWARD,
+    scan: o.ScanOption = o.LayoutChoice.COLLINEAR,
+    first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     bits: Annotated[Bits, typer.Option(help="Bits of the digitiser.")] = Bits.SIXTEEN,
     photons: Annotated[
-        float | None, typer.Option(min=0.0, help="Mean photons per pixel of one line, instead of the preset's.")
+        float | None, typer.Option(min=0.0, help="Mean photons per pixel of one line; default: the preset's.")
     ] = None,
     motion_px: Annotated[
-        float | None, typer.Option("--motion", min=0.0, help="Motion of the whole tissue, pixels rms, likewise.")
+        float | None,
+        typer.Option("--motion", min=0.0, help="Motion of the whole tissue, pixels rms; default: the preset's."),
     ] = None,
     fill: Annotated[
-        float, typer.Option("--sinusoidal", min=0.0, max=0.99, help="Resonant mirror: share of its swing that samples.")
+        float,
+        typer.Option(
+            "--sinusoidal", min=0.0, max=0.99, help="Resonant mirror: share of its swing in which it samples."
+        ),
     ] = 0.0,
     line_phase_px: o.ScannedPhaseOption = 0.0,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Write a simulated movie, its clean truth, and the true trace and place of every cell."""
-    scene, microscope = preset(
+    """Write a simulated movie, its clean truth, and the pixels and true trace of every cell."""
+    scene, microscope = movie_preset(
         preset_name.value,
         (size, size),
         seed,
-        scan=o.geometry(scan, first, unmirrored, unidirectional),
+        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
         bits=int(bits),
         photons=photons,
         motion_px=motion_px,
@@ -82,8 +86,8 @@ def run(
     )
     microscope = replace(microscope, line_phase_px=line_phase_px)
     source = SyntheticSource(scene, microscope, frames)
-    _claim(out)
-    columns = Raster(microscope.size, microscope.scan, None, fill).places()
+    _make_folder(out)
+    columns = Raster(microscope.size, microscope.scan, None, fill).pixel_columns()
     cells = Cells(source.tissue, microscope.size, columns)
     moments = Moments()
     with ExitStack() as stack:
@@ -98,7 +102,7 @@ def run(
             raw_file.append(pixels, index, t_s)
             truth_file.append(truth, index, t_s)
             rows.writerow([index, f"{t_s:.6f}", *(f"{level:.5g}" for level in cells.traces(index).tolist())])
-            moments += Moments.of(_upright(pixels, source.info.scan), truth.ravel().astype(np.float64))
+            moments += Moments.of(_like_truth(pixels, source.info.scan), truth.ravel().astype(np.float64))
             bar.update(task, advance=1)
     with closing(TiffMovieWriter(out / LABELS)) as labels_file:
         labels_file.append(cells.labels[None], 0, 0.0)
@@ -121,21 +125,21 @@ def run(
         print_json({"out": str(out), **about, "photons": microscope.photons, "cells": len(cells.cells)})
 
 
-def _upright(pixels: NDArray[Any], scan: ScanGeometry) -> NDArray[np.float64]:
-    """Return a frame (1, Y, X) as its truth lies, both views averaged, in one row."""
+def _like_truth(pixels: NDArray[Any], scan: ScanGeometry) -> NDArray[np.float64]:
+    """Return a raw frame (1, Y, X) in the layout of its truth (image order, views averaged), flattened."""
     if scan.layout == "ordinary":
         return to_image_order(pixels, scan).ravel().astype(np.float64)
     forward, backward = (view.ravel().astype(np.float64) for view in split_scan(pixels, scan))
     return (forward + backward) / 2
 
 
-def _claim(out: Path) -> None:
-    """Make the folder, and see that nothing in it would be overwritten, before the first frame is drawn."""
+def _make_folder(out: Path) -> None:
+    """Create the folder and check that no file in it would be overwritten, before the first frame is simulated."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
-            f"the folder {out} cannot be made ({error.strerror})",
+            f"the folder {out} cannot be created ({error.strerror})",
             expected="a folder that can be written",
             todo="check the path and its rights",
         ) from error
@@ -143,20 +147,20 @@ def _claim(out: Path) -> None:
         if (out / name).exists():
             raise FileError(
                 f"{out / name} exists already",
-                expected="a folder without a movie, as none is ever overwritten",
+                expected="a folder without a movie, as files are never overwritten",
                 todo="move it away or choose another folder",
             )
 
 
 @contextmanager
 def _new_text(path: Path) -> Iterator[TextIO]:
-    """Open a new text file; raises `StageError` when the disk refuses it or what is written to it."""
+    """Open a new text file; raises `StageError` when it cannot be opened or written."""
     try:
         with path.open("x", encoding="utf-8", newline="\n") as file:
             yield file
     except OSError as error:
         raise StageError(
             f"{path} could not be written ({error.strerror})",
-            expected="a disk with room for it",
+            expected="enough free space",
             todo="free space and choose another folder",
         ) from error

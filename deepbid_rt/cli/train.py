@@ -1,4 +1,4 @@
-"""``deepbid-rt train``: learn an engine from recordings, without clean data."""
+"""``deepbid-rt train``: trains an engine on recordings, without clean data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import find_engine
 
 
-class Mode(StrEnum):
+class ModeChoice(StrEnum):
     """Where input and target come from."""
 
     MP = "mp"
@@ -32,52 +32,50 @@ class Mode(StrEnum):
     STREAM = "stream"
 
 
-class Preset(StrEnum):
-    """Recipe to begin from."""
+class PresetChoice(StrEnum):
+    """Preset recipe."""
 
     FAST = "fast"
     WINDOW = "window"
     PAPER = "paper"
 
 
-def run(
-    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING.tif...", help="Recordings of the rig.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there goes on.")],
-    mode: Annotated[Mode | None, typer.Option(help="Where input and target come from.")] = None,
+def train_command(
+    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING.tif...", help="Raw recordings.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there is continued.")],
+    mode: Annotated[ModeChoice | None, typer.Option(help="Where input and target come from.")] = None,
     preset_name: Annotated[
-        Preset | None,
-        typer.Option("--preset", help="Recipe to begin from; fast, or window with a --mode other than stream."),
+        PresetChoice | None,
+        typer.Option("--preset", help="Preset recipe; the default is fast, or window if --mode is not stream."),
     ] = None,
     recipe_path: Annotated[
         Path | None, typer.Option("--recipe", help="Recipe file (TOML) instead of a preset.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps, instead of the recipe's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps; overrides the recipe.")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.0, help="End after this time, with the best checkpoint; 0: no limit."),
+        typer.Option(min=0.0, help="Time limit in minutes; 0: no limit."),
     ] = None,
     start_from: Annotated[
         str | None,
-        typer.Option(
-            "--from", help="Fine-tune: begin with this run, checkpoint (.pt, .pth), or engine by file or name."
-        ),
+        typer.Option("--from", help="Fine-tune this run, checkpoint (.pt, .pth), engine file or shipped engine."),
     ] = None,
-    scan: o.ScanOption = o.Layout.ORDINARY,
-    first: o.FirstOption = o.Direction.FORWARD,
+    scan: o.ScanOption = o.LayoutChoice.ORDINARY,
+    first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
     planes: o.PlanesOption = 1,
     line_phase: o.LinePhaseOption = "auto",
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a log for TensorBoard too.")] = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Train on recordings. Ctrl-C writes a checkpoint; the same command goes on from there."""
-    loop, recipes, movies = _load_trainer()
-    writes = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started
+    """Train on recordings. Ctrl-C saves a checkpoint; the same command continues from it."""
+    trainer, recipes, movies = _import_trainer()
+    writes = int(os.environ.get("RANK", "0")) == 0  # only one of the processes that torchrun started reports
     changes: dict[str, Any] = {}
     if preset_name is None:
-        preset_name = Preset.WINDOW if mode not in (None, Mode.STREAM) else Preset.FAST
+        preset_name = PresetChoice.WINDOW if mode not in (None, ModeChoice.STREAM) else PresetChoice.FAST
     recipe = recipes.load_recipe(recipe_path) if recipe_path else recipes.preset(preset_name.value)
     start = Path(start_from) if start_from else None
     if start and not start.exists() and not start.suffix:
@@ -89,8 +87,8 @@ def run(
     if minutes is not None:
         changes["minutes"] = minutes
     recipe = recipes.Recipe.from_dict(recipe.to_dict() | changes)
-    policy = o.line_phase(line_phase)
-    geometry = o.geometry(scan, first, unmirrored, unidirectional)
+    policy = o.parse_line_phase(line_phase)
+    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional)
     with ExitStack() as stack:
         files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
         bar = stack.enter_context(progress_bar(writes))
@@ -101,13 +99,16 @@ def run(
             note = f"{left}held-out loss {number(progress.held_out, 4)} (best {number(progress.best_held_out, 4)})"
             bar.update(task, completed=progress.step, note=note)
 
-        opened = [movies.FileMovie(file) for file in files]
+        file_movies = [movies.FileMovie(file) for file in files]
         scans = [geometry] * len(files)
-        ways = {"planes": planes, "line_phase": policy, "tensorboard": tensorboard}
-        summary = loop.train(opened, scans, recipe, out, start, report, **ways, report=True)
+        options = {"planes": planes, "line_phase": policy, "tensorboard": tensorboard}
+        summary = trainer.train(file_movies, scans, recipe, out, start, report, **options, report=True)
     if not writes:
         return
-    state = "interrupted; the same command goes on" if summary.interrupted else f"done ({_ENDS[summary.ended]})"
+    if summary.interrupted:
+        state = "interrupted; the same command continues it"
+    else:
+        state = f"done ({_END_REASONS[summary.ended]})"
     say(f"{state}: step {summary.step} of {summary.steps}, best held-out loss {summary.best_held_out:.4f} in {out}")
     if summary.report:
         say(f"losses and pictures: {summary.report}")
@@ -115,13 +116,13 @@ def run(
         print_json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(summary).items()})
 
 
-_ENDS = {"steps": "all steps", "minutes": "time is over", "patience": "no better for long"}
+_END_REASONS = {"steps": "all steps", "minutes": "time limit", "patience": "no improvement"}
 
 
-def _load_trainer() -> tuple[Any, Any, Any]:
-    """Import the trainer, which needs torch, only when it is used; find what exporting will need now, not later."""
+def _import_trainer() -> tuple[Any, Any, Any]:
+    """Import the trainer, which needs torch, and check that all packages needed later in a run are installed."""
     try:
-        from deepbid_rt.train import loop, movie, recipe
+        from deepbid_rt.train import movie, recipe, trainer
 
         for package in ("onnx", "onnxscript", "matplotlib"):
             if importlib.util.find_spec(package) is None:
@@ -132,4 +133,4 @@ def _load_trainer() -> tuple[Any, Any, Any]:
             expected="the extra 'train' to be installed",
             todo='run pip install "deepbid-rt[train]"',
         ) from error
-    return loop, recipe, movie
+    return trainer, recipe, movie

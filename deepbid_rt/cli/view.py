@@ -1,4 +1,4 @@
-"""``deepbid-rt view``: watch a session, in a process of its own."""
+"""``deepbid-rt view``: shows a running session in a window, in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from deepbid_rt.cli.output import print_json
 from deepbid_rt.errors import EngineError
 
 NICENESS = 5
-"""How much the viewer stands back: where the processor is short, the session comes first."""
+"""Niceness of the viewer: when the processor is busy, the session comes first."""
 
 
-def run(
+def view_command(
     connect: Annotated[str, typer.Option(help="Address of the denoised stream, tcp://HOST:PORT.")] = (
         "tcp://127.0.0.1:5591"
     ),
-    raw: Annotated[str | None, typer.Option(help="Address of the raw stream; the session says it if left out.")] = None,
-    history_s: Annotated[float, typer.Option("--history", min=0.0, help="Seconds kept for looking back.")] = 10.0,
+    raw: Annotated[
+        str | None, typer.Option(help="Address of the raw stream; if omitted, the session sends it.")
+    ] = None,
+    history_s: Annotated[
+        float, typer.Option("--history", min=0.0, help="Seconds of frames kept for looking back.")
+    ] = 10.0,
     out: Annotated[Path, typer.Option("--out", help="Folder for snapshots and traces.")] = Path("view"),
     rois: Annotated[
-        Path | None, typer.Option("--rois", help="File of the regions of interest; rois.json in --out if left out.")
+        Path | None, typer.Option("--rois", help="File of the regions of interest; default: rois.json in --out.")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Close after so many seconds.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Close after this many seconds.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Watch raw and denoised frames side by side. H lists the keys; nothing done here touches the session."""
+    """Show raw and denoised frames side by side. H lists the keys. The viewer cannot change the session."""
     viewer = _load_viewer()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
@@ -39,13 +43,13 @@ def run(
 
 
 def _load_viewer() -> Any:
-    """Import the window, which needs vispy and PySide6, only when it is used."""
+    """Import the window only when it is used: it needs vispy and PySide6."""
     try:
         from deepbid_rt.viewer import run as viewer
     except ImportError as error:
         raise EngineError(
-            f"viewing without {error.name or error}",
-            expected="the extra 'viewer' and the system's graphics libraries to be installed",
-            todo='run pip install "deepbid-rt[viewer]", and see docs/viewer.md',
+            f"the viewer needs {error.name or error}, which is not installed",
+            expected="the extra 'viewer' and the graphics libraries of the system",
+            todo='run pip install "deepbid-rt[viewer]", and see docs/how-to/watch-with-the-viewer.md',
         ) from error
     return viewer

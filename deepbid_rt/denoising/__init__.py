@@ -1,1 +1,1 @@
-"""Raw frames in, denoised frames out: pure, single-threaded and without I/O."""
+"""Turns raw frames into denoised frames; single-threaded, without files, sockets or clocks."""

@@ -1,4 +1,4 @@
-"""One denoised frame of one plane, on its way from the engine to the `Denoiser`."""
+"""The result type of the plane denoisers: one denoised frame of one plane."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deepbid_rt.frame import Motion
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A denoised frame."""
+    """A denoised frame of one plane."""
 
     plane_frame: int
     """Number of the frame within its plane."""
     pixels: NDArray[Any]
-    """From a `ViewDenoiser`: views (C, V, Y, X), float32 counts. From a `PlaneDenoiser`: the frame (C, Y', X) in the
-    data type of the stream."""
+    """From a `ViewDenoiser`: the views (C, V, Y, X) in counts, float32. From a `PlaneDenoiser`: the merged frame
+    (C, Y', X) in the data type of the stream."""
     motion: Motion | None = None
-    """Where the frame lay; None from engines that do not estimate motion."""
+    """Motion of the raw frame; None from engines that do not estimate motion."""

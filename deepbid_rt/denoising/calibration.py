@@ -1,6 +1,7 @@
-"""How the frames of one plane become network units and its answers counts again: measured once, constant after that.
+"""Converts the frames of one plane to network units and the denoised views back to counts.
 
-Shared by all kinds of lanes. Knows nothing of windows, memories, scans or engines.
+Offset and scale are measured once, on the first frames, and are constant for the rest of the series. So is a correction
+for the bias of the network. All view denoisers use this class.
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ from deepbid_rt.errors import StageError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 
 PlaneFrames = list[tuple[int, NDArray[Any]]]
-"""Numbers of frames within their plane, and their views (C, V, Y, X) in raw counts."""
+"""Frames of one plane: number within the plane, and views (C, V, Y, X) in raw counts."""
 
 SMALLEST_BIAS = 0.03
-"""Network units. First answers know little of the past, and may be off by as much on a rig the network does know."""
+"""Smallest bias that is corrected, network units. The first frames are denoised with few earlier frames, and their mean
+can be off by this much even on a microscope that the network was trained on."""
 
 
 class Calibration:
-    """Offset and scale of each channel, and the constant error of the engine's mean.
+    """Offset and scale of each channel, and the bias of the engine.
 
     Parameters
     ----------
     card : ModelCard
-        Says whether to measure, and on how many frames.
+        States whether to measure, and on how many frames.
     channels : int
-        C; each channel has its own offset and scale, shared by its views.
+        C. Each channel has its own offset and scale, which its views share.
 
     Notes
     -----
-    A network answers with a mean that may be off by a fraction of the noise on a rig it was not trained on. The first
-    answers show this for each channel, and every answer of the series is corrected by that one number, unless it is
-    below `SMALLEST_BIAS`; an average needs no correction.
+    On a microscope that it was not trained on, a network can shift the mean intensity by a fraction of the noise. This
+    bias is measured for each channel on the first denoised frames and subtracted from all frames of the series, unless
+    it is below `SMALLEST_BIAS`. Engines of kind ``average`` have no bias.
     """
 
     def __init__(self, card: ModelCard, channels: int) -> None:
@@ -49,36 +51,39 @@ class Calibration:
 
     @property
     def normalizers(self) -> tuple[Normalizer, ...] | None:
-        """Offset and scale of each channel; None until measured."""
+        """Offset and scale of each channel. None until measured."""
         return tuple(self._normalizers) if self._calibrated else None
 
     @property
     def waiting(self) -> bool:
-        """True while frames wait for enough others to measure on."""
+        """True while frames wait for the calibration."""
         return bool(self._waiting)
 
     @property
     def bias(self) -> NDArray[np.float64] | None:
-        """Constant error of the engine's mean (C,), network units; None until measured."""
+        """Bias of the engine (C,): mean of its output minus mean of its input, network units. None until measured."""
         return self._bias
 
     def push(self, plane_frame: int, views: NDArray[Any]) -> PlaneFrames:
-        """Take a frame and return those that can be worked on now: none, all that waited, or this one."""
+        """Add a frame and return the frames that can be denoised now.
+
+        During the calibration these are none; when it is complete, all frames that waited; afterwards, this frame.
+        """
         if self._calibrated:
             return [(plane_frame, views)]
         self._waiting.append((plane_frame, views.copy()))
         return self.measure() if len(self._waiting) == self._card.normalization.frames else []
 
     def measure(self) -> PlaneFrames:
-        """Measure on the frames that wait, however few, and return them."""
+        """Calibrate on the frames that wait, even if they are too few, and return them."""
         waiting, self._waiting = self._waiting, []
         if waiting:
             frames = np.stack([views for _, views in waiting])  # (T, C, V, Y, X)
-            self._normalizers = [self._measured(frames[:, channel]) for channel in range(frames.shape[1])]
+            self._normalizers = [self._measure_channel(frames[:, channel]) for channel in range(frames.shape[1])]
             self._calibrated = True
         return waiting
 
-    def _measured(self, counts: NDArray[Any]) -> Normalizer:
+    def _measure_channel(self, counts: NDArray[Any]) -> Normalizer:
         rule, measured = self._card.normalization, calibrate(counts)
         if rule.rule == "calibrate":
             return measured
@@ -87,32 +92,37 @@ class Calibration:
         return Normalizer(measured.offset if rule.rule == "mean" else lowest, rule.scale)
 
     def reset(self, *, keep_scale: bool) -> None:
-        """Forget the frames that wait; without `keep_scale`, measure anew on the next frames."""
+        """Forget the frames that wait. Without `keep_scale`, also calibrate anew on the next frames."""
         self._waiting.clear()
         if not keep_scale:
             self._calibrated = self._fixed
             self._bias = np.zeros(len(self._normalizers)) if self._unbiased else None
 
     def apply(self, views: NDArray[Any]) -> NDArray[np.float32]:
-        """Map (C, V, Y, X) raw counts to network units."""
+        """Convert raw counts (C, V, Y, X) to network units."""
         return np.stack([n.apply(channel) for n, channel in zip(self._normalizers, views, strict=True)])
 
     def restore(self, answers: NDArray[np.float32], mean_bias: NDArray[np.float64], before: int) -> NDArray[np.float32]:
-        """Map answers back to counts.
+        """Convert the output of the engine to counts and subtract the bias.
 
         Parameters
         ----------
         answers : ndarray
             (T, C, V, Y, X) in network units; overwritten.
         mean_bias : ndarray
-            (C,) mean of the answers less that of what was given, network units; looked at until `bias` is measured.
+            (C,) mean of these outputs minus the mean of their inputs, network units. Used until `bias` is measured.
         before : int
-            Tick that follows the frames seen, for the error's message.
+            Number of the plane's frame after the last input frame, for the message of the error.
+
+        Returns
+        -------
+        ndarray
+            `answers`, in counts.
 
         Raises
         ------
         StageError
-            When an answer is not finite.
+            When a value is not finite.
         """
         self.check(answers.sum(dtype=np.float64), before)  # one pass; float32 would overflow on float movies
         bias = self.correct(mean_bias)
@@ -122,17 +132,16 @@ class Calibration:
         return answers
 
     def correct(self, mean_bias: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the constant error (C,) of the engine's mean, learned from `mean_bias` (as of `restore`) once."""
+        """Return the bias (C,) of the engine; the first call measures it from `mean_bias`, see `restore`."""
         if self._bias is None:
             self._bias = np.where(np.abs(mean_bias) < SMALLEST_BIAS, 0.0, mean_bias)
         return self._bias
 
     def check(self, total: float, before: int) -> None:
-        """Raise `StageError` unless `total`, a sum over answers before tick `before`, is finite."""
+        """Raise `StageError` unless `total`, a sum over the output before plane frame `before`, is finite."""
         if not np.isfinite(total):
             raise StageError(
-                f"engine {self._card.name!r} answered values that are not finite, in the window before frame "
-                f"{before} of its plane",
+                f"engine {self._card.name!r} returned values that are not finite, before frame {before} of the plane",
                 expected="finite numbers",
-                todo="run it with --precision f32, or train it anew",
+                todo="run the engine with --precision f32, or train it again",
             )

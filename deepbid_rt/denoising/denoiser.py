@@ -1,6 +1,8 @@
-"""Raw frames in, denoised frames out, in order, single-threaded, without sockets, files, clocks or threads.
+"""Denoises one series: raw frames go in, denoised frames come out in the same order.
 
-Live serving, offline denoising and the tests all go through `Denoiser.push`, so live output equals offline output.
+A `Denoiser` corrects the line phase, passes the frames of each plane to a `PlaneDenoiser`, and puts the results back
+into order. It is single-threaded and uses no files, sockets or clocks. Live serving, offline denoising and the tests
+all call `Denoiser.push`, so live output equals offline output.
 """
 
 from __future__ import annotations
@@ -20,23 +22,22 @@ from deepbid_rt.denoising.plane_denoiser import PlaneDenoiser, make_plane_denois
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
 from deepbid_rt.ports import Engine
-from deepbid_rt.scan.directions import Merge, merged_geometry, merged_lines
+from deepbid_rt.scan.directions import MergeMode, merged_geometry, merged_line_count
 from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector, LinePhasePolicy
 from deepbid_rt.scan.normalizer import Normalizer
 from deepbid_rt.scan.splitter import ScanSplitter
 
 GapPolicy = Literal["auto", "reset", "hold"]
-"""``reset``: answer the frames inside and forget them at a gap. ``hold``: bridge gaps that are shorter than the temporal
-state: a window is filled with copies of the frame before the gap, temporal averages become older. ``auto``: reset for
-windows, since copies are not data; hold for temporal averages, which a lost frame does not harm."""
+"""What missing frames do. ``reset``: denoise the frames before the gap without later ones and forget them. ``hold``:
+keep the temporal state over short gaps; a window repeats the frame before the gap, temporal averages become older.
+``auto``: reset for window engines, since repeated frames are not data; hold for temporal averages."""
 
 
 def check_stabilizes(engine: Engine) -> None:
-    """Raise `EngineError` unless the engine is of a kind that estimates motion, which registration needs."""
+    """Raise `EngineError` unless the engine estimates motion, which registration needs."""
     if engine.card.kind not in STREAMING:
         raise EngineError(
-            f"a registered movie from engine {engine.card.name!r} of kind {engine.card.kind}, which does not estimate "
-            f"motion",
+            f"registration with engine {engine.card.name!r} of kind {engine.card.kind}, which does not estimate motion",
             expected=f"an engine of kind {' or '.join(STREAMING)}",
             todo="leave --stabilize out, or choose --engine default or average",
         )
@@ -48,40 +49,34 @@ class Denoiser:
     Parameters
     ----------
     engine : Engine
-        Its card must name the stream's layout. Warmed up here; not closed here.
+        Its card must name the layout of the scan. The denoiser warms it up and does not close it.
     info : StreamInfo
-        The series; every frame pushed must have its shape and type.
+        The raw series; every frame must have its shape and type.
     merge : {"mean", "forward", "backward", "interleave"}
-        What becomes of the two denoised views of a collinear frame.
+        How the two views of a collinear frame become one image, see `merge_views`.
     gap : {"auto", "reset", "hold"}
-        What missing frames do to the temporal state.
+        What missing frames do, see `GapPolicy`.
     stabilize : bool
-        Register the denoised frames to where the tissue lay in the first one, see `Registration`.
+        Register the denoised frames to the first one, see `Registration`.
     line_phase : float, "auto" or "off"
-        How backward lines that lie beside their forward lines are moved, see `LinePhaseCorrector`.
+        Correction of the line phase, see `LinePhaseCorrector`.
 
     Raises
     ------
     StreamError
-        When the engine was not trained for this layout, or `line_phase` does not fit the scan.
+        When the engine was not trained for the layout, or `line_phase` does not fit the scan.
     EngineError
-        When the engine cannot take frames of this size, or `stabilize` is asked of one that does not estimate motion.
+        When the engine cannot process frames of this size, or `stabilize` is set and it does not estimate motion.
     """
 
-    _planes: Sequence[PlaneDenoiser]
-    _line_phase_corrector: LinePhaseCorrector
-    _expected: int | None
-    _order: deque[Frame]
-    _ready: dict[int, Answer]
-    _index_of: dict[tuple[int, int], int]
-    _last_plane_frame: dict[int, int]
+    _expected: int | None  # index of the next frame; None before the first
 
     def __init__(
         self,
         engine: Engine,
         info: StreamInfo,
         *,
-        merge: Merge = "mean",
+        merge: MergeMode = "mean",
         gap: GapPolicy = "auto",
         stabilize: bool = False,
         line_phase: LinePhasePolicy = "auto",
@@ -101,54 +96,55 @@ class Denoiser:
         self._stabilize = stabilize
         streams = engine.card.kind in STREAMING
         self.gap: Literal["reset", "hold"] = gap if gap != "auto" else "hold" if streams else "reset"
-        """What missing frames do, ``auto`` resolved."""
+        """The gap policy, with ``auto`` resolved."""
         channels, lines, pixels = info.shape
-        facts = {"engine": engine.card.name, "delay_frames": self.delay, **({"stabilized": True} if stabilize else {})}
+        added = {"engine": engine.card.name, "delay_frames": self.delay, **({"stabilized": True} if stabilize else {})}
         self.info = dataclasses.replace(
             info,
-            shape=(channels, merged_lines(lines, info.scan, merge), pixels),
+            shape=(channels, merged_line_count(lines, info.scan, merge), pixels),
             scan=scan,
             series=uuid.uuid4().hex,
             parent=info.series,
-            user={**info.user, **facts},
+            user={**info.user, **added},
         )
+        """Description of the denoised series."""
         self._line_phase: LinePhasePolicy = line_phase
         self._splitter = ScanSplitter(info, merge)
         self._pipelines, self.runtime = open_pipelines(engine, info, merge, stabilize=stabilize)
-        """Runtime, device and precision of the engine, and where frames are prepared for it; for reports."""
+        """Runtime, device and precision of the engine, and where frames are prepared; for reports."""
         engine.warm_up((engine.card.depth, *padded_size(self._splitter.size, engine.card.grid)))
         self._skipped = 0
         self._begin()
 
     @property
     def delay(self) -> int:
-        """Frames (all planes counted) that follow a frame before it comes out, at most, once calibrated."""
+        """Largest number of later frames, over all planes, that a frame waits for once the planes are calibrated."""
         return self._engine.card.delay * self._info.planes
 
     @property
     def inside(self) -> int:
-        """Frames pushed and not yet returned."""
+        """Number of frames pushed and not yet returned."""
         return len(self._order)
 
     @property
     def skipped(self) -> int:
-        """Frames announced missing so far."""
+        """Number of missing frames so far."""
         return self._skipped
 
     @property
     def normalizers(self) -> list[tuple[Normalizer, ...] | None]:
-        """Offset and scale of each plane and channel; None for planes not calibrated yet."""
+        """Offset and scale of each plane and channel; None for planes that are not calibrated yet."""
         return [plane.normalizers for plane in self._planes]
 
     def push(self, frame: Frame) -> list[Frame]:
-        """Take one frame and return the frames that became ready, in order of their index.
+        """Add one frame and return the frames that are ready, in order of their index.
 
-        A jump of the index counts as `skip`. Flyback frames are merged but not denoised.
+        A jump of the index counts as a gap, see `skip`. Flyback frames are merged but not denoised.
 
         Raises
         ------
         StreamError
-            When shape, type, plane or index contradict the series. The state stays as it was.
+            When shape, type, plane or index do not fit the series. The denoiser can be used further.
         """
         self._check(frame)
         done = []
@@ -161,7 +157,7 @@ class Denoiser:
         self._order.append(
             dataclasses.replace(
                 frame,
-                pixels=np.empty(0),  # the source may reuse its array
+                pixels=np.empty(0),  # not kept, because the source may reuse the array
                 line_phase_px=corrector.measured_px,
                 aligned_px=corrector.aligned_px,
             )
@@ -177,36 +173,36 @@ class Denoiser:
         return done + self._release()
 
     def skip(self, count: int) -> list[Frame]:
-        """Note that the next `count` frames will not come; return the frames that became ready by it."""
+        """Report that the next `count` frames are missing; return the frames that become ready by this."""
         self._skipped += count
         if self._expected is not None:
             self._expected += count
-        if self.gap == "hold" and count < self._engine.card.bridge * self._info.planes:
+        if self.gap == "hold" and count < self._engine.card.reset_gap * self._info.planes:
             return []
         return self.flush()
 
     def flush(self) -> list[Frame]:
-        """Return all frames inside, denoised from the frames so far, and forget the temporal state."""
+        """Return all frames inside, denoised without later frames, and forget the temporal state."""
         for plane, denoiser in enumerate(self._planes):
             self._collect(plane, denoiser.flush())
         return self._release()
 
     def reset(self) -> int:
-        """Forget all frames, calibration included, and return how many were inside."""
-        given_up = len(self._order)
+        """Forget all frames and the calibration; return the number of frames that were inside."""
+        dropped = len(self._order)
         self._begin()
-        return given_up
+        return dropped
 
     def _begin(self) -> None:
         self._line_phase_corrector = LinePhaseCorrector(self._info, self._line_phase)
-        self._planes = make_plane_denoisers(
+        self._planes: Sequence[PlaneDenoiser] = make_plane_denoisers(
             self._engine, self._info, self._splitter, self._pipelines, stabilize=self._stabilize
         )
         self._expected = None
-        self._order = deque()
-        self._ready = {}
-        self._index_of = {}
-        self._last_plane_frame = {}
+        self._order: deque[Frame] = deque()  # frames inside, without their pixels
+        self._ready: dict[int, Answer] = {}  # denoised frames by index, until all frames before them are ready
+        self._index_of: dict[tuple[int, int], int] = {}  # index of each frame inside by (plane, plane_frame)
+        self._last_plane_frame: dict[int, int] = {}  # by plane
 
     def _check(self, frame: Frame) -> None:
         info = self._info
@@ -219,7 +215,7 @@ class Denoiser:
         if self._expected is not None and frame.index < self._expected:
             raise StreamError(
                 f"frame {frame.index} after frame {self._expected - 1}",
-                expected="frame numbers that rise",
+                expected="increasing frame numbers",
                 todo="start a new series when the numbering starts again",
             )
         if frame.flags & FrameFlag.FLYBACK:
@@ -233,7 +229,7 @@ class Denoiser:
         if self._last_plane_frame.get(frame.plane) == frame.index // info.planes:
             raise StreamError(
                 f"frame {frame.index} is the second of plane {frame.plane} within {info.planes} frames",
-                expected="each plane once in every volume",
+                expected="each plane once in each volume",
                 todo="correct the number of planes in the start message",
             )
 

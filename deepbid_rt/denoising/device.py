@@ -1,6 +1,8 @@
-"""What an engine may offer when its network runs on a device with memory of its own, such as a GPU.
+"""Optional interfaces of engines whose network runs on a device with its own memory, such as a GPU.
 
-Protocols only. The denoisers ask an engine for them and do without when it has none.
+Copying every input to the device and every output back costs time. An engine may instead keep whole frames there
+(`DeviceEngine`) or windows of frames (`WindowEngine`). The denoisers use these interfaces where an engine has them, and
+`Engine.infer` otherwise.
 """
 
 from __future__ import annotations
@@ -14,59 +16,73 @@ from numpy.typing import NDArray
 
 from deepbid_rt.denoising.window import FrameWindow
 from deepbid_rt.frame import Motion, StreamInfo
-from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
 
 
 @dataclass(frozen=True, slots=True)
 class FrameStats:
-    """What a `FramePipeline` measures of a frame beside its image."""
+    """Measurements of one frame that a `FramePipeline` returns with the denoised image."""
 
     motion: Motion
     mean_bias: NDArray[np.float64]
-    """(C,) mean of the denoised views minus the mean of the input views, network units; not finite where a denoised
-    pixel is not."""
+    """(C,) mean of the denoised views minus mean of the input views, network units. Not finite when the denoised views
+    contain a value that is not."""
 
 
 class FramePipeline(Protocol):
-    """One plane of a stream engine on a device: a raw frame goes up, a denoised frame comes down. For one thread."""
+    """Denoises the frames of one plane on a device, from raw frame to denoised frame. Used by one thread."""
 
     description: str
-    """Where frames are prepared and whether CUDA graphs run, for logs and reports."""
+    """Device that prepares the frames, and whether it runs CUDA graphs; for logs and reports."""
 
     def set_scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None = None) -> None:
-        """Set offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
+        """Set offset and scale of each channel, and the bias of the engine (C,) in network units."""
         ...
 
     def set_line_offset(self, line_offset: LineOffset | None) -> None:
-        """Set by how much the backward lines of the following frames are moved; None (the initial value): not at all."""
+        """Set the line-phase correction of the following frames; None, the initial value, is no correction."""
         ...
 
     def reset(self) -> None:
-        """Forget all frames. The scale and the line offset stay."""
+        """Forget all frames. The scale and the line offset are kept."""
         ...
 
     def skip(self, count: int) -> None:
-        """Make the temporal averages older by `count` frames that never came."""
+        """Make the temporal averages older by `count` missing frames."""
         ...
 
     def push(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], FrameStats]:
-        """Denoise a raw frame (C, Y, X); the image (C, Y', X) is valid until the next call.
+        """Denoise one raw frame.
 
-        Raises `StageError` when the device fails.
+        Parameters
+        ----------
+        pixels : ndarray
+            (C, Y, X) as scanned, in the type of the stream.
+
+        Returns
+        -------
+        image : ndarray
+            (C, Y', X) merged, in the type of the stream; valid until the next call.
+        stats : FrameStats
+
+        Raises
+        ------
+        StageError
+            When the device fails.
         """
         ...
 
 
 @runtime_checkable
 class DeviceEngine(Protocol):
-    """An engine that may take whole frames to where its network is."""
+    """An engine that can denoise whole frames on its device."""
 
-    def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
-        """Return one pipeline for each plane of a series; pipelines returned by an earlier call must not be used again.
+    def open_planes(self, info: StreamInfo, merge: MergeMode) -> Sequence[FramePipeline]:
+        """Return one pipeline for each plane of a series. Pipelines from an earlier call must not be used any more.
 
-        Raises `EngineError` when the device cannot prepare these frames; the host then does it and calls
+        Raises `EngineError` when the device cannot prepare these frames. The host then prepares them and calls
         `Engine.infer`.
         """
         ...
@@ -74,8 +90,8 @@ class DeviceEngine(Protocol):
 
 @runtime_checkable
 class WindowEngine(Protocol):
-    """An engine that may keep windows of frames where its network is."""
+    """An engine that can keep windows of frames on its device."""
 
     def open_window(self, length: int, shape: tuple[int, int]) -> FrameWindow:
-        """Return an empty window of `length` frames (Y, X). Raises `EngineError` when the device has no room."""
+        """Return an empty window of `length` frames (Y, X). Raises `EngineError` when the device lacks memory."""
         ...

@@ -1,4 +1,4 @@
-"""A whole recording through the denoiser, as fast as it goes: the same `Denoiser` as the live path, without threads."""
+"""Denoises a whole recording as fast as possible, with the same `Denoiser` as the live path but without threads."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def denoise(source: FrameSource, make_denoiser: Callable[[StreamInfo], Denoiser]
     Parameters
     ----------
     source : FrameSource
-        Open; a file, which never lets its reader wait.
+        Open. It must not make its reader wait: a file or a simulation.
     make_denoiser : callable
-        Called with the series' `StreamInfo`.
+        Called with the `StreamInfo` of the series.
 
     Returns
     -------
     info : StreamInfo
-        What comes out.
+        Description of the denoised series.
     frames : iterator of Frame
-        In order; reads the source as it is advanced.
+        The denoised frames in order. The source is read as the iterator advances.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def denoise(source: FrameSource, make_denoiser: Callable[[StreamInfo], Denoiser]
     """
     info = source.read(0.0)
     if not isinstance(info, StreamInfo):
-        raise StreamError(f"a source that begins with {info!r}", expected="a StreamInfo", todo="open the source before")
+        raise StreamError(f"a source that begins with {info!r}", expected="a StreamInfo", todo="open the source first")
     denoiser = make_denoiser(info)
     return denoiser.info, _frames(source, denoiser)
 

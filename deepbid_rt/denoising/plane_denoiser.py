@@ -1,6 +1,8 @@
-"""From raw to denoised frames of one plane: on the host view by view, or on a device that takes whole frames.
+"""Denoises the frames of one plane: on the host view by view, or as whole frames on a device.
 
-Both give the same pixels, up to rounding on the device.
+`make_plane_denoisers` chooses. On the host, a `HostPlaneDenoiser` splits frames into views and merges them again, and a
+`ViewDenoiser` (`StreamDenoiser` or `WindowDenoiser`) denoises the views. On a device, a `DevicePlaneDenoiser` passes
+whole frames to a `FramePipeline`. Both give the same pixels up to rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from deepbid_rt.denoising.window_denoiser import WindowDenoiser
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.ports import Engine
-from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
 from deepbid_rt.scan.splitter import ScanSplitter
@@ -36,11 +38,11 @@ class ViewDenoiser(Protocol):
         ...
 
     def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
-        """Take views (C, V, Y, X) in raw counts, not kept; return the views that became ready."""
+        """Add the views (C, V, Y, X) of a frame, raw counts, not kept; return the views that are ready."""
         ...
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside and forget them."""
+        """Denoise every frame inside without later frames, and forget them."""
         ...
 
 
@@ -53,7 +55,7 @@ class PlaneDenoiser(Protocol):
         ...
 
     def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
-        """Take a raw frame and return the frames that became ready.
+        """Add a raw frame and return the frames that are ready.
 
         Parameters
         ----------
@@ -62,12 +64,12 @@ class PlaneDenoiser(Protocol):
         pixels : ndarray
             (C, Y, X) as scanned; not kept.
         line_offset : LineOffset, optional
-            By how much its backward lines are moved.
+            Line-phase correction of this frame.
         """
         ...
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside and forget them."""
+        """Denoise every frame inside without later frames, and forget them."""
         ...
 
 
@@ -77,7 +79,7 @@ class HostPlaneDenoiser:
     Parameters
     ----------
     views : ViewDenoiser
-        For as many views as the splitter makes.
+        Denoises as many views as the splitter makes.
     splitter : ScanSplitter
         Geometry of the series.
     """
@@ -92,11 +94,11 @@ class HostPlaneDenoiser:
         return self._views.normalizers
 
     def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
-        """Take a raw frame and return the frames that became ready, see `PlaneDenoiser.push`."""
+        """Add a raw frame and return the frames that are ready, see `PlaneDenoiser.push`."""
         return self._joined(self._views.push(plane_frame, self._splitter.split(pixels, line_offset)))
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside and forget them."""
+        """Denoise every frame inside without later frames, and forget them."""
         return self._joined(self._views.flush())
 
     def _joined(self, answers: list[Answer]) -> list[Answer]:
@@ -104,14 +106,14 @@ class HostPlaneDenoiser:
 
 
 class DevicePlaneDenoiser:
-    """Sends whole frames through a device. The host calibrates on the first frames and answers those itself.
+    """Denoises whole frames on a device. The first frames, on which the host calibrates, are denoised on the host.
 
     Parameters
     ----------
     pipeline : FramePipeline
-        For frames of this series; reset here.
+        For frames of this series. It is reset here.
     views : StreamDenoiser
-        Answers the first frames.
+        Denoises the first frames.
     splitter : ScanSplitter
         Geometry of the series.
     """
@@ -122,7 +124,7 @@ class DevicePlaneDenoiser:
         self._host = HostPlaneDenoiser(views, splitter)
         self._line_offset: LineOffset | None = None
         self._first: list[tuple[int, NDArray[Any], LineOffset | None]] = []  # arguments of `push` until calibrated
-        self._latest: int | None = None
+        self._last_plane_frame: int | None = None
         pipeline.set_line_offset(None)
         if self.normalizers:
             pipeline.set_scale(self.normalizers)
@@ -134,7 +136,7 @@ class DevicePlaneDenoiser:
         return self._calibration.normalizers
 
     def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
-        """Take a raw frame and return the frames that became ready, see `PlaneDenoiser.push`."""
+        """Add a raw frame and return the frames that are ready, see `PlaneDenoiser.push`."""
         if self.normalizers:
             return [self._push_to_device(plane_frame, pixels, line_offset)]
         self._first.append((plane_frame, pixels.copy(), line_offset))
@@ -144,16 +146,16 @@ class DevicePlaneDenoiser:
         return answers
 
     def flush(self) -> list[Answer]:
-        """Answer the frames that wait for the calibration, calibrated on themselves, and forget all frames.
+        """Denoise the frames that wait for the calibration, and forget all frames.
 
-        Later frames are then calibrated anew.
+        These frames are calibrated on themselves; later frames are then calibrated anew.
         """
         answers = self._host.flush()
         self._reset()
         return answers
 
     def _hand_over(self) -> None:
-        """Give the first frames, which the host has answered, to the device too: its averages begin with them."""
+        """Push the frames that the host has denoised to the device too, so that its averages begin with them."""
         self._pipeline.set_scale(self.normalizers or (), self._calibration.bias)
         for frame in self._first:
             self._push_to_device(*frame)
@@ -161,25 +163,25 @@ class DevicePlaneDenoiser:
 
     def _reset(self) -> None:
         self._first = []
-        self._latest = None
+        self._last_plane_frame = None
         self._pipeline.reset()
 
     def _push_to_device(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None) -> Answer:
         if line_offset is not self._line_offset:
             self._pipeline.set_line_offset(line_offset)
             self._line_offset = line_offset
-        if self._latest is not None and plane_frame - self._latest > 1:
-            self._pipeline.skip(plane_frame - self._latest - 1)
-        self._latest = plane_frame
+        if self._last_plane_frame is not None and plane_frame - self._last_plane_frame > 1:
+            self._pipeline.skip(plane_frame - self._last_plane_frame - 1)
+        self._last_plane_frame = plane_frame
         image, stats = self._pipeline.push(pixels)
         self._calibration.check(float(stats.mean_bias.sum()), plane_frame + 1)
         return Answer(plane_frame, image.copy(), stats.motion)
 
 
 def open_pipelines(
-    engine: Engine, info: StreamInfo, merge: Merge, *, stabilize: bool
+    engine: Engine, info: StreamInfo, merge: MergeMode, *, stabilize: bool
 ) -> tuple[Sequence[FramePipeline], str]:
-    """Let the engine prepare whole frames on its device, where it can.
+    """Open the frame pipelines of the engine's device, where it has them.
 
     Parameters
     ----------
@@ -187,16 +189,16 @@ def open_pipelines(
     info : StreamInfo
         The series.
     merge : {"mean", "forward", "backward", "interleave"}
-        What becomes of the two denoised views of a collinear frame.
+        How the two views of a collinear frame become one image.
     stabilize : bool
-        Frames will be registered, which only the host does.
+        True when the frames are registered, which only the host can do.
 
     Returns
     -------
     pipelines : sequence of FramePipeline
-        One for each plane; empty when the host prepares the frames.
+        One for each plane; empty when frames are prepared on the host.
     description : str
-        Runtime, device and precision, and where frames are prepared if the device could have done it; for reports.
+        For reports: runtime, device and precision; for engines with a device also where frames are prepared and why.
     """
     if engine.card.kind != "stream" or not isinstance(engine, DeviceEngine):
         return (), engine.description
@@ -221,7 +223,7 @@ def make_plane_denoisers(
     *,
     stabilize: bool = False,
 ) -> list[PlaneDenoiser]:
-    """Make a denoiser for each plane of a series; it knows no frame yet.
+    """Make a denoiser for each plane of a series.
 
     Parameters
     ----------
@@ -230,16 +232,19 @@ def make_plane_denoisers(
     info : StreamInfo
         The series.
     splitter : ScanSplitter
-        Its geometry.
+        Geometry of the series.
     pipelines : sequence of FramePipeline
-        From `open_pipelines`. A pipeline serves one denoiser at a time: those made of it before must not be used again.
+        From `open_pipelines`. Each serves one denoiser; denoisers made from it earlier must not be used any more.
     stabilize : bool
         Register the denoised frames.
     """
     arguments = engine, info.shape[0], splitter.count, splitter.size
     if engine.card.kind not in STREAMING:
         return [HostPlaneDenoiser(WindowDenoiser(*arguments), splitter) for _ in range(info.planes)]
-    denoisers = [StreamDenoiser(*arguments, apart=splitter.apart, stabilize=stabilize) for _ in range(info.planes)]
+    denoisers = [
+        StreamDenoiser(*arguments, separate_views=splitter.separate_views, stabilize=stabilize)
+        for _ in range(info.planes)
+    ]
     if pipelines:
         return [DevicePlaneDenoiser(p, d, splitter) for p, d in zip(pipelines, denoisers, strict=True)]
     return [HostPlaneDenoiser(denoiser, splitter) for denoiser in denoisers]

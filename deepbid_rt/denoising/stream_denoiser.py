@@ -1,6 +1,8 @@
-"""One plane through a stream engine: every frame is denoised from itself and the frames around it, motion-compensated.
+"""Denoises the views of one plane with a stream engine.
 
-Works on views that are already split and in image order.
+For each frame the network gets the view, motion-compensated temporal averages of the frames before it, and, with
+look-ahead, the next frames aligned to it. All temporal state is in the `FrameContextBuilder`, so the network is a plain
+2D one and the cost of a frame does not depend on how far back the averages reach.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 
 from deepbid_rt.denoising.answer import Answer
 from deepbid_rt.denoising.calibration import Calibration, PlaneFrames
-from deepbid_rt.denoising.network_inputs import Image, Rows, network_inputs, pad
+from deepbid_rt.denoising.network_inputs import VisibleLines, network_inputs, pad
+from deepbid_rt.frame import Image
 from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
 from deepbid_rt.motion.history import mean_views
 from deepbid_rt.motion.registration import Registration
@@ -28,13 +31,13 @@ class StreamDenoiser:
     engine : Engine
         Warmed up for inputs of the padded size.
     channels, views : int
-        C and V; each channel has its own offset, scale and temporal averages, shared by its views.
+        C and V. Each channel has its own offset, scale and temporal averages, which its views share.
     size : tuple of int
         (Y, X) of one view, unpadded.
-    apart : bool
-        Every view needs an answer of its own, even where the engine could answer for their mean.
+    separate_views : bool
+        Denoise each view separately, even if the engine accepts the mean of both.
     stabilize : bool
-        Register the answers to where the tissue lay in the first frame, see `Registration`.
+        Register the denoised views to the first frame, see `Registration`.
     """
 
     def __init__(
@@ -44,13 +47,13 @@ class StreamDenoiser:
         views: int,
         size: tuple[int, int],
         *,
-        apart: bool = False,
+        separate_views: bool = False,
         stabilize: bool = False,
     ) -> None:
         self._engine = engine
-        self._together = engine.card.views == "mean" and not apart
+        self._mean_of_views = engine.card.views == "mean" and not separate_views
         self.calibration = Calibration(engine.card, channels)
-        """How counts become network units and network units counts again."""
+        """Conversion between counts and network units."""
         self._shape = channels, views, *size
         self._contexts = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, channels, size)
         self._registration = Registration() if stabilize else None
@@ -61,21 +64,21 @@ class StreamDenoiser:
         return self.calibration.normalizers
 
     def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
-        """Take one frame and return the frames that became ready.
+        """Add one frame and return the frames that are ready.
 
         Parameters
         ----------
         plane_frame : int
-            Number of this frame within its plane, above all earlier ones. Missing frames make the averages older.
+            Number of the frame within its plane, above all earlier ones. Missing frames make the averages older.
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
         """
         return self._answer(self.calibration.push(plane_frame, views))
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside and forget them.
+        """Denoise every frame inside without later frames, and forget them.
 
-        Frames too few to calibrate on are calibrated on themselves; later frames are then calibrated anew.
+        If the calibration was not complete, these frames are calibrated on themselves and later frames anew.
         """
         uncalibrated = self.calibration.waiting
         answers = self._answer(self.calibration.measure(), last=True)
@@ -83,12 +86,12 @@ class StreamDenoiser:
         return answers
 
     def reset(self, *, keep_scale: bool = True) -> None:
-        """Forget all frames, and the calibration too unless `keep_scale`."""
+        """Forget all frames, and without `keep_scale` also the calibration."""
         self.calibration.reset(keep_scale=keep_scale)
         self._contexts.reset()
 
     def _answer(self, frames: PlaneFrames, *, last: bool = False) -> list[Answer]:
-        """Answer the frames whose context these complete; with `last`, all that are inside."""
+        """Denoise the frames whose context is complete with these; with `last`, all frames inside."""
         units = [(plane_frame, self.calibration.apply(views)) for plane_frame, views in frames]
         if len(units) > 1:
             contexts = self._contexts.push_batch(units)
@@ -103,7 +106,7 @@ class StreamDenoiser:
         for answer, context in zip(answers, contexts, strict=True):
             answer[:] = self._denoise(context)
             if self.calibration.bias is None:
-                mean_bias += np.mean(answer - context.frame, axis=(1, 2, 3), dtype=np.float64) / len(contexts)
+                mean_bias += np.mean(answer - context.views, axis=(1, 2, 3), dtype=np.float64) / len(contexts)
         counts = self.calibration.restore(answers, mean_bias, contexts[-1].plane_frame + 1)
         register = self._registration
         return [
@@ -112,26 +115,26 @@ class StreamDenoiser:
         ]
 
     def _denoise(self, context: FrameContext) -> Image:
-        """Return the answers (C, V, Y, X) for a frame."""
+        """Return the denoised views (C, V, Y, X) of a frame, network units."""
         answer = np.empty(self._shape, np.float32)
         for c in range(len(answer)):
             answer[c] = self._denoise_channel(context, c)
         return answer
 
     def _denoise_channel(self, context: FrameContext, c: int) -> Image:
-        """Return the answers of one channel, (V, Y, X) or, where one answer is for all views, (Y, X)."""
-        views = context.frame[c]
-        if self._together:
+        """Return the denoised views of one channel (V, Y, X), or (Y, X) for an image of all views together."""
+        views = context.views[c]
+        if self._mean_of_views:
             return self._infer(context, c, mean_views(views[None])[0])
         if len(views) > 1:
             return np.stack([self._infer(context, c, view) for view in views])
-        # The network was trained with one direction's lines visible. It runs twice, each direction visible once, so
-        # that every line is denoised once with and once without sight of itself; the two answers are averaged.
+        # An ordinary scan. The network was trained with the lines of one direction visible, so it runs twice. Each line
+        # is denoised once from its own pixels and once without them; the mean of both is the result.
         [view] = views
         return np.float32(0.5) * (self._infer(context, c, view, "even") + self._infer(context, c, view, "odd"))
 
-    def _infer(self, context: FrameContext, c: int, view: Image, rows: Rows = "all") -> Image:
-        inputs = network_inputs(view, context.averages[c], rows, context.later_frames[c])
+    def _infer(self, context: FrameContext, c: int, view: Image, visible: VisibleLines = "all") -> Image:
+        inputs = network_inputs(view, context.averages[c], visible, context.later_frames[c])
         answer = self._engine.infer(pad(inputs, self._engine.card.grid))
-        # Copied, because the engine may write its next answer to the same memory.
+        # Copied, because the engine may reuse the memory in its next call.
         return answer[0, : self._shape[2], : self._shape[3]].copy()

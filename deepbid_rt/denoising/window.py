@@ -1,7 +1,7 @@
-"""The last T frames as one contiguous array.
+"""The last T frames as one contiguous array, for window engines.
 
-Every frame is stored twice in a ring of 2T, T apart, so that the last T always lie side by side and no inference
-ever waits for a copy. Single-threaded: the thread that pushes is the thread that reads.
+Each frame is stored twice in a ring buffer of 2T frames, T places apart. So the last T frames are always contiguous,
+and an inference reads them without a copy. Single-threaded: the thread that pushes is the thread that reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class FrameWindow:
     Parameters
     ----------
     length : int
-        Frames in the window (T).
+        T, the number of frames in the window.
     shape : tuple of int
         (Y, X) of one frame.
     """
@@ -31,32 +31,33 @@ class FrameWindow:
 
     @property
     def filled(self) -> int:
-        """Frames pushed since the start or the last `clear`, at most `length`."""
+        """Number of frames pushed since the last `reset`, at most `length`."""
         return self._filled
 
     def push(self, frame: NDArray[np.float32]) -> None:
-        """Append one frame (Y, X); the oldest leaves."""
+        """Append one frame (Y, X), copied; the oldest frame is dropped."""
         self._ring[self._start] = frame
         self._ring[self._start + self.length] = frame
         self._start = (self._start + 1) % self.length
         self._filled = min(self._filled + 1, self.length)
 
     def view(self) -> NDArray[np.float32]:
-        """Return the window (T, Y, X), oldest frame first, contiguous, valid until the next `push`.
+        """Return the window (T, Y, X), oldest frame first, contiguous; valid until the next `push`.
 
-        Places before the first frame hold the mirror image in time of what follows: fresh noise, as the network
-        expects it, where copies of one frame would look like structure (measured in docs/window-engine.md).
+        Places before the first frame are filled with later frames, mirrored in time. Their noise differs from frame to
+        frame, as the network expects; copies of one frame would look like structure (see
+        docs/explanation/window-engine.md).
         """
         window = self._ring[self._start : self._start + self.length]
         missing = self.length - self._filled
         if self._filled:
             mirror = np.pad(np.arange(missing, self.length), (missing, 0), mode="symmetric")[:missing]
-            for place, source in enumerate(mirror):
-                window[place] = window[source]
+            for target, source in enumerate(mirror):
+                window[target] = window[source]
         return window
 
     def infer(self, engine: Engine) -> NDArray[np.float32]:
-        """Return the engine's answer (T, Y, X) to the window; the engine may reuse it in its next call."""
+        """Denoise the window; return (T, Y, X), which the engine may overwrite in its next call."""
         return engine.infer(self.view())
 
     def reset(self) -> None:

@@ -1,6 +1,7 @@
-"""One plane through a window engine: windows of frames, cut on a fixed grid of frame numbers.
+"""Denoises the views of one plane with a window engine, such as the 3D U-Net of the papers.
 
-Works on views that are already split and in image order.
+The network denoises a window of consecutive frames at once. Windows begin on a fixed grid of frame numbers and overlap;
+of each window only the frames with enough later frames are used.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from deepbid_rt.scan.normalizer import Normalizer
 class WindowDenoiser:
     """Denoises the views of one plane with a window engine.
 
-    The engine runs after every plane frame ``e`` with ``e + 1`` a multiple of the hop, on the window that ends at
-    ``e``. This answers the `hop` frames that have `look_ahead` later frames in the window. The grid follows from the
-    frame's number alone, so that live and offline runs of one recording cut the same windows.
+    The engine runs after each frame ``e`` of the plane for which ``e + 1`` is a multiple of the hop, on the window that
+    ends with ``e``. It returns the `hop` newest frames that have `look_ahead` later frames in the window. The windows
+    depend on the frame numbers only, so live and offline runs use the same ones.
 
     Parameters
     ----------
     engine : Engine
         Warmed up for windows of the padded size.
     channels, views : int
-        C and V; each channel has its own offset and scale, shared by its views.
+        C and V. Each channel has its own offset and scale, which its views share.
     size : tuple of int
         (Y, X) of one view, unpadded.
 
     Notes
     -----
-    Window, hop and look-ahead are multiples of 8 because the papers' network commutes with shifts by 8 only; other
-    origins make the output flicker (measured, see the documentation of the window engine).
+    Window and hop are multiples of 8, because the network of the papers is equivariant to shifts by 8 frames only.
+    Windows at other positions make the output flicker (see docs/explanation/window-engine.md).
     """
 
     def __init__(self, engine: Engine, channels: int, views: int, size: tuple[int, int]) -> None:
@@ -59,13 +60,13 @@ class WindowDenoiser:
         return self._calibration.normalizers
 
     def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
-        """Take one frame and return the frames that became ready.
+        """Add one frame and return the frames that are ready.
 
         Parameters
         ----------
         plane_frame : int
-            Number of this frame within its plane, above all earlier ones. Missing frames are filled with copies of
-            the frame before them, which are never answered.
+            Number of the frame within its plane, above all earlier ones. Missing frames are replaced by copies of the
+            frame before them, which are not returned.
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
         """
@@ -76,20 +77,20 @@ class WindowDenoiser:
         ]
 
     def flush(self) -> list[Answer]:
-        """Answer every frame inside, with the movie mirrored in time after the last one, and forget them.
+        """Denoise every frame inside and forget them; after the last one the movie is mirrored in time.
 
-        Frames too few to calibrate on are calibrated on themselves; later frames are then calibrated anew.
+        If the calibration was not complete, these frames are calibrated on themselves and later frames anew.
         """
         uncalibrated = self._calibration.waiting
         answers = [a for number, views in self._calibration.measure() for a in self._advance(number, views)]
-        mirror = self._mirror() if self._unanswered else iter(())
+        mirrored = self._mirrored() if self._unanswered else iter(())
         while self._unanswered and self._latest is not None:
-            answers += self._append(self._latest + 1, next(mirror))
+            answers += self._append(self._latest + 1, next(mirrored))
         self.reset(keep_scale=not uncalibrated)
         return answers
 
     def reset(self, *, keep_scale: bool = True) -> None:
-        """Forget all frames, and the calibration too unless `keep_scale`."""
+        """Forget all frames, and without `keep_scale` also the calibration."""
         for channel in self._windows:
             for window in channel:
                 window.reset()
@@ -106,12 +107,12 @@ class WindowDenoiser:
         self._unanswered.append(plane_frame)
         return answers + self._append(plane_frame, units)
 
-    def _mirror(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the frames inside, newest first, then oldest first, and so on for ever."""
+    def _mirrored(self) -> Iterator[NDArray[np.float32]]:
+        """Yield the frames inside, newest first, then oldest first, and so on without end."""
         count = min(self._windows[0][0].filled, self._card.hop + self._card.look_ahead)
         frames = np.stack(
             [[window.view()[-count:] for window in channel] for channel in self._windows], axis=0
-        )  # (C, V, T, Y, X), a copy: the windows move on
+        )  # (C, V, T, Y, X), copied because the windows change meanwhile
         order = [*range(count - 1, -1, -1), *range(count)]
         return (frames[:, :, place] for place in itertools.cycle(order))
 
@@ -123,7 +124,7 @@ class WindowDenoiser:
         return self._infer(plane_frame) if (plane_frame + 1) % self._card.hop == 0 else []
 
     def _infer(self, plane_frame: int) -> list[Answer]:
-        """Answer the frames that the window ending at `plane_frame` is there for."""
+        """Denoise the frames that are due with the window that ends at `plane_frame`."""
         stop = plane_frame + 1 - self._card.look_ahead
         due = [number for number in self._unanswered if number < stop]
         if not due:

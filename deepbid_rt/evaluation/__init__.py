@@ -1,1 +1,1 @@
-"""How good a movie is: figures and pictures."""
+"""Measures the quality of a movie: metrics, reference filters, tables and pictures."""

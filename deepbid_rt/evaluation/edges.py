@@ -1,9 +1,8 @@
-"""How wide the edges of moving things became: the measure that a blur, in space or in time, cannot hide from.
+"""Width of moving edges, a metric that detects blur in space and in time.
 
-Reads both movies twice, frame by frame. Knows no file format and no engine.
-
-An edge is as wide as its rise over its slope. Both are taken by least squares from the movie along the true gradient,
-at the ridges where the truth is steepest, so that noise, which lies along no gradient, adds nothing on the mean.
+The width of an edge is its rise divided by its slope. Both are estimated by least squares along the gradient of the
+truth, where that gradient is steepest. Noise is not aligned with the true gradient, so it adds nothing on average. Both
+movies are read twice, frame by frame.
 """
 
 from __future__ import annotations
@@ -13,30 +12,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.evaluation.movie import Movie, counts, mean_of, paired
+from deepbid_rt.evaluation.movie import MovieReader, pair_movies, read_frame, temporal_mean
 
 EDGE_LIMIT = 100.0
-"""Stands for infinity, as for a movie that shows no edge at all. JSON knows no infinity."""
-_BLOCK = 16  # pixels over which the rise is taken
+"""Replaces infinity, which JSON cannot hold: the ratio of a movie that shows no edge."""
+_BLOCK = 16  # side of the blocks from whose means the rise is measured, pixels
 
 
 def edge_width_ratio(
-    movie: Movie | NDArray[Any], truth: Movie | NDArray[Any], near: NDArray[np.bool_] | None = None
+    movie: MovieReader | NDArray[Any], truth: MovieReader | NDArray[Any], near: NDArray[np.bool_] | None = None
 ) -> float | None:
-    """Return the width of the edges of what moves, over that in the truth: 1 is ideal, larger is blurred.
+    """Return the width of moving edges divided by their width in the truth: 1 is ideal, larger means blurred.
 
-    Edges are the ridges of the truth's gradient. Each weighs by the square of its distance from the time mean of its
-    pixel and, as in any regression, by the square of its slope: clear edges out of their mean place count, weak and
-    still ones do not. The slope is the regression of the movie's gradient on the true one there; the rise is that of
-    the movie's means of 16 x 16 pixels (less in frames under 64). A Gaussian blur of sigma makes a long edge of sigma_0
-    wider by sqrt(1 + sigma^2 / sigma_0^2).
+    Edge pixels are the ridges of the truth's gradient. Each is weighted by the square of its difference from the time
+    mean of its pixel and, as in any regression, by the square of its slope: clear edges away from their mean place
+    count most, weak or still edges hardly. The slope is the regression of the movie's gradient on the true gradient at
+    these pixels; the rise is the same regression on means over blocks of 16 x 16 pixels (smaller blocks in frames under
+    64). A Gaussian blur of standard deviation sigma widens a long edge of width sigma_0 by
+    sqrt(1 + sigma^2 / sigma_0^2).
 
     Parameters
     ----------
-    movie, truth : Movie or ndarray
+    movie, truth : MovieReader or ndarray
         (T, C, Y, X), same shape.
     near : ndarray, optional
-        (C, Y, X) pixels at which edges count, such as those around cells; by default all do.
+        (C, Y, X) True where edges count, such as around cells; everywhere by default.
 
     Returns
     -------
@@ -48,14 +48,14 @@ def edge_width_ratio(
     StreamError
         When shapes differ, or pixels are not finite.
     """
-    movie, truth = paired(movie, truth)
+    movie, truth = pair_movies(movie, truth)
     side = max(1, min(_BLOCK, min(truth.shape[2:]) // 4))
-    mean = mean_of(truth)
+    mean = temporal_mean(truth)
     places = np.ones(truth.shape[1:], np.bool_) if near is None else near
-    slope = np.zeros(2)  # of the movie along the true gradient; of the truth along its own
+    slope = np.zeros(2)  # along the true gradient: of the movie, and of the truth itself
     rise = np.zeros(2)
     for t in range(truth.shape[0]):
-        for x, y, still, place in zip(counts(movie, t), counts(truth, t), mean, places, strict=True):
+        for x, y, still, place in zip(read_frame(movie, t), read_frame(truth, t), mean, places, strict=True):
             gradient = _gradient(y)
             at = _ridges(gradient, place)
             weight = np.square(y - still)[at]
@@ -77,7 +77,7 @@ def _gradient(image: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _ridges(gradient: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return where the gradient is no less steep than a pixel before and behind along its main axis."""
+    """Return the pixels whose gradient is at least as steep as at both neighbours along the gradient's main axis."""
     slope = np.hypot(*gradient)
     found = where & (slope > 0)
     found[[0, -1]] = found[:, [0, -1]] = False
@@ -89,6 +89,7 @@ def _ridges(gradient: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[ND
 
 
 def _means(image: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Return the means over blocks of ``side`` x ``side`` pixels; incomplete blocks are left out."""
     lines, pixels = (n - n % side for n in image.shape)
     blocks = image[:lines, :pixels].reshape(lines // side, side, pixels // side, side)
     means: NDArray[np.float64] = blocks.mean((1, 3))

@@ -1,6 +1,6 @@
-"""Where an image disagrees with a sharper or blurrier reference: error map, RSE and RSP.
+"""Error map, RSE and RSP of an image against a reference that may be sharper or more blurred.
 
-After Culley et al. 2018 (Nature Methods 15, 263: SQUIRREL). Works on single images; knows no movie.
+The method is that of SQUIRREL (Culley et al. 2018, Nature Methods 15, 263). It works on single images.
 """
 
 from __future__ import annotations
@@ -20,30 +20,39 @@ from deepbid_rt.evaluation.moments import Moments
 
 @dataclass(frozen=True, slots=True)
 class ErrorMap:
-    """What is left of the reference after the image was scaled and blurred to match it.
-
-    ``error``: |reference - match| (Y, X), counts of the reference. ``rse``: root of its mean square. ``rsp``: Pearson
-    correlation of reference and match. ``alpha``, ``beta``: gain and offset; ``sigma``: width of the blur, pixels.
-    """
+    """Difference between the reference and the image that was scaled and blurred to match it."""
 
     error: NDArray[np.float64]
+    """|reference - match| (Y, X), counts of the reference."""
     rse: float
+    """Root mean square of ``error``."""
     rsp: float
+    """Pearson correlation of reference and match."""
     alpha: float
+    """Gain of the match."""
     beta: float
+    """Offset of the match, counts."""
     sigma: float
+    """Standard deviation of the match's blur, pixels."""
 
 
 def error_map(image: NDArray[Any], reference: NDArray[Any], widest: float = 10.0) -> ErrorMap:
     """Match ``alpha * image + beta``, blurred by a Gaussian, to the reference by least squares.
 
-    For each width, gain and offset are those of the regression line; the width is searched on a grid and then between
-    the best width's neighbours, up to ``widest`` pixels.
+    For each width of the Gaussian, a linear regression gives gain and offset. The width is searched on a grid, then
+    between the neighbours of the best grid point.
+
+    Parameters
+    ----------
+    image, reference : ndarray
+        (Y, X), same shape.
+    widest : float
+        Largest standard deviation of the Gaussian, pixels.
 
     Raises
     ------
     StreamError
-        When the images are not of one 2D shape, or not finite.
+        When the images do not have one 2D shape, or are not finite.
     """
     if image.shape != reference.shape or image.ndim != 2 or not (np.isfinite(image) & np.isfinite(reference)).all():
         raise StreamError(

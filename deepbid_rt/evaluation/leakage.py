@@ -1,7 +1,4 @@
-"""How much of the future a denoiser lets into the present: its answer to a step in a later frame.
-
-Works on anything that makes a `Denoiser`. Knows no file and no network.
-"""
+"""Temporal leakage: how much an output frame responds to a step of brightness in a later frame."""
 
 from __future__ import annotations
 
@@ -26,29 +23,29 @@ def leakage(
 ) -> dict[int, float]:
     """Return the response of output ``t`` to a step that begins in frame ``t + k``, for k from ``-reach`` to ``reach``.
 
-    The middle quarter of the picture is raised by ``step`` counts from a frame on; the response is the change of the
-    output there, over that of the input. It is 1 for k <= 0 and 0 for k > 0 if nothing leaks.
+    From one frame on, ``step`` counts are added to the middle quarter of the frame. The response is the change of the
+    output there divided by the change of the input. Without leakage it is 1 for k <= 0 and 0 for k > 0.
 
     Parameters
     ----------
     make_denoiser : callable
-        Makes a fresh denoiser; called once more than there are starts.
+        Makes a new denoiser; called once, and once more for each start.
     info : StreamInfo
-        The series; one plane. Scores of a denoiser whose output is reduced (collinear mean) count as well.
+        The series, with one plane. The output may have fewer lines than the input (mean of collinear views).
     frames : ndarray
-        (T, C, Y, X) of the stream's type, with noise as real recordings have.
+        (T, C, Y, X) of the stream's type, with noise like that of real recordings.
     step : float
         Counts; must not saturate the type.
     starts : range
-        Frames in which the step begins, later than the frames that calibrate the engine. A window engine's response
-        depends on the place in its window: give a whole hop of starts. The mean over starts is returned.
+        Frames in which the step begins, later than the calibration frames of the engine. The response of a window
+        engine depends on the place in its window: give as many starts as its hop. The mean over the starts is returned.
     reach : int
         Largest k.
 
     Raises
     ------
     StreamError
-        When a start is nearer than ``reach`` to an end of the frames.
+        When a start is closer than ``reach`` to the first or last frame.
     """
     if not starts or min(starts) < reach or max(starts) + reach >= len(frames):
         raise StreamError(
@@ -56,20 +53,20 @@ def leakage(
             expected=f"steps at least {reach} frames away from either end",
             todo="give more frames",
         )
-    before = _answer(make_denoiser(info), frames)
+    unchanged = _denoise(make_denoiser(info), frames)
     responses = []
     for start in starts:
         raised = frames.copy()
         _middle(raised[start:])[...] += np.asarray(step).astype(frames.dtype)
         height = float((_middle(raised)[start].astype(float) - _middle(frames)[start]).mean())
-        change = (_middle(_answer(make_denoiser(info), raised)) - _middle(before)).mean((1, 2, 3)) / height
+        change = (_middle(_denoise(make_denoiser(info), raised)) - _middle(unchanged)).mean((1, 2, 3)) / height
         responses.append([change[start - k] for k in range(-reach, reach + 1)])
     return dict(zip(range(-reach, reach + 1), np.mean(responses, 0).tolist(), strict=True))
 
 
-def _answer(denoiser: Denoiser, frames: NDArray[Any]) -> NDArray[np.float64]:
-    done = [answer for i, pixels in enumerate(frames) for answer in denoiser.push(Frame(i, pixels))]
-    return np.stack([frame.pixels.astype(np.float64) for frame in done + denoiser.flush()])
+def _denoise(denoiser: Denoiser, frames: NDArray[Any]) -> NDArray[np.float64]:
+    denoised = [frame for i, pixels in enumerate(frames) for frame in denoiser.push(Frame(i, pixels))]
+    return np.stack([frame.pixels.astype(np.float64) for frame in denoised + denoiser.flush()])
 
 
 def _middle(movie: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,4 @@
-"""Means and covariance of two variables, gathered piece by piece without loss of precision.
-
-Knows no movie and no frame.
-"""
+"""Means, variances and covariance of two variables, accumulated piece by piece without loss of precision."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ class Moments:
         )
 
     def correlation(self) -> float:
-        """Pearson's; 0.0 when either variable is constant up to rounding."""
+        """Return Pearson's correlation; 0.0 when either variable is constant up to rounding."""
         rounding = self.n * (16 * np.finfo(np.float64).eps) ** 2
         if self.xx <= rounding * self.x**2 or self.yy <= rounding * self.y**2:
             return 0.0

@@ -1,7 +1,4 @@
-"""Whole movies as something to read frames from, whether they lie in a file or in memory.
-
-Knows no file format and no stream.
-"""
+"""Movies that are read frame by frame, from a file or from memory, and what is computed from all their frames."""
 
 from __future__ import annotations
 
@@ -14,8 +11,8 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StreamError
 
 
-class Movie(Protocol):
-    """Anything that hands out frames; `TiffMovie` is one."""
+class MovieReader(Protocol):
+    """Anything that returns frames by their number; `TiffMovie` is one."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -28,7 +25,7 @@ class Movie(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Array:
+class _ArrayMovie:
     array: NDArray[Any]
     shape: tuple[int, int, int, int]
 
@@ -37,10 +34,10 @@ class _Array:
 
 
 @dataclass(frozen=True, slots=True)
-class _PairMeans:
-    """A collinear movie of which each line pair is averaged."""
+class _LinePairMeans:
+    """A collinear movie with the two lines of each pair averaged."""
 
-    movie: Movie
+    movie: MovieReader
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -48,29 +45,47 @@ class _PairMeans:
         return frames, channels, lines // 2, pixels
 
     def read(self, t0: int, t1: int) -> NDArray[Any]:
-        pixels = self.movie.read(t0, t1).astype(np.float64)
-        return (pixels[:, :, 0::2] + pixels[:, :, 1::2]) / 2
+        return line_pair_means(self.movie.read(t0, t1).astype(np.float64))
 
 
-def as_movie(movie: Movie | NDArray[Any]) -> Movie:
-    """Return an array (T, C, Y, X) as a movie, and a movie as it is. Raises `StreamError` when axes are missing."""
+def as_movie(movie: MovieReader | NDArray[Any]) -> MovieReader:
+    """Return a `MovieReader` for an array (T, C, Y, X); return a `MovieReader` unchanged.
+
+    Raises
+    ------
+    StreamError
+        When an array does not have four axes.
+    """
     if isinstance(movie, np.ndarray):
         if movie.ndim != 4:
             raise StreamError(
-                f"an array of shape {movie.shape}", expected="axes (T, C, Y, X)", todo="add the axes that are missing"
+                f"an array of shape {movie.shape}", expected="axes (T, C, Y, X)", todo="add the missing axes"
             )
         frames, channels, lines, pixels = movie.shape
-        return _Array(movie, (frames, channels, lines, pixels))
+        return _ArrayMovie(movie, (frames, channels, lines, pixels))
     return movie
 
 
-def lines_averaged(raw: Movie, like: Movie) -> Movie:
-    """Return ``raw``, of which lines 2k and 2k+1 are averaged if it has twice the lines of ``like``."""
-    return _PairMeans(raw) if raw.shape[2] == 2 * like.shape[2] else raw
+def line_pair_means(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return the means of lines 2k and 2k+1 of (..., 2N, X) floating-point pixels, (..., N, X) of the same type."""
+    return np.asarray((pixels[..., 0::2, :] + pixels[..., 1::2, :]) / 2)
 
 
-def paired(movie: Movie | NDArray[Any], other: Movie | NDArray[Any]) -> tuple[Movie, Movie]:
-    """Return both as movies. Raises `StreamError` when their shapes differ."""
+def average_line_pairs(raw: MovieReader, like: MovieReader) -> MovieReader:
+    """Return ``raw`` with lines 2k and 2k+1 averaged if it has twice the lines of ``like``, otherwise unchanged."""
+    return _LinePairMeans(raw) if raw.shape[2] == 2 * like.shape[2] else raw
+
+
+def pair_movies(
+    movie: MovieReader | NDArray[Any], other: MovieReader | NDArray[Any]
+) -> tuple[MovieReader, MovieReader]:
+    """Return both as movies.
+
+    Raises
+    ------
+    StreamError
+        When their shapes differ.
+    """
     movie, other = as_movie(movie), as_movie(other)
     if movie.shape != other.shape:
         raise StreamError(
@@ -81,8 +96,14 @@ def paired(movie: Movie | NDArray[Any], other: Movie | NDArray[Any]) -> tuple[Mo
     return movie, other
 
 
-def counts(movie: Movie, t: int) -> NDArray[np.float64]:
-    """Return frame ``t`` as float64 (C, Y, X). Raises `StreamError` when a pixel is not finite."""
+def read_frame(movie: MovieReader, t: int) -> NDArray[np.float64]:
+    """Return frame ``t`` in counts as float64 (C, Y, X).
+
+    Raises
+    ------
+    StreamError
+        When a pixel is not finite.
+    """
     pixels: NDArray[np.float64] = movie.read(t, t + 1)[0].astype(np.float64)
     if not np.isfinite(pixels).all():
         raise StreamError(
@@ -91,38 +112,44 @@ def counts(movie: Movie, t: int) -> NDArray[np.float64]:
     return pixels
 
 
-def inspect(movie: Movie, name: str) -> None:
-    """Read a movie once. Raises `StreamError` when a pixel is not finite, or all are equal; ``name`` says of which."""
+def check_movie(movie: MovieReader, name: str) -> None:
+    """Read a movie once and check its pixels; ``name`` is what an error calls the movie.
+
+    Raises
+    ------
+    StreamError
+        When a pixel is not finite, or all pixels are equal.
+    """
     low, high = np.inf, -np.inf
     for t in range(movie.shape[0]):
         try:
-            frame = counts(movie, t)
+            frame = read_frame(movie, t)
         except StreamError as error:
             raise StreamError(f"{name}: {error.came}", expected=error.expected, todo=error.todo) from error
         low, high = min(low, float(frame.min())), max(high, float(frame.max()))
     if low == high:
         raise StreamError(
             f"{name} with {low:g} counts in every pixel",
-            expected="a picture of something",
+            expected="pixels that differ",
             todo="check how the movie was made",
         )
 
 
-def spread_of(movie: Movie) -> NDArray[np.float64]:
+def temporal_std(movie: MovieReader) -> NDArray[np.float64]:
     """Return the standard deviation over time of each pixel, (C, Y, X)."""
     mean, square = np.zeros(movie.shape[1:]), np.zeros(movie.shape[1:])
-    first = counts(movie, 0)
+    first = read_frame(movie, 0)
     for t in range(movie.shape[0]):
-        frame = counts(movie, t) - first
+        frame = read_frame(movie, t) - first
         mean += frame / movie.shape[0]
         square += frame**2 / movie.shape[0]
     spread: NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0))
     return spread
 
 
-def mean_of(movie: Movie) -> NDArray[np.float64]:
+def temporal_mean(movie: MovieReader) -> NDArray[np.float64]:
     """Return the mean over time of each pixel, (C, Y, X)."""
     total = np.zeros(movie.shape[1:])
     for t in range(movie.shape[0]):
-        total += counts(movie, t) / movie.shape[0]
+        total += read_frame(movie, t) / movie.shape[0]
     return total

@@ -1,6 +1,6 @@
-"""What denoising did to a real recording, of which no truth exists: noise, mean, halves.
+"""Noise, mean and split-half correlation before and after denoising, for recordings without a truth.
 
-Reads both movies once, frame by frame. Knows no file format and no engine.
+Both movies are read once, frame by frame.
 """
 
 from __future__ import annotations
@@ -13,47 +13,47 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.moments import Moments
-from deepbid_rt.evaluation.movie import Movie, as_movie, counts, lines_averaged, paired
+from deepbid_rt.evaluation.movie import MovieReader, as_movie, average_line_pairs, pair_movies, read_frame
 
 
-def noise_summary(raw: Movie | NDArray[Any], denoised: Movie | NDArray[Any]) -> dict[str, Any]:
-    """Say what denoising did to a real recording, of which no truth exists.
+def noise_summary(raw: MovieReader | NDArray[Any], denoised: MovieReader | NDArray[Any]) -> dict[str, Any]:
+    """Compare a recording with its denoised movie, without a truth.
 
     Parameters
     ----------
-    raw, denoised : Movie or ndarray
-        (T, C, Y, X) of at least 2 frames. A raw movie of twice the lines is averaged over its line pairs, as in
+    raw, denoised : MovieReader or ndarray
+        (T, C, Y, X) of at least 2 frames. The line pairs of a raw movie with twice the lines are averaged, as in
         `evaluate`.
 
     Returns
     -------
     dict
-        ``temporal_noise`` (standard deviation of the frame-to-frame difference over root 2, counts), ``mean`` (counts)
-        and ``split_half_correlation`` (mean of the even frames with that of the odd frames), each with ``raw`` and
-        ``denoised``; ``temporal_noise_ratio`` and ``mean_ratio``, denoised over raw (0.0 where raw is 0); and
-        ``mean_image_correlation``, time mean of raw with that of denoised.
+        ``temporal_noise`` (standard deviation of the frame-to-frame difference divided by sqrt 2, counts), ``mean``
+        (counts) and ``split_half_correlation`` (of the mean of the even frames with that of the odd frames), each with
+        ``raw`` and ``denoised``; ``temporal_noise_ratio`` and ``mean_ratio``, denoised divided by raw (0.0 where raw is
+        0); ``mean_image_correlation``, of the time means of raw and denoised.
 
     Raises
     ------
     StreamError
         When shapes differ, there are fewer than 2 frames, or pixels are not finite.
     """
-    before, after = paired(lines_averaged(as_movie(raw), as_movie(denoised)), denoised)
+    before, after = pair_movies(average_line_pairs(as_movie(raw), as_movie(denoised)), denoised)
     sides = {"raw": before, "denoised": after}
     if before.shape[0] < 2:
         raise StreamError("a movie of 1 frame", expected="at least 2 frames", todo="compare longer recordings")
     noise, mean, split, images = {}, {}, {}, {}
     for name, movie in sides.items():
         halves = np.zeros((2, math.prod(movie.shape[1:])))
-        step = Moments()  # of the frame-to-frame difference
+        change = Moments()  # of the frame-to-frame difference
         last = None
         for t in range(movie.shape[0]):
-            frame = counts(movie, t).ravel()
+            frame = read_frame(movie, t).ravel()
             halves[t % 2] += frame
-            step = step if last is None else step + Moments.of(frame - last, frame - last)
+            change = change if last is None else change + Moments.of(frame - last, frame - last)
             last = frame
         images[name] = halves.sum(0) / movie.shape[0]
-        noise[name] = math.sqrt(step.xx / step.n / 2)
+        noise[name] = math.sqrt(change.xx / change.n / 2)
         mean[name] = float(images[name].mean())
         split[name] = Moments.of(halves[0], halves[1]).correlation()
     return {

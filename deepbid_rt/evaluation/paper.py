@@ -1,9 +1,9 @@
-"""The papers' own figures of a movie against a clean truth: correlations, signal-to-noise ratio, structural similarity.
+"""The papers' metrics of a movie against a clean truth: correlations, signal-to-noise ratio, structural similarity.
 
-Reads movies in pieces, so that their length does not matter. Knows no file format and no engine.
+Movies are read in pieces, so their length does not matter.
 
-The signal-to-noise ratio counts the constant part of the movie, so a blurred or frozen movie gains as well; so does the
-structural similarity: `deepbid_rt.evaluation.evaluate` sets the measures beside them that do not.
+The papers' signal-to-noise ratio counts the constant part of the movie as signal, so that a blurred or frozen movie
+also gains; the structural similarity has the same weakness. `deepbid_rt.evaluation.evaluate` adds metrics without it.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from skimage.metrics import structural_similarity
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.moments import Moments
-from deepbid_rt.evaluation.movie import Movie, counts, paired
+from deepbid_rt.evaluation.movie import MovieReader, pair_movies, read_frame
 
 SSIM_SIDE = 11
-"""Frames, lines and pixels of the SSIM window: a Gaussian of sigma 1.5, cut off at 3.5 sigma."""
+"""Side of the SSIM window in frames, lines and pixels: a Gaussian of sigma 1.5, cut off at 3.5 sigma."""
 SNR_LIMIT_DB = 20 * math.log10(2.0**52)
-"""Stands for infinity, as for identical movies: the error is then below float64 resolution. JSON knows no infinity."""
-_PIECE = 2**21  # pixels held at once as float64, about ten times over
+"""Replaces infinity, which JSON cannot hold, as for identical movies: float64 does not resolve smaller errors."""
+_PIECE = 2**21  # pixels per piece; the SSIM holds about ten float64 arrays of this size
 
 
-def agreement(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> dict[str, float]:
-    """Return ``correlation_xyt``, ``correlation_frame`` and ``snr_db``, the quick part of `paper_figures`."""
-    return _agreement(*paired(movie, truth))[0]
+def agreement(movie: MovieReader | NDArray[Any], truth: MovieReader | NDArray[Any]) -> dict[str, float]:
+    """Return ``correlation_xyt``, ``correlation_frame`` and ``snr_db``, the fast ones of `paper_metrics`."""
+    return _agreement(*pair_movies(movie, truth))[0]
 
 
-def frame_correlations(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> NDArray[np.float64]:
-    """Return the correlation within each frame, (T,), of which ``correlation_frame`` is the mean."""
-    movie, truth = paired(movie, truth)
-    pairs = ((counts(movie, t).ravel(), counts(truth, t).ravel()) for t in range(movie.shape[0]))
+def frame_correlations(movie: MovieReader | NDArray[Any], truth: MovieReader | NDArray[Any]) -> NDArray[np.float64]:
+    """Return the correlation within each frame, (T,); its mean is ``correlation_frame``."""
+    movie, truth = pair_movies(movie, truth)
+    pairs = ((read_frame(movie, t).ravel(), read_frame(truth, t).ravel()) for t in range(movie.shape[0]))
     return np.array([Moments.of(x, y).correlation() for x, y in pairs])
 
 
-def paper_figures(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> dict[str, float]:
-    """Compare a movie with the clean truth by the measures of the papers.
+def paper_metrics(movie: MovieReader | NDArray[Any], truth: MovieReader | NDArray[Any]) -> dict[str, float]:
+    """Compare a movie with the clean truth by the metrics of the papers.
 
     Parameters
     ----------
-    movie, truth : Movie or ndarray
+    movie, truth : MovieReader or ndarray
         (T, C, Y, X), same shape, in the same unit.
 
     Returns
@@ -52,17 +52,17 @@ def paper_figures(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> d
     dict
         ``correlation_xyt``: Pearson correlation over all pixels. ``correlation_frame``: mean over frames of the
         correlation within one. ``snr_db``: 20 log10(RSS(movie) / RSS(movie - truth)) with RSS the root of the sum of
-        squares, within +-`SNR_LIMIT_DB` (DeepBID paper). ``ssim_2d``: structural similarity, mean over frames;
-        ``ssim_3d``: the same with a window that also spans frames; both with the truth's range as data range (1 for a
-        constant truth) and scikit-image's Gaussian window of Wang et al. 2004. A correlation with something constant
-        is 0.0.
+        squares, clipped to +-`SNR_LIMIT_DB` (DeepBID paper). ``ssim_2d``: structural similarity, mean over frames.
+        ``ssim_3d``: the same with a window that also spans frames. Both use the truth's range as data range (1 for a
+        constant truth) and the Gaussian window of Wang et al. 2004 as in scikit-image. Correlations with a constant are
+        0.0.
 
     Raises
     ------
     StreamError
-        When shapes differ, frames or movie are smaller than the SSIM window, or pixels are not finite.
+        When shapes differ, the movie is smaller than the SSIM window along any axis, or pixels are not finite.
     """
-    movie, truth = paired(movie, truth)
+    movie, truth = pair_movies(movie, truth)
     if min(movie.shape[0], *movie.shape[2:]) < SSIM_SIDE:
         raise StreamError(
             f"a movie of shape (T, C, Y, X) = {movie.shape}",
@@ -73,14 +73,14 @@ def paper_figures(movie: Movie | NDArray[Any], truth: Movie | NDArray[Any]) -> d
     return scores | {"ssim_2d": _ssim_2d(movie, truth, data_range), "ssim_3d": _ssim_3d(movie, truth, data_range)}
 
 
-def _agreement(movie: Movie, truth: Movie) -> tuple[dict[str, float], float]:
-    """Return the quick scores and the truth's range."""
+def _agreement(movie: MovieReader, truth: MovieReader) -> tuple[dict[str, float], float]:
+    """Return the fast metrics and the truth's range."""
     total = Moments()
     per_frame = []
     signal = error = 0.0
     low, high = math.inf, -math.inf
     for t in range(movie.shape[0]):
-        x, y = counts(movie, t).ravel(), counts(truth, t).ravel()
+        x, y = read_frame(movie, t).ravel(), read_frame(truth, t).ravel()
         frame = Moments.of(x, y)
         per_frame.append(frame.correlation())
         total = total + frame
@@ -99,7 +99,7 @@ def _agreement(movie: Movie, truth: Movie) -> tuple[dict[str, float], float]:
 
 
 def _ssim(movie: NDArray[np.float64], truth: NDArray[np.float64], data_range: float) -> float:
-    # scikit-image averages over the pixels whose window lies inside, so pieces with a margin add up exactly
+    # scikit-image averages over pixels whose window lies inside the array, so pieces with a margin add up exactly.
     return float(
         structural_similarity(  # type: ignore[no-untyped-call]
             truth, movie, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
@@ -107,16 +107,16 @@ def _ssim(movie: NDArray[np.float64], truth: NDArray[np.float64], data_range: fl
     )
 
 
-def _ssim_2d(movie: Movie, truth: Movie, data_range: float) -> float:
+def _ssim_2d(movie: MovieReader, truth: MovieReader, data_range: float) -> float:
     frames, channels = movie.shape[:2]
     total = 0.0
     for t in range(frames):
-        x, y = counts(movie, t), counts(truth, t)
+        x, y = read_frame(movie, t), read_frame(truth, t)
         total += sum(_ssim(x[c], y[c], data_range) for c in range(channels))
     return total / (frames * channels)
 
 
-def _ssim_3d(movie: Movie, truth: Movie, data_range: float) -> float:
+def _ssim_3d(movie: MovieReader, truth: MovieReader, data_range: float) -> float:
     frames, channels, lines, pixels = movie.shape
     margin = SSIM_SIDE - 1
     t_step = max(1, min(32, _PIECE // (SSIM_SIDE * pixels) - margin))

@@ -1,6 +1,6 @@
-"""Panels in rows in one PNG, all with the same contrast, so that what looks better is better.
+"""Pictures for people: labelled panels in rows in one PNG, all drawn with the same contrast.
 
-Knows no movie and no metric; a panel is a 2D array with a label.
+A shared contrast makes panels comparable: a panel does not look better only because its grey levels were chosen for it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from deepbid_rt.errors import FileError, StreamError
 
-_GROUND, _INK, _FAINT = (18, 20, 24), (236, 238, 242), (150, 156, 166)
+BACKGROUND, TEXT = (18, 20, 24), (236, 238, 242)
+_NOTE_TEXT = (150, 156, 166)
 _MARGIN, _GUTTER = 24, 14  # pixels around all panels and between two
-_LABEL, _TITLE, _NOTE = 20, 24, 14  # heights of letters
+_LABEL, _TITLE, _NOTE = 20, 24, 14  # heights of letters, pixels
 
 
 def side_by_side(
@@ -35,20 +36,20 @@ def side_by_side(
     Parameters
     ----------
     panels : sequence of (str, ndarray)
-        Label and counts (Y, X), from left to right; small ones are enlarged by whole factors without smoothing.
+        Label and counts (Y, X), from left to right; small panels are enlarged by whole factors without smoothing.
     path : Path or str
         The PNG; overwritten when it exists.
     title : str, optional
         A line above the panels.
     reference : int or None
-        The panel whose percentiles are black and white in every panel; None gives each panel limits of its own, and
-        the picture then says so.
+        The panel whose percentiles set black and white in every panel. None: each panel has its own limits, and a note
+        below it gives them.
     percentiles : tuple of float
-        Per cent of the reference's pixels below black and below white.
+        Percentiles of the reference's pixels that become black and white.
     side : int
-        Pixels that the larger side of a panel is enlarged to, or a little less.
+        Length of the larger side of an enlarged panel, pixels, at most.
     columns : int, optional
-        Panels in one row; by default all.
+        Panels in one row; all by default.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def side_by_side(
         When the file cannot be written.
     """
     if not panels:
-        raise StreamError("a picture without panels", expected="at least one", todo="give the frames to show")
+        raise StreamError("a picture without panels", expected="at least one panel", todo="give the frames to show")
     for label, pixels in panels:
         if pixels.ndim != 2 or not pixels.size or not np.isfinite(pixels).all():
             raise StreamError(
@@ -75,18 +76,34 @@ def side_by_side(
         notes.append(f"{black:.4g} to {white:.4g} counts")
     every = [f"black to white: {notes[0]}, in every panel"]
     picture = _compose(tiles, title, notes if shared is None else every, columns or len(tiles))
+    save_png(picture, path)
+
+
+def save_png(picture: Image.Image, path: Path | str) -> None:
+    """Write a picture as PNG.
+
+    Raises
+    ------
+    FileError
+        When the file cannot be written.
+    """
     try:
         picture.save(Path(path), format="PNG", optimize=True)
     except OSError as error:
-        raise FileError(
-            f"{path} cannot be written ({error.strerror or error})",
-            expected="a folder that can be written",
-            todo="check the path and its rights",
-        ) from error
+        raise not_writable(path, error) from error
+
+
+def not_writable(path: Path | str, error: OSError) -> FileError:
+    """Return the error that says that a file or folder cannot be written."""
+    return FileError(
+        f"{path} cannot be written ({error.strerror or error})",
+        expected="a folder that can be written",
+        todo="check the path and its rights",
+    )
 
 
 def _limits(pixels: NDArray[Any], percentiles: tuple[float, float]) -> tuple[float, float]:
-    """Return the counts of black and white; white is above black also for a constant panel."""
+    """Return the counts of black and white; white is above black even for a constant panel."""
     black, white = np.percentile(pixels.astype(np.float64), percentiles)
     return float(black), float(white) if white > black else float(black) + 1.0
 
@@ -100,7 +117,7 @@ def _grey(pixels: NDArray[Any], black: float, white: float, factor: int) -> Imag
 def _compose(
     tiles: Sequence[tuple[str, Image.Image]], title: str | None, notes: Sequence[str], columns: int
 ) -> Image.Image:
-    """Lay title, labels, panels and notes out on a dark ground; notes stand below panels, or one below all."""
+    """Draw title, labels, panels and notes on a dark background; a note is below each panel, or one is below all."""
     label_font, title_font, note_font = (ImageFont.load_default(size) for size in (_LABEL, _TITLE, _NOTE))
     below_each = len(notes) == len(tiles)
     widths = [max(tile.width, int(label_font.getlength(label))) for label, tile in tiles]
@@ -114,17 +131,17 @@ def _compose(
     rows = -(-len(tiles) // columns)
     below = top + rows * height
     size = content + 2 * _MARGIN, below + (0 if below_each else _NOTE) + _MARGIN
-    picture = Image.new("RGB", size, _GROUND)
+    picture = Image.new("RGB", size, BACKGROUND)
     draw = ImageDraw.Draw(picture)
     if title:
-        draw.text((_MARGIN, _MARGIN), title, _INK, title_font, anchor="lt")
+        draw.text((_MARGIN, _MARGIN), title, TEXT, title_font, anchor="lt")
     for number, (label, tile) in enumerate(tiles):
         row, column = divmod(number, columns)
         x, y = _MARGIN + sum(across[:column]) + _GUTTER * column, top + row * height
-        draw.text((x, y + _LABEL), label, _INK, label_font, anchor="ls")
+        draw.text((x, y + _LABEL), label, TEXT, label_font, anchor="ls")
         picture.paste(tile, (x, y + _LABEL + 12))
         if below_each:
-            draw.text((x, y + _LABEL + tile.height + 24), notes[number], _FAINT, note_font, anchor="lt")
+            draw.text((x, y + _LABEL + tile.height + 24), notes[number], _NOTE_TEXT, note_font, anchor="lt")
     if not below_each:
-        draw.text((_MARGIN, below), notes[0], _FAINT, note_font, anchor="lt")
+        draw.text((_MARGIN, below), notes[0], _NOTE_TEXT, note_font, anchor="lt")
     return picture

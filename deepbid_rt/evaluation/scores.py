@@ -1,4 +1,4 @@
-"""One movie judged by every figure that what is known beside it allows. Knows no file format and no engine."""
+"""All metrics of one movie, as far as the given references allow, and what a report shows of it."""
 
 from __future__ import annotations
 
@@ -10,114 +10,117 @@ from numpy.typing import NDArray
 from deepbid_rt.evaluation.dynamics import dynamics
 from deepbid_rt.evaluation.edges import edge_width_ratio
 from deepbid_rt.evaluation.error_map import ErrorMap, error_map
-from deepbid_rt.evaluation.figures import FIGURES, unknown
 from deepbid_rt.evaluation.flicker import flicker
 from deepbid_rt.evaluation.fourier import next_frame_cutoff, sharpness, split_half_cutoff
 from deepbid_rt.evaluation.linearity import linearity
-from deepbid_rt.evaluation.movie import Movie, counts
+from deepbid_rt.evaluation.metrics import METRICS, missing_metrics
+from deepbid_rt.evaluation.movie import MovieReader, read_frame
 from deepbid_rt.evaluation.noise import noise_summary
-from deepbid_rt.evaluation.paper import frame_correlations, paper_figures
+from deepbid_rt.evaluation.paper import frame_correlations, paper_metrics
 from deepbid_rt.evaluation.references import References
 from deepbid_rt.evaluation.residual import residual_correlation
-from deepbid_rt.evaluation.traces import trace_correlations, trace_scores, traces_of
+from deepbid_rt.evaluation.traces import extract_traces, trace_correlations, trace_scores
 
-_MAPPED = 4  # frames of which an error map is made; each takes half a second at 512 x 512
-_LONGEST_VIEW = 512  # frames of a y-t view
+_ERROR_MAPS = 4  # frames with an error map; each takes half a second at 512 x 512
+_PREVIEW_FRAMES = 512  # most frames of a preview's y-t image
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What a report shows of a movie's first channel: its middle frame (Y, X) and one column over time (Y, T)."""
+class Preview:
+    """Images of a movie's first channel for a report."""
 
     picture: NDArray[np.float64]
+    """(Y, X) the middle frame."""
     column: NDArray[np.float64]
+    """(Y, T) one column over time, at most the first 512 frames."""
 
     @classmethod
-    def of(cls, movie: Movie, column: int) -> View:
-        """Look at a movie; the view over time holds at most 512 frames."""
-        lines = [counts(movie, t)[0, :, column] for t in range(min(_LONGEST_VIEW, movie.shape[0]))]
-        return cls(counts(movie, movie.shape[0] // 2)[0], np.stack(lines, axis=1))
+    def of(cls, movie: MovieReader, column: int) -> Preview:
+        """Return the preview of a movie (T, C, Y, X) with its column ``column``."""
+        lines = [read_frame(movie, t)[0, :, column] for t in range(min(_PREVIEW_FRAMES, movie.shape[0]))]
+        return cls(read_frame(movie, movie.shape[0] // 2)[0], np.stack(lines, axis=1))
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """All `FIGURES` of one movie, None where they cannot be had, and what a report draws of it.
+    """The result of `score`."""
 
-    ``frames``: correlation of each frame with the truth (T,). ``cells``: of each cell's trace with the true one (R,).
-    ``error``: the error map of the middle frame of the first channel.
-    """
+    metrics: dict[str, float | None]
+    """Every one of `METRICS`; None where it cannot be computed."""
+    preview: Preview
+    frame_correlations: NDArray[np.float64] | None = None
+    """(T,) correlation of each frame with the truth."""
+    trace_correlations: NDArray[np.float64] | None = None
+    """(R,) correlation of each cell's trace with the true trace."""
+    error_map: ErrorMap | None = None
+    """Error map of the middle frame of the first channel."""
 
-    figures: dict[str, float | None]
-    view: View
-    frames: NDArray[np.float64] | None = None
-    cells: NDArray[np.float64] | None = None
-    error: ErrorMap | None = None
 
-
-def judge(movie: Movie, known: References, column: int) -> Scores:
-    """Judge a movie.
+def score(movie: MovieReader, references: References, column: int) -> Scores:
+    """Compute all metrics of a movie that the references allow.
 
     Parameters
     ----------
-    movie : Movie
+    movie : MovieReader
         (T, C, Y, X), finite.
-    known : References
+    references : References
         Of the same shape.
     column : int
-        x of the y-t view.
+        x of the column in the preview.
 
     Raises
     ------
     StreamError
-        When shapes differ or are too small for a figure.
+        When shapes differ or are too small for a metric.
     """
+    truth, raw = references.truth, references.raw
     found: dict[str, float | None] = {"split_half_frc_cutoff": split_half_cutoff(movie)}
-    frames = cells = None
-    if known.truth is not None:
-        line = linearity(movie, known.truth)
-        found |= paper_figures(movie, known.truth)
-        found |= dynamics(movie, known.truth)
-        found |= sharpness(movie, known.truth)
-        found["edge_width_ratio"] = edge_width_ratio(movie, known.truth, known.edges_near)
+    per_frame = per_cell = None
+    if truth is not None:
+        line = linearity(movie, truth)
+        found |= paper_metrics(movie, truth)
+        found |= dynamics(movie, truth)
+        found |= sharpness(movie, truth)
+        found["edge_width_ratio"] = edge_width_ratio(movie, truth, references.edges_near)
         found |= {f"linearity_{key}": value for key, value in line.items()}
-        frames = frame_correlations(movie, known.truth)
-    if known.cells is not None and known.traces is not None:
-        seen = traces_of(movie, known.cells)
-        found |= trace_scores(seen, known.traces)
-        cells = trace_correlations(seen, known.traces)
-    noise = noise_summary(movie if known.raw is None else known.raw, movie)
+        per_frame = frame_correlations(movie, truth)
+    if references.cells is not None and references.traces is not None:
+        measured = extract_traces(movie, references.cells)
+        found |= trace_scores(measured, references.traces)
+        per_cell = trace_correlations(measured, references.traces)
+    noise = noise_summary(movie if raw is None else raw, movie)
     found["split_half_correlation"] = noise["split_half_correlation"]["denoised"]
-    if known.raw is not None:
+    if raw is not None:
         found |= {key: noise[key] for key in ("temporal_noise_ratio", "mean_ratio", "mean_image_correlation")}
-        found |= flicker(movie, known.raw, known.truth)
-        found["next_frc_cutoff"] = next_frame_cutoff(movie, known.raw)
-        rest = residual_correlation(known.raw, movie, lags=1)
-        found |= {"residual_t": rest.t[0], "residual_y": rest.y, "residual_x": rest.x}
-    maps = _error_maps(movie, known)
+        found |= flicker(movie, raw, truth)
+        found["next_frc_cutoff"] = next_frame_cutoff(movie, raw)
+        residual = residual_correlation(raw, movie, lags=1)
+        found |= {"residual_t": residual.t[0], "residual_y": residual.y, "residual_x": residual.x}
+    maps = _error_maps(movie, references)
     if maps:
-        found["rse"] = float(np.mean([found_map.rse for found_map in maps]))
-        found["rsp"] = float(np.mean([found_map.rsp for found_map in maps]))
-    lacking = unknown(known.needs)
+        found["rse"] = float(np.mean([one.rse for one in maps]))
+        found["rsp"] = float(np.mean([one.rsp for one in maps]))
+    missing = missing_metrics(references.available)
     return Scores(
-        {name: None if name in lacking else found[name] for name in FIGURES},
-        View.of(movie, column),
-        frames,
-        cells,
+        {name: None if name in missing else found[name] for name in METRICS},
+        Preview.of(movie, column),
+        per_frame,
+        per_cell,
         maps[-1] if maps else None,
     )
 
 
-def _error_maps(movie: Movie, known: References) -> list[ErrorMap]:
-    """Return error maps of frames of the first channel, evenly spaced; the middle one is the last."""
-    if known.truth is None and known.reference is None:
+def _error_maps(movie: MovieReader, references: References) -> list[ErrorMap]:
+    """Return error maps of evenly spaced frames of the first channel; the middle frame is the last."""
+    if references.truth is None and references.reference is None:
         return []
     length = movie.shape[0]
-    at = [length * k // _MAPPED for k in range(_MAPPED) if length * k // _MAPPED != length // 2] + [length // 2]
+    at = [length * k // _ERROR_MAPS for k in range(_ERROR_MAPS) if length * k // _ERROR_MAPS != length // 2]
     maps = []
-    for t in dict.fromkeys(at):
-        reference = known.reference
-        if reference is None and known.truth is not None:
-            reference = counts(known.truth, t)[0]
+    for t in dict.fromkeys([*at, length // 2]):
+        reference = references.reference
+        if reference is None and references.truth is not None:
+            reference = read_frame(references.truth, t)[0]
         if reference is not None:
-            maps.append(error_map(counts(movie, t)[0], reference))
+            maps.append(error_map(read_frame(movie, t)[0], reference))
     return maps

@@ -1,7 +1,4 @@
-"""Movies that several threads read, one at a time: a file has one position.
-
-Knows nothing of what is read for.
-"""
+"""Access to movies from several threads, one read at a time: an open file has only one position."""
 
 from __future__ import annotations
 
@@ -12,40 +9,49 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.movie import MovieReader
 
 
 class SharedReader:
-    """Hands movies out to threads, and calls them off when nobody waits for what they do."""
+    """Makes movies readable from any thread, and cancels the threads that read them.
+
+    All movies of one `SharedReader` share one lock, so they may be parts of one file.
+    """
 
     def __init__(self) -> None:
-        self._reading = Lock()
+        self._lock = Lock()
         self._closed = False
 
-    def share(self, movie: Movie) -> Movie:
-        """Return a movie that any thread may read; movies of one desk may be one file."""
-        return _Lent(movie, self)
+    def share(self, movie: MovieReader) -> MovieReader:
+        """Return a movie that any thread may read."""
+        return _SharedMovie(movie, self)
 
     def close(self) -> None:
-        """Let whoever reads next have `CancelledError` instead, so that no thread goes on for minutes."""
+        """Make every later read raise `CancelledError`, so that worker threads stop at once and not after minutes."""
         self._closed = True
 
-    def read(self, movie: Movie, t0: int, t1: int) -> NDArray[Any]:
-        """Read when nobody else does."""
-        with self._reading:
+    def read(self, movie: MovieReader, t0: int, t1: int) -> NDArray[Any]:
+        """Return frames ``t0`` to ``t1 - 1`` of a movie once no other thread reads.
+
+        Raises
+        ------
+        CancelledError
+            After `close`.
+        """
+        with self._lock:
             if self._closed:
                 raise CancelledError
             return movie.read(t0, t1)
 
 
 @dataclass(frozen=True, slots=True)
-class _Lent:
-    movie: Movie
-    desk: SharedReader
+class _SharedMovie:
+    movie: MovieReader
+    reader: SharedReader
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return self.movie.shape
 
     def read(self, t0: int, t1: int) -> NDArray[Any]:
-        return self.desk.read(self.movie, t0, t1)
+        return self.reader.read(self.movie, t0, t1)

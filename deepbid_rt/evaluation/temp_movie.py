@@ -1,7 +1,4 @@
-"""A movie that is kept in a nameless file while it is judged: made once, read as often as needed, never in memory.
-
-Knows no metric.
-"""
+"""A movie in a temporary file without a name: computed once, read as often as needed, never held in memory."""
 
 from __future__ import annotations
 
@@ -14,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import FileError
-from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.movie import MovieReader
 
 _BLOCK = 16  # frames copied at once
 
 
 class TempMovie:
-    """A `Movie` of float32 counts in a temporary file (of the folder ``TMPDIR``), gone when closed.
+    """A `MovieReader` of float32 counts in a temporary file (in the folder ``TMPDIR``), deleted when closed.
 
     Parameters
     ----------
     shape : tuple of int
-        (T, C, Y, X); T frames must be appended before it is read.
+        (T, C, Y, X); append all T frames before reading.
     """
 
     def __init__(self, shape: tuple[int, int, int, int]) -> None:
@@ -34,7 +31,13 @@ class TempMovie:
         self._file = tempfile.TemporaryFile(prefix="deepbid-rt-")  # noqa: SIM115 (closed by `close`)
 
     def append(self, frames: NDArray[Any]) -> None:
-        """Take the next frames, (t, C, Y, X). Raises `FileError` when the disk does not take them."""
+        """Write the next frames, (t, C, Y, X).
+
+        Raises
+        ------
+        FileError
+            When they cannot be written.
+        """
         try:
             self._file.write(np.ascontiguousarray(frames, "<f4").tobytes())
             self._file.flush()
@@ -62,16 +65,19 @@ class TempMovie:
         self.close()
 
 
-def to_temp_movie(movie: Movie) -> TempMovie:
+def to_temp_movie(movie: MovieReader) -> TempMovie:
     """Copy a movie, such as one that is filtered while it is read, into a `TempMovie`; the caller closes it.
 
-    Raises `FileError` when the disk is full.
+    Raises
+    ------
+    FileError
+        When the copy cannot be written, as on a full disk.
     """
-    spool = TempMovie(movie.shape)
+    copy = TempMovie(movie.shape)
     try:
         for t0 in range(0, movie.shape[0], _BLOCK):
-            spool.append(movie.read(t0, min(t0 + _BLOCK, movie.shape[0])))
+            copy.append(movie.read(t0, min(t0 + _BLOCK, movie.shape[0])))
     except BaseException:
-        spool.close()
+        copy.close()
         raise
-    return spool
+    return copy

@@ -1,1 +1,1 @@
-"""A running session: threads, bounded queues, latency, status."""
+"""A running session: its threads, bounded queues, latencies, status, report and log."""

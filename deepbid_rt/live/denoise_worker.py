@@ -1,6 +1,6 @@
-"""The work of the denoising thread: events from a mailbox through the denoiser of their series.
+"""The denoising thread: takes raw events from a queue and delivers denoised events.
 
-One thread owns everything here; others only read the counters.
+One thread owns all state here. Other threads only read the counters.
 """
 
 from __future__ import annotations
@@ -18,92 +18,92 @@ from deepbid_rt.live.motion_stats import MotionStats
 
 
 class DenoiseWorker:
-    """Takes events in, and hands denoised events on.
+    """Denoises the events of a queue, one series after the other.
 
     Parameters
     ----------
-    inbox : EventQueue
-        Of raw events; closed by the pipeline, or thrown away here when something raises.
+    queue : EventQueue
+        Raw events. The pipeline closes it; the worker discards its contents when something raises.
     make_denoiser : callable
-        Called with each series' `StreamInfo`.
-    hand_on : callable
+        Called with the `StreamInfo` of each series; returns its `Denoiser`.
+    deliver : callable
         Called with each denoised event, in order.
     """
 
     def __init__(
         self,
-        inbox: EventQueue,
+        queue: EventQueue,
         make_denoiser: Callable[[StreamInfo], Denoiser],
-        hand_on: Callable[[Event], None],
+        deliver: Callable[[Event], None],
     ) -> None:
-        self._inbox = inbox
+        self._queue = queue
         self._make_denoiser = make_denoiser
-        self._hand_on = hand_on
+        self._deliver = deliver
         self._denoiser: Denoiser | None = None
-        self._started_ns: dict[int, int] = {}
-        self._held_gaps: deque[Gap] = deque()
+        self._pushed_ns: dict[int, int] = {}
+        self._waiting_gaps: deque[Gap] = deque()
         self.latency = {name: LatencyHistogram() for name in ("transport", "queue", "engine")}
         self.motion = MotionStats()
         self.frames_out = 0
         self.first_ns = 0
-        """When the first frame was taken, nanoseconds since the Unix epoch; 0 before."""
+        """Time at which the first frame was pushed, nanoseconds since the Unix epoch; 0 before."""
         self.last_ns = 0
-        """When the latest frame came out, likewise."""
+        """Time at which the latest frame came out, nanoseconds since the Unix epoch; 0 before."""
         self.lost = 0
-        """Frames taken in that will never come out; known once `run` has returned."""
+        """Frames taken from the queue that will never come out; 0 until `run` has returned."""
 
     def run(self) -> None:
-        """Work until the inbox is closed and empty. What the denoiser or `hand_on` raises goes through."""
-        taken = 0
+        """Work until the queue is closed and empty. Exceptions of the denoiser and of `deliver` pass through."""
+        frames_in = 0
         try:
             while True:
-                event = self._inbox.get()
-                taken += isinstance(event, Frame)
+                event = self._queue.get()
+                frames_in += isinstance(event, Frame)
                 if event is not None:
-                    self._take(event)
+                    self._handle(event)
         except QueueClosed:
             return
         except BaseException:
-            self._inbox.abandon()
+            self._queue.discard()
             raise
         finally:
-            self.lost = taken - self.frames_out
+            self.lost = frames_in - self.frames_out
 
-    def _take(self, event: Event) -> None:
+    def _handle(self, event: Event) -> None:
         if isinstance(event, StreamInfo):
             self._denoiser = self._make_denoiser(event)
-            self._started_ns.clear()
-            self._hand_on(self._denoiser.info)
+            self._pushed_ns.clear()
+            self._deliver(self._denoiser.info)
         elif self._denoiser is None:
-            return  # of a series whose beginning was lost: counted as taken and never out
+            return  # the start of its series was lost, so the frame counts as lost
         elif isinstance(event, Frame):
-            self._started_ns[event.index] = now = time.time_ns()
+            self._pushed_ns[event.index] = now = time.time_ns()
             self.first_ns = self.first_ns or now
             self.latency["queue"].add(now - (event.arrived_ns or now))
             self.latency["transport"].add(event.arrived_ns - (event.t_ns or event.arrived_ns))
-            self._emit(self._denoiser.push(event))
+            self._deliver_frames(self._denoiser.push(event))
         elif isinstance(event, Gap):
-            self._held_gaps.append(event)
-            self._emit(self._denoiser.skip(event.count))
+            self._waiting_gaps.append(event)
+            self._deliver_frames(self._denoiser.skip(event.count))
             if not self._denoiser.inside:
-                self._pass_gaps()
+                self._deliver_gaps()
         else:
-            self._emit(self._denoiser.flush())
-            self._pass_gaps()
-            self._hand_on(event)
+            self._deliver_frames(self._denoiser.flush())
+            self._deliver_gaps()
+            self._deliver(event)
             self._denoiser = None
 
-    def _emit(self, frames: list[Frame]) -> None:
+    def _deliver_frames(self, frames: list[Frame]) -> None:
         for frame in frames:
-            self._pass_gaps(before=frame.index)
+            self._deliver_gaps(before=frame.index)
             self.frames_out += 1
             self.last_ns = time.time_ns()
-            self.latency["engine"].add(self.last_ns - self._started_ns.pop(frame.index))
+            self.latency["engine"].add(self.last_ns - self._pushed_ns.pop(frame.index))
             if frame.motion is not None:
                 self.motion.add(frame.motion)
-            self._hand_on(frame)
+            self._deliver(frame)
 
-    def _pass_gaps(self, before: float = math.inf) -> None:
-        """Hand on the gaps that come before frame number `before`; a bridged gap waits for the frames before it."""
-        while self._held_gaps and self._held_gaps[0].first < before:
-            self._hand_on(self._held_gaps.popleft())
+    def _deliver_gaps(self, before: float = math.inf) -> None:
+        """Deliver the gaps before frame number `before`. A bridged gap waits for the frames that precede it."""
+        while self._waiting_gaps and self._waiting_gaps[0].first < before:
+            self._deliver(self._waiting_gaps.popleft())

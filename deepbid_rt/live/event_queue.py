@@ -1,6 +1,6 @@
 """A bounded queue of events between two threads, with a named policy for overflow.
 
-Knows nothing of what the events mean beyond this: frames may be given up and become a `Gap`; everything else may not.
+Only frames are ever dropped, and each dropped frame becomes part of a `Gap`. Starts, gaps and ends always stay.
 """
 
 from __future__ import annotations
@@ -12,46 +12,55 @@ from enum import Enum
 from deepbid_rt.errors import OverrunError
 from deepbid_rt.frame import Event, Frame, Gap, GapCause
 
+MAX_OTHER_EVENTS = 16
+"""Starts, gaps and ends that may wait beyond the capacity. Far more than a working source sends between frames."""
+
 
 class Overflow(Enum):
-    """What happens to a frame that finds the mailbox full."""
+    """What happens when a frame arrives at a full queue."""
 
     NEWEST = "newest"
-    """The oldest frames are given up, counted, and leave a `Gap` in their place."""
+    """The oldest frames are dropped and counted, and a `Gap` takes their place."""
     FAIL = "fail"
-    """The frame is refused with `OverrunError`; what is inside stays deliverable."""
+    """The new frame is refused with `OverrunError`. The events in the queue stay and can still be read."""
 
 
 class QueueClosed(Exception):  # noqa: N818 - an end, not an error
-    """The mailbox is closed and empty."""
+    """The queue is closed and empty."""
 
 
 class EventQueue:
-    """Bounded FIFO for one writer and one reader thread.
+    """First-in, first-out queue for one writer thread and one reader thread.
 
     Parameters
     ----------
     capacity : int
-        Most frames inside.
+        Largest number of waiting frames.
     overflow : Overflow
-        The policy.
+        What happens when it is exceeded.
     cause : GapCause
-        Cause written into gaps, for ``NEWEST``.
-    give_up : int
-        Frames given up at each overflow, for ``NEWEST``. More than one keeps a slow reader from meeting a gap at
+        Cause written into the gaps, for ``NEWEST``.
+    drop_count : int
+        Frames dropped at each overflow, for ``NEWEST``. With more than one, a slow reader does not get a gap before
         every frame.
-    owner : str
-        Who reads, for the error message.
+    reader : str
+        Name of the reader, for error messages.
     """
 
     def __init__(
-        self, capacity: int, overflow: Overflow, *, cause: GapCause = "engine", give_up: int = 1, owner: str = "reader"
+        self,
+        capacity: int,
+        overflow: Overflow,
+        *,
+        cause: GapCause = "engine",
+        drop_count: int = 1,
+        reader: str = "reader",
     ) -> None:
         self._capacity = capacity
         self._overflow = overflow
         self._cause: GapCause = cause
-        self._give_up = give_up
-        self._owner = owner
+        self._drop_count = drop_count
+        self._reader = reader
         self._events: deque[Event] = deque()
         self._frames = 0
         self._lost = 0
@@ -60,21 +69,21 @@ class EventQueue:
 
     @property
     def lost(self) -> int:
-        """Frames given up or refused so far."""
+        """Frames dropped or refused so far."""
         return self._lost
 
     @property
     def frames(self) -> int:
-        """Frames inside."""
+        """Frames waiting now."""
         return self._frames
 
     def put(self, event: Event) -> None:
-        """Append an event; never waits. After `close`, frames are counted as lost and other events ignored.
+        """Append an event; never waits. After `close`, frames are counted as lost and other events are ignored.
 
         Raises
         ------
         OverrunError
-            When the mailbox is full and its policy is ``FAIL``.
+            When the queue is full and its policy is ``FAIL``, or when too many other events are waiting.
         """
         with self._change:
             if isinstance(event, Frame):
@@ -86,22 +95,22 @@ class EventQueue:
                 self._frames += 1
             elif self._closed:
                 return
-            elif len(self._events) - self._frames > self._capacity + 16:
+            elif len(self._events) - self._frames > self._capacity + MAX_OTHER_EVENTS:
                 raise OverrunError(
-                    f"{self._owner} has more than {self._capacity + 16} series and gaps waiting",
+                    f"{self._reader} has more than {self._capacity + MAX_OTHER_EVENTS} series starts and gaps waiting",
                     expected="a source that sends more frames than interruptions",
-                    todo="check the source: it starts series or loses frames all the time",
+                    todo="check the source: it keeps starting new series or losing frames",
                 )
             self._events.append(event)
             self._change.notify()
 
     def get(self, timeout_s: float | None = None) -> Event | None:
-        """Take the oldest event, waiting up to `timeout_s` (None: for ever); None when none came.
+        """Return the oldest event, waiting up to `timeout_s` seconds (None: for ever); None after the timeout.
 
         Raises
         ------
         QueueClosed
-            When the mailbox is closed and empty.
+            When the queue is closed and empty.
         """
         with self._change:
             if not self._change.wait_for(lambda: self._events or self._closed, timeout_s):
@@ -113,13 +122,13 @@ class EventQueue:
             return event
 
     def close(self) -> None:
-        """Let the reader drain what is inside and then meet `QueueClosed`."""
+        """Accept no more events. The reader gets what is waiting and then `QueueClosed`."""
         with self._change:
             self._closed = True
             self._change.notify_all()
 
-    def abandon(self) -> int:
-        """Close, throw the contents away, and return how many frames that were (counted as lost)."""
+    def discard(self) -> int:
+        """Close the queue and throw its contents away; return how many frames that were. They count as lost."""
         with self._change:
             frames = self._frames
             self._lost += frames
@@ -133,12 +142,12 @@ class EventQueue:
         if self._overflow is Overflow.FAIL:
             self._lost += 1
             raise OverrunError(
-                f"{self._owner} was {self._capacity} frames behind when frame {newcomer.index} came",
-                expected=f"{self._owner} to keep up with the stream",
-                todo="use a faster disk, a smaller frame or a lower rate; every frame before this one is kept",
+                f"{self._reader} was {self._capacity} frames behind when frame {newcomer.index} came",
+                expected=f"{self._reader} to keep up with the stream",
+                todo="use a faster disk, a smaller frame or a lower rate; all frames before this one are kept",
             )
         keep: deque[Event] = deque()
-        for _ in range(self._give_up):
+        for _ in range(self._drop_count):
             while self._events and not isinstance(self._events[0], Frame):
                 keep.append(self._events.popleft())
             if not self._events:

@@ -1,6 +1,6 @@
-"""A sink of denoised frames that watches the line phase of a session, and speaks up when it is large.
+"""A sink of denoised frames that follows the line phase of a session and warns when it is large.
 
-A branch of its own: what it costs delays no frame. Knows nothing of files, sockets or denoising.
+It has a queue and a thread of its own, as every sink has, so that it delays no frame.
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.live.session_report import LARGE_PHASE_PX
 
 log = logging.getLogger(__name__)
 
+LARGE_PHASE_PX = 0.5
+"""A remaining line phase beyond this is worth a warning: it visibly blurs edges."""
 CHANGED_PX = 0.1
-"""A smaller change is not worth a note."""
+"""A smaller change is not reported. The estimate itself fluctuates by less than this."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinePhaseReading:
-    """What was found and done up to one frame."""
+    """The line phase that was measured and corrected, up to one frame."""
 
     px: float | None = None
-    """As of `Frame.line_phase_px`."""
+    """Measured line phase in pixels, see `Frame.line_phase_px`; None while it is unknown."""
     aligned_px: float = 0.0
-    """As of `Frame.aligned_px`."""
+    """Correction in pixels, see `Frame.aligned_px`."""
 
     @property
-    def left_px(self) -> float:
-        """What is left of the offset in the denoised frames; 0 while it is not known."""
+    def remaining_px(self) -> float:
+        """Line phase that remains in the denoised frames, pixels; 0 while it is unknown."""
         return 0.0 if self.px is None else self.px - self.aligned_px
 
 
 NO_LINE_PHASE = LinePhaseReading()
+"""The reading before the first measurement."""
 
 
 class LinePhaseMonitor:
@@ -42,59 +44,61 @@ class LinePhaseMonitor:
     Parameters
     ----------
     changed : callable
-        Called with the denoised series, the reading and the number of its frame when the line phase is first known,
-        when it has changed by more than `CHANGED_PX` since, and when lines are moved otherwise; in the thread that puts
-        frames.
+        Called with the denoised series, the reading and the frame number, in the thread that puts frames: when the
+        line phase is first known, when it has changed by more than `CHANGED_PX` since the last call, and when the
+        correction changes.
     """
 
     def __init__(self, changed: Callable[[StreamInfo, LinePhaseReading, int], None]) -> None:
         self._changed = changed
         self._info: StreamInfo | None = None
-        self._told = NO_LINE_PHASE
+        self._reported = NO_LINE_PHASE
         self._warned = False
         self.reading = NO_LINE_PHASE
-        """Of the latest frame of the latest series; from any thread."""
+        """The reading at the latest frame of the latest series; from any thread."""
 
     def start(self, info: StreamInfo) -> None:
-        """Begin anew: the scan may be another one."""
+        """Begin a series. Earlier readings are dropped: the scan may be a different one."""
         self._info = info
-        self._told = self.reading = NO_LINE_PHASE
+        self._reported = self.reading = NO_LINE_PHASE
 
     def put(self, frame: Frame) -> None:
-        """Look at what a frame says of its lines."""
+        """Read the line phase of a frame; report it and warn where it is worth it."""
         if self._info is None:
             return
         self.reading = now = LinePhaseReading(frame.line_phase_px, frame.aligned_px)
-        if not _worth_telling(self._told, now):
+        if not _differs(self._reported, now):
             return
-        moved = now.aligned_px != self._told.aligned_px
-        self._told = now
+        moved = now.aligned_px != self._reported.aligned_px
+        self._reported = now
         self._changed(self._info, now, frame.index)
         if moved:
-            log.info("backward lines are moved by %+.2f px along x from frame %d on", -now.aligned_px, frame.index)
-        if abs(now.left_px) <= LARGE_PHASE_PX:
+            log.info(
+                "backward lines are moved by %+.2f px along x, starting with frame %d", -now.aligned_px, frame.index
+            )
+        if abs(now.remaining_px) <= LARGE_PHASE_PX:
             self._warned = False
         elif not self._warned:
             self._warned = True
             log.warning(
-                "backward lines lie %.2f px to the %s of forward lines, which blurs or frays every edge and is not "
-                "corrected here: adjust the line phase (bidirectional offset) at the microscope until it is 0, or let "
-                "--line-phase auto move them",
-                abs(now.left_px),
-                "right" if now.left_px > 0 else "left",
+                "backward lines are displaced by %.2f px to the %s of forward lines, which blurs edges and is not "
+                "corrected here: set the line phase (bidirectional offset) at the microscope so that this becomes 0, "
+                "or use --line-phase auto",
+                abs(now.remaining_px),
+                "right" if now.remaining_px > 0 else "left",
             )
 
     def skip(self, gap: Gap) -> None:
-        """Nothing to do: a missing frame says nothing."""
+        """Do nothing: a missing frame has no line phase."""
 
     def end(self, end: StreamEnd) -> None:
-        """Keep what was measured."""
+        """Keep the last reading."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
-def _worth_telling(told: LinePhaseReading, now: LinePhaseReading) -> bool:
-    if now.aligned_px != told.aligned_px:
+def _differs(reported: LinePhaseReading, now: LinePhaseReading) -> bool:
+    if now.aligned_px != reported.aligned_px:
         return True
-    return now.px is not None and (told.px is None or abs(now.px - told.px) > CHANGED_PX)
+    return now.px is not None and (reported.px is None or abs(now.px - reported.px) > CHANGED_PX)

@@ -1,7 +1,4 @@
-"""What became of the motion of a session: counts of verdicts and the last shift, constant memory.
-
-Knows nothing of how motion is estimated.
-"""
+"""Counts of motion statuses and the last shift of a session, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,29 +9,29 @@ from deepbid_rt.frame import Motion, MotionStatus
 
 
 class MotionStats:
-    """Counts the motions of answered frames. Written by one thread, read by any."""
+    """Counts the motions of denoised frames. One thread adds; any thread may read."""
 
     def __init__(self) -> None:
         self._counts: Counter[MotionStatus] = Counter()
         self._last: Motion | None = None
 
     def add(self, motion: Motion) -> None:
-        """Count one frame."""
+        """Count the motion of one frame."""
         self._counts[motion.status] += 1
         self._last = motion
 
     @property
     def counts(self) -> dict[str, int]:
-        """Frames so far of every verdict."""
+        """Frames so far by motion status; every status is a key."""
         return {status: self._counts[status] for status in get_args(MotionStatus)}
 
     @property
     def last(self) -> Motion | None:
-        """Where the last frame lay; None before the first."""
+        """Motion of the last frame; None before the first."""
         return self._last
 
     def summary(self) -> dict[str, Any] | None:
-        """Return the counts, and the last shift in lines and pixels, for reports; None when no motion was estimated."""
+        """Return the counts and the last shift in lines and pixels; None when no motion was estimated."""
         last = self._last
         if last is None:
             return None

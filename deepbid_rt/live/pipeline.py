@@ -1,14 +1,14 @@
-r"""The threads around the denoiser: one reads the source, one denoises, one for each sink.
+r"""The threads of a session: one reads the source, one denoises, and each sink has one.
 
 ::
 
-    source -> [reading thread = caller of run()] -> raw sinks
-                    \-> mailbox (keeps the newest) -> [denoising thread] -> mailbox per sink -> [sink thread]
+    source -> [reading thread = caller of run()] -> queue per raw sink -> [sink thread]
+                    \-> queue (keeps the newest) -> [denoising thread] -> queue per denoised sink -> [sink thread]
 
     WAITING -> RUNNING <-> WAITING -> STOPPING -> DONE
                    any --- a stage raises ---> FAILED
 
-Knows nothing of sockets, files or networks. No lock is held while another is taken.
+No thread takes a lock while it holds another.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from deepbid_rt.live.status import SessionLimits, SessionState, SessionStatus
 from deepbid_rt.ports import FrameSource
 
 POLL_S = 0.1
-"""How often the reading thread looks up from an idle source."""
+"""Longest wait for a source that sends nothing, before the reading thread checks its limits again."""
 
 
 class Pipeline:
-    """Runs one session: a source, a denoiser per series, and sinks.
+    """Runs a source, one denoiser per series, and sinks.
 
     Parameters
     ----------
     source : FrameSource
-        Opened and closed by `run`.
+        `run` opens and closes it.
     make_denoiser : callable
-        Called with each series' `StreamInfo`, in the denoising thread.
+        Called with the `StreamInfo` of each series, in the denoising thread.
     raw, denoised : sequence of SinkSettings
-        Sinks for raw and for denoised frames; closed by `run`.
+        Sinks for raw and for denoised frames; `run` closes them.
     limits : SessionLimits, optional
-        When to end; when left out, the session runs until it is stopped.
+        When to end. Without limits the session runs until `stop`.
     lag_frames : int
-        Most frames waiting for the engine. When they are more, the older half is given up at once.
+        Largest number of frames waiting for the engine. When it is exceeded, the older half is dropped.
     """
 
     def __init__(
@@ -61,75 +61,67 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._limits = limits or SessionLimits()
-        self._inbox = EventQueue(lag_frames, Overflow.NEWEST, give_up=max(1, lag_frames // 2), owner="the engine")
-        self._raw = [SinkWorker(outlet, self.delivered, self.fail) for outlet in raw]
-        self._denoised = [SinkWorker(outlet, self.delivered, self.fail) for outlet in denoised]
+        # Half of the queue is dropped at once, so that a slow engine gets few long gaps and not many short ones.
+        self._queue = EventQueue(lag_frames, Overflow.NEWEST, drop_count=max(1, lag_frames // 2), reader="the engine")
+        self._raw = [SinkWorker(settings, self._delivered, self.fail) for settings in raw]
+        self._denoised = [SinkWorker(settings, self._delivered, self.fail) for settings in denoised]
         self._stop_at_ns: int | None = None
         self._failure: DeepbidError | None = None
         self._failure_lock = threading.Lock()
         self._state = SessionState.WAITING
         self._frames_in = self._gaps = self._series_ended = 0
-        self._open_series = False
-        self._denoising = DenoiseWorker(self._inbox, make_denoiser, self._hand_on)
-        self._total = LatencyHistogram()
+        self._series_open = False
+        self._denoiser = DenoiseWorker(self._queue, make_denoiser, self._put_denoised)
+        self._total_latency = LatencyHistogram()
 
     def stop(self) -> None:
-        """Ask `run` to take in what has arrived, flush and return. Safe from any thread and from signal handlers."""
+        """Ask `run` to process what has arrived, flush and return. Safe from any thread and from signal handlers."""
         if self._stop_at_ns is None:
             self._stop_at_ns = time.time_ns()
 
     def status(self) -> SessionStatus:
-        """Return a snapshot; safe from any thread."""
+        """Return the counters at this moment; safe from any thread."""
+        timed = [worker for worker in self._denoised if worker.settings.timed]
         return SessionStatus(
-            self._state,
-            self._frames_in,
-            self._denoising.frames_out,
-            max(0, self._denoising.last_ns - self._denoising.first_ns) / 1e9,
-            self._inbox.lost + self._denoising.lost,
-            {branch.outlet.name: branch.lost for branch in [*self._raw, *self._denoised]},
-            self._gaps,
-            self._inbox.frames,
-            self._denoising.latency
-            | {branch.outlet.name: branch.taken for branch in self._denoised if branch.outlet.timed}
-            | {"total": self._total},
-            self._denoising.motion,
+            state=self._state,
+            frames_in=self._frames_in,
+            frames_out=self._denoiser.frames_out,
+            busy_s=max(0, self._denoiser.last_ns - self._denoiser.first_ns) / 1e9,
+            engine_lost=self._queue.lost + self._denoiser.lost,
+            sink_lost={worker.settings.name: worker.lost for worker in self._sinks},
+            gaps=self._gaps,
+            waiting=self._queue.frames,
+            latency={
+                **self._denoiser.latency,
+                **{worker.settings.name: worker.latency for worker in timed},
+                "total": self._total_latency,
+            },
+            motion=self._denoiser.motion,
         )
 
     def run(self) -> SessionStatus:
-        """Run until the limits, `stop`, or a failure; flush, close everything and return the last status.
+        """Run until the limits, `stop` or a failure; flush, close everything and return the last status.
 
         Raises
         ------
         RefusedError
-            What a stage refused (an unfit engine, a contradictory stream), after everything was closed.
+            When a stage refuses its input, such as an engine that does not fit the stream.
         StageError
-            When a stage raised anything else, which is its cause.
+            When a stage raises any other exception, which is the cause of this one.
         OverrunError
-            When a sink that must not lose frames was too slow.
+            When a sink that must not lose frames is too slow.
         """
-        denoising = threading.Thread(target=self._guarded, args=("the engine", self._denoising.run), name="denoise")
-        threads = [denoising, *(branch.thread for branch in [*self._raw, *self._denoised])]
+        denoise_thread = threading.Thread(target=self._guarded, args=("the engine", self._denoiser.run), name="denoise")
         self._guarded("the source", self._source.open)
         try:
             if self._failure is None:
-                for thread in threads:
+                for thread in (denoise_thread, *(worker.thread for worker in self._sinks)):
                     thread.start()
                 self._guarded("the source", self._read)
                 self._guarded("the source", self._end_series)
         finally:
             self._state = SessionState.STOPPING if self._failure is None else SessionState.FAILED
-            # Upstream first: each thread ends when its mailbox is closed and drained.
-            for box in (self._inbox, *(branch.box for branch in self._raw)):
-                box.close()
-            if denoising.ident:
-                denoising.join()
-            for branch in self._denoised:
-                branch.box.close()
-            for branch in [*self._raw, *self._denoised]:
-                if branch.thread.ident:
-                    branch.thread.join()
-                self._guarded(branch.outlet.name, branch.outlet.sink.close)
-            self._guarded("the source", self._source.close)
+            self._close(denoise_thread)
         if self._failure is not None:
             self._state = SessionState.FAILED
             raise self._failure
@@ -137,7 +129,7 @@ class Pipeline:
         return self.status()
 
     def fail(self, stage: str, error: BaseException) -> None:
-        """Keep the first failure and stop; called by the thread of `stage`."""
+        """Stop because `stage` raised `error`. The first failure is kept; `run` raises it. From any thread."""
         with self._failure_lock:
             if self._failure is None:
                 if isinstance(error, DeepbidError):
@@ -146,17 +138,36 @@ class Pipeline:
                     self._failure = StageError(
                         f"{stage} raised {type(error).__name__} ({error})",
                         expected="it to run through the session",
-                        todo="see the log; frames delivered before are complete",
+                        todo="see the log; all frames delivered before are complete",
                     )
                     self._failure.__cause__ = error
             self._state = SessionState.FAILED
         self.stop()
+
+    @property
+    def _sinks(self) -> list[SinkWorker]:
+        return [*self._raw, *self._denoised]
 
     def _guarded(self, stage: str, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:
             self.fail(stage, error)
+
+    def _close(self, denoise_thread: threading.Thread) -> None:
+        """End all threads, then close sinks and source. Upstream first: a thread ends when its queue is drained."""
+        self._queue.close()
+        for worker in self._raw:
+            worker.queue.close()
+        if denoise_thread.ident:
+            denoise_thread.join()
+        for worker in self._denoised:
+            worker.queue.close()
+        for worker in self._sinks:
+            if worker.thread.ident:
+                worker.thread.join()
+            self._guarded(worker.settings.name, worker.settings.sink.close)
+        self._guarded("the source", self._source.close)
 
     # Reading thread.
 
@@ -170,7 +181,7 @@ class Pipeline:
                 continue
             if isinstance(event, Frame):
                 if self._stop_at_ns is not None and not 0 < event.arrived_ns <= self._stop_at_ns:
-                    break  # it came after stop(), or lies in a file that would go on to its end
+                    break  # it arrived after stop(), or it is from a file, which would go on to its end
                 idle_since = time.monotonic()
                 self._frames_in += 1
                 event = replace(event, pixels=event.pixels.copy())  # the source's array is valid until its next read
@@ -179,19 +190,20 @@ class Pipeline:
             elif isinstance(event, StreamEnd):
                 self._series_ended += 1
             if isinstance(event, StreamInfo | StreamEnd):
-                self._open_series = isinstance(event, StreamInfo)
+                self._series_open = isinstance(event, StreamInfo)
             if self._state is not SessionState.FAILED:
-                self._state = SessionState.RUNNING if self._open_series else SessionState.WAITING
-            self._hand_in(event)
+                self._state = SessionState.RUNNING if self._series_open else SessionState.WAITING
+            self._put_raw(event)
 
     def _end_series(self) -> None:
-        if self._open_series:
-            self._hand_in(StreamEnd("done" if self._failure is None else "error"))
+        if self._series_open:
+            self._put_raw(StreamEnd("done" if self._failure is None else "error"))
 
-    def _hand_in(self, event: Event) -> None:
-        # The engine's mailbox first: it takes every frame, and a raw sink that raises here costs no denoised frame.
-        for box in (self._inbox, *(branch.box for branch in self._raw)):
-            box.put(event)
+    def _put_raw(self, event: Event) -> None:
+        # The engine's queue first: it never refuses a frame, so a raw sink that raises here costs no denoised frame.
+        self._queue.put(event)
+        for worker in self._raw:
+            worker.queue.put(event)
 
     def _finished(self, idle_since: float) -> bool:
         limits = self._limits
@@ -202,17 +214,21 @@ class Pipeline:
             or (limits.idle_s is not None and time.monotonic() - idle_since >= limits.idle_s)
         )
 
-    def _hand_on(self, event: Event) -> None:
-        for branch in self._denoised:
-            branch.box.put(event)
+    # Denoising thread.
+
+    def _put_denoised(self, event: Event) -> None:
+        for worker in self._denoised:
+            worker.queue.put(event)
         if isinstance(event, Frame) and not self._denoised:
-            self._arrived(event)
+            self._count_total_latency(event)
 
-    def delivered(self, branch: SinkWorker, frame: Frame) -> None:
-        """Note that an outlet took `frame`; the first denoised outlet ends the frame's way."""
-        if self._denoised and branch is self._denoised[0]:
-            self._arrived(frame)
+    # Sink threads.
 
-    def _arrived(self, frame: Frame) -> None:
+    def _delivered(self, worker: SinkWorker, frame: Frame) -> None:
+        """Count the total latency of a frame, which ends at the first denoised sink."""
+        if self._denoised and worker is self._denoised[0]:
+            self._count_total_latency(frame)
+
+    def _count_total_latency(self, frame: Frame) -> None:
         now = time.time_ns()
-        self._total.add(now - (frame.t_ns or frame.arrived_ns or now))
+        self._total_latency.add(now - (frame.t_ns or frame.arrived_ns or now))

@@ -1,88 +1,114 @@
-"""What a session says of itself once a second, for whoever watches: plain values, to and from a map.
+"""The report of a session at one moment.
 
-Knows no socket, thread or display. The map travels as ``status`` in the beats of a denoised stream,
-see bridge/PROTOCOL.md.
+Beats, the page, Prometheus, the session log, the tables and the JSON of the command line all show this one object.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-CAUSES = ("source", "transport", "ring", "engine", "publisher", "recorder")
-"""Where frames can be lost, in the order of their way."""
-_NUMBERS = ("disk_free_bytes", "record_bytes_per_s", "line_phase_px", "aligned_px")
-LARGE_PHASE_PX = 0.5
-"""A line phase that is further from 0 is worth a warning."""
+from deepbid_rt.live.line_phase_monitor import NO_LINE_PHASE, LinePhaseReading
+from deepbid_rt.live.status import SessionStatus
+from deepbid_rt.wire.beat_status import BeatStatus
+from deepbid_rt.wire.source_status import SourceStatus
+
+PUBLISHER = "publisher"
+DENOISED_RECORDER = "the denoised recorder"
+RAW_RECORDER = "the raw recorder"
+"""Names of the sinks whose lost frames are reported. Other sinks, such as the page, may skip frames unnoticed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionReport:
-    """A session at one moment. None says that something is not known, or not measured."""
+    """A session at one moment."""
 
-    state: str | None = None
-    """Value of `deepbid_rt.live.status.SessionState`."""
-    frames_in: int | None = None
-    frames_out: int | None = None
-    waiting: int | None = None
-    """Frames waiting for the engine."""
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """Frames lost, by the causes in `CAUSES`."""
-    latency_ms: Mapping[str, float] = field(default_factory=dict)
-    """``p50`` and ``p95`` from the raw frame's sending to the published frame, over the whole session."""
-    engine: str | None = None
-    runtime: str | None = None
+    status: SessionStatus
+    """Counters of the pipeline."""
+    source: SourceStatus
+    """Counters of the source."""
+    engine: str
+    """Name of the engine."""
+    runtime: str
     """Runtime, device and precision of the engine."""
+    sha256: str | None = None
+    """Digest of the engine's file; None when it has none."""
     delay_frames: int | None = None
-    recording: bool | None = None
-    disk_free_bytes: float | None = None
-    record_bytes_per_s: float | None = None
+    """Frames that follow a frame before it comes out; None before the first series."""
     raw_endpoint: str | None = None
-    """Where the session takes its raw frames from."""
-    line_phase_px: float | None = None
-    """Pixels by which backward lines of the raw stream lie further right than forward lines."""
-    aligned_px: float | None = None
-    """Pixels by which they are moved to the left before they are denoised."""
+    """Address of the raw stream; None for a source without one."""
+    line_phase: LinePhaseReading = NO_LINE_PHASE
+    recordings: Sequence[str] = ()
+    """Files written so far."""
+    folder: Path | None = None
+    """Folder of the recordings; None when nothing is recorded."""
+    record_bytes_per_s: float | None = None
+    """Bytes of pixels written per second; None when nothing is recorded."""
 
     @property
-    def minutes_left(self) -> float | None:
-        """Minutes until the disk of the recording is full; None when nothing is recorded or it is not known."""
-        if not self.recording or self.disk_free_bytes is None or not self.record_bytes_per_s:
-            return None
-        return self.disk_free_bytes / self.record_bytes_per_s / 60
-
-    def to_map(self) -> dict[str, Any]:
-        """Return what is known, as plain values for the wire."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
-
-    @classmethod
-    def from_map(cls, values: Mapping[str, Any]) -> SessionReport:
-        """Read a received map; what is absent, unknown or of another type counts as not known."""
-        read: dict[str, Any] = {
-            **{key: _kept(values.get(key), str) for key in ("state", "engine", "runtime", "raw_endpoint")},
-            **{key: _count(values.get(key)) for key in ("frames_in", "frames_out", "waiting", "delay_frames")},
-            **{key: _number(values.get(key)) for key in _NUMBERS},
-            "recording": _kept(values.get("recording"), bool),
-            "lost": _entries(values.get("lost"), _count),
-            "latency_ms": _entries(values.get("latency_ms"), _number),
+    def lost(self) -> dict[str, int]:
+        """Frames that were not denoised or not recorded, by cause."""
+        recorders = (DENOISED_RECORDER, RAW_RECORDER)
+        return {
+            **{str(cause): count for cause, count in self.source.lost.items()},
+            "engine": self.status.engine_lost,
+            "recorder": sum(self.status.sink_lost.get(name, 0) for name in recorders),
         }
-        return cls(**read)
+
+    @property
+    def lost_anywhere(self) -> dict[str, int]:
+        """The same and the frames that were not published."""
+        return {**self.lost, "publisher": self.status.sink_lost.get(PUBLISHER, 0)}
+
+    @property
+    def bad_messages(self) -> int:
+        """Refused messages of all kinds."""
+        return sum(self.source.bad.values())
+
+    def beat_status(self) -> BeatStatus:
+        """Return what a beat says about the session. Asks the disk for its free space."""
+        total = self.status.latency["total"]
+        quantiles = {"p50": total.quantile_ms(0.5), "p95": total.quantile_ms(0.95)}
+        return BeatStatus(
+            state=self.status.state.value,
+            frames_in=self.status.frames_in,
+            frames_out=self.status.frames_out,
+            waiting=self.status.waiting,
+            lost=self.lost_anywhere,
+            latency_ms={name: value for name, value in quantiles.items() if value is not None},
+            engine=self.engine,
+            runtime=self.runtime,
+            delay_frames=self.delay_frames,
+            recording=self.folder is not None,
+            disk_free_bytes=_free_bytes(self.folder) if self.folder else None,
+            record_bytes_per_s=self.record_bytes_per_s,
+            raw_endpoint=self.raw_endpoint,
+            line_phase_px=self.line_phase.px,
+            aligned_px=self.line_phase.aligned_px,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures that ``serve --json`` prints and that end the session log."""
+        return {
+            "frames_in": self.status.frames_in,
+            "frames_out": self.status.frames_out,
+            "lost": self.lost,
+            "latency_ms": self.status.latency["total"].summary(),
+            "motion": self.status.motion.summary(),
+            "recordings": list(self.recordings),
+            "engine": self.engine,
+            "sha256": self.sha256,
+            "line_phase_px": self.line_phase.px,
+            "aligned_px": self.line_phase.aligned_px,
+        }
 
 
-def _kept(value: Any, kind: type) -> Any:
-    return value if isinstance(value, kind) else None
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
-
-
-def _entries(value: Any, read: Any) -> dict[str, Any]:
-    entries = value.items() if isinstance(value, dict) else ()
-    return {key: number for key, item in entries if (number := read(item)) is not None}
+def _free_bytes(folder: Path) -> float | None:
+    """Return the free bytes of a folder's disk; None when the disk does not answer, which must not end a session."""
+    try:
+        return float(shutil.disk_usage(folder).free)
+    except OSError:
+        return None

@@ -1,4 +1,4 @@
-"""One way out of the pipeline: a sink, its mailbox and its thread."""
+"""A sink at work: its settings, its queue and its thread."""
 
 from __future__ import annotations
 
@@ -15,70 +15,71 @@ from deepbid_rt.ports import Sink
 
 @dataclass(frozen=True)
 class SinkSettings:
-    """A sink and what to do when it is too slow."""
+    """A sink, its name in reports, and what happens when it is too slow."""
 
     name: str
     sink: Sink
     overflow: Overflow = Overflow.NEWEST
     capacity: int = 256
-    """Most frames waiting for this sink."""
+    """Largest number of frames waiting for this sink."""
     timed: bool = True
-    """Whether the time that frames spend here is one of the latencies of a session."""
+    """Whether the time that this sink needs for a frame is one of the latencies of the session."""
 
 
 class SinkWorker:
-    """An outlet at work.
+    """Feeds one sink from a queue, in a thread of its own.
 
     Parameters
     ----------
-    outlet : SinkSettings
-        The sink is used by this branch's thread alone, but closed by the pipeline.
+    settings : SinkSettings
+        The sink is used by this worker's thread alone; the pipeline closes it.
     delivered : callable
-        Called with this branch and each frame that the sink took, in the branch's thread.
+        Called with this worker and each frame that the sink has taken, in the worker's thread.
     failed : callable
-        Called with the outlet's name and the error when the sink raised; the branch's thread then ends.
+        Called with the sink's name and the error when the sink raises; the worker's thread then ends.
     """
 
     def __init__(
         self,
-        outlet: SinkSettings,
+        settings: SinkSettings,
         delivered: Callable[[SinkWorker, Frame], None],
         failed: Callable[[str, BaseException], None],
     ) -> None:
-        self.outlet = outlet
-        self.box = EventQueue(outlet.capacity, outlet.overflow, owner=outlet.name)
-        self.taken = LatencyHistogram()
-        self.thread = threading.Thread(target=self._run, name=f"sink {outlet.name}")
+        self.settings = settings
+        self.queue = EventQueue(settings.capacity, settings.overflow, reader=settings.name)
+        self.latency = LatencyHistogram()
+        """Time that the sink needs for a frame."""
+        self.thread = threading.Thread(target=self._run, name=f"sink {settings.name}")
         self._delivered = delivered
         self._failed = failed
-        self._broken = 0
+        self._failed_frames = 0
 
     @property
     def lost(self) -> int:
-        """Frames that the sink did not take: given up, refused, or the one at which it raised."""
-        return self.box.lost + self._broken
+        """Frames that the sink did not take: dropped, refused, or the one at which it raised."""
+        return self.queue.lost + self._failed_frames
 
     def _run(self) -> None:
         try:
-            self._drain()
+            self._feed()
         except QueueClosed:
             return
         except BaseException as error:
-            self.box.abandon()
-            self._failed(self.outlet.name, error)
+            self.queue.discard()
+            self._failed(self.settings.name, error)
 
-    def _drain(self) -> None:
-        sink = self.outlet.sink
+    def _feed(self) -> None:
+        sink = self.settings.sink
         while True:
-            event = self.box.get()
+            event = self.queue.get()
             if isinstance(event, Frame):
                 begun_ns = time.time_ns()
                 try:
                     sink.put(event)
                 except BaseException:
-                    self._broken = 1
+                    self._failed_frames = 1
                     raise
-                self.taken.add(time.time_ns() - begun_ns)
+                self.latency.add(time.time_ns() - begun_ns)
                 self._delivered(self, event)
             elif isinstance(event, StreamInfo):
                 sink.start(event)

@@ -1,4 +1,4 @@
-"""What a session is doing and when it ends: plain values, no threads."""
+"""State, limits and counters of a session."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ class SessionState(Enum):
 
 @dataclass(frozen=True)
 class SessionLimits:
-    """When a session ends by itself."""
+    """When a session ends by itself. None means: no limit."""
 
     frames: int | None = None
-    """After this many frames; None for no limit."""
+    """End after this many frames."""
     idle_s: float | None = None
-    """After this many seconds without a frame; None for no limit."""
+    """End after this many seconds without a frame."""
     series: int | None = None
-    """After this many series have ended; None for no limit."""
+    """End after this many series have ended."""
 
 
 @dataclass(frozen=True)
 class SessionStatus:
-    """A snapshot of a session."""
+    """The counters of a pipeline at one moment."""
 
     state: SessionState
     frames_in: int
     frames_out: int
     busy_s: float
-    """From the first frame taken to the latest frame out, seconds."""
+    """Time from the first frame in to the latest frame out, seconds."""
     engine_lost: int
-    """Frames given up because the engine was too slow, or failed."""
+    """Frames dropped because the engine was too slow, or lost because it failed."""
     sink_lost: dict[str, int]
-    """Frames each outlet could not take."""
+    """Frames that each sink did not take, by its name."""
     gaps: int
-    """Frames announced missing by the source."""
+    """Frames that the source reported as missing."""
     waiting: int
     """Frames waiting for the engine."""
     latency: dict[str, LatencyHistogram] = field(repr=False)
-    """Durations by stage: transport, queue, engine, one per denoised outlet, and total."""
+    """Durations by stage: transport, queue, engine, one for each timed denoised sink, and total."""
     motion: MotionStats = field(repr=False)
-    """Of the answered frames; empty for engines that do not estimate motion."""
+    """Motion of the denoised frames; empty for engines that do not estimate motion."""

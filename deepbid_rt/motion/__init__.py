@@ -1,1 +1,1 @@
-"""How the tissue moved, and averages of past frames where the tissue is now."""
+"""Motion of the tissue, temporal averages that follow it, and frames aligned to each other."""

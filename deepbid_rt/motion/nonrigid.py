@@ -1,39 +1,57 @@
-"""How far each strip of lines lies off the frame's rigid shift: tissue moves while it is scanned.
+"""Motion within a frame: the shift of each strip of lines off the frame's rigid shift.
 
-Works on one image and on what is remembered of it; knows nothing of rigid shifts, scans, channels or memories.
+Tissue moves while it is scanned, so lines of one frame lie at different places. `NonrigidMotionEstimator` is the
+reference implementation. The GPU versions in `deepbid_rt.runtimes.gpu` share its settings and its tables and are tested
+against it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.frame import Motion
-from deepbid_rt.motion.pyramid import Image, halve, smooth
+from deepbid_rt.frame import Image, Motion
+from deepbid_rt.motion.pyramid import halve, smooth
 
 Matrix = NDArray[np.float64]
 
 LEAST_SIDE = 64
-"""Images with a shorter side are taken to be rigid: their lines show too little."""
-_MOST_SIDE = 256
-"""Larger images are halved until their shorter side is at most this, for speed: a line of theirs says more anyway."""
-_STRIPS = 16
-"""Strips of lines that have a shift of their own; between their middles the shift is interpolated."""
-_LIMIT_PX = 8.0
-"""Farthest shift of a line off that of its frame."""
-_STEP_PX = 2.5
-"""Farthest that one iteration goes: linearised brightness says little about what lies beyond."""
-_ITERATIONS = 2
-"""At each of the two resolutions."""
-_FIRST_VARIANCE = 0.1
-_VARIANCE_GAIN = 0.1
-_LEAST_VARIANCE = 1e-3
-_TETHER = 1e-3
-"""Inverse variance, px^-2, of a strip's shift about 0 in the absence of all else; keeps the equations solvable."""
+"""Images with a shorter side are taken to be rigid: their lines hold too few pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class NonrigidMotionSettings:
+    """Constants of motion estimation within a frame, shared by the numpy, the torch and the CUDA version."""
+
+    most_side: int = 256
+    """Pixels. Larger images are halved until their shorter side is at most this, for speed: one of their lines holds
+    enough pixels anyway."""
+    strips: int = 16
+    """Strips of lines that have a shift of their own (K); between the middles of strips the shift is interpolated."""
+    limit_px: float = 8.0
+    """Largest shift of a strip off its frame, pixels."""
+    step_px: float = 2.5
+    """Largest change of a shift in one iteration, pixels: the linearised brightness holds only near the start."""
+    iterations: int = 2
+    """Iterations at each of the two resolutions."""
+    first_variance: float = 0.1
+    """Variance of the difference of neighbouring strips' shifts before any frame, px^2."""
+    variance_gain: float = 0.1
+    """Weight of a new frame in the running estimate of that variance."""
+    least_variance: float = 1e-3
+    """Lower limit of that variance, px^2."""
+    tether: float = 1e-3
+    """Inverse variance of a strip's shift about 0, px^-2; keeps the equations solvable where images show nothing."""
+
+
+NONRIGID_SETTINGS = NonrigidMotionSettings()
+"""The settings of every estimator."""
 
 
 class NonrigidMotionEstimator:
-    """Most probable shift of each strip of lines, given a frame, its remembered picture, and how tissue moves.
+    """Estimates the most probable shift of each strip of lines from a frame and the temporal average of its place.
 
     Parameters
     ----------
@@ -50,67 +68,66 @@ class NonrigidMotionEstimator:
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.rigid = min(size) < LEAST_SIDE
-        """True when the images are too small, and all shifts are 0."""
-        halvings = 0
-        while min(size) >> halvings > _MOST_SIDE:
-            halvings += 1
-        self._levels = halvings + 1, halvings
-        steps = np.diff(np.eye(_STRIPS), axis=0)
-        self._walk = steps.T @ steps
+        """True when the images are too small to estimate more than a rigid shift."""
+        self._halvings = search_halvings(size)
+        self._walk = random_walk_precision(NONRIGID_SETTINGS.strips)
         self.reset()
 
     def reset(self) -> None:
-        """Forget how much the tissue moves."""
-        self._variance = _FIRST_VARIANCE
+        """Forget the learned variance."""
+        self._variance = NONRIGID_SETTINGS.first_variance
 
     def push(self, image: Image, averages: Image, start: Matrix) -> Matrix:
-        """Say where the lines of a frame lie.
+        """Return the shift of each strip of lines of a frame.
 
         Parameters
         ----------
         image : ndarray
             (Y, X) float32, the frame.
         averages : ndarray
-            (Y, X) float32, what the frame would show if it did not lie off; where nothing is known, the frame itself.
+            (Y, X) float32, what the frame would show at shift 0; the frame's own pixels where no average is known.
         start : ndarray
-            (2, 1) px: where the search begins, and what is answered for images too small to search.
+            (2, 1) px: dy and dx at which the search begins, and which are returned for images too small to search.
 
         Returns
         -------
         ndarray
-            (2, K) float64, px: how far the content of each strip lies below and right of where `averages` has it.
+            (2, K) float64, px: how far the content of each strip lies below and right of its place in `averages`.
         """
+        settings = NONRIGID_SETTINGS
         noise = float(np.var(image - averages))
         if self.rigid or noise == 0:
-            return np.repeat(start, _STRIPS, axis=1)
-        strips = np.repeat(start.T, _STRIPS, axis=0)
-        covariance = np.zeros((2 * _STRIPS, 2 * _STRIPS))
-        for level in self._levels:
-            seen, expected = (smooth(halve(a, level)) for a in (image, averages))
-            for _ in range(_ITERATIONS):
-                strips, covariance = self._improve(strips, seen, expected, noise / 4**level, 2**level)
+            return np.repeat(start, settings.strips, axis=1)
+        strips = np.repeat(start.T, settings.strips, axis=0)
+        covariance = np.zeros((2 * settings.strips, 2 * settings.strips))
+        for halvings in self._halvings:
+            frame, expected = (smooth(halve(a, halvings)) for a in (image, averages))
+            for _ in range(settings.iterations):
+                strips, covariance = self._improve(strips, frame, expected, noise / 4**halvings, 2**halvings)
         self._learn(strips, covariance)
         return strips.T
 
     def _improve(
         self, strips: Matrix, image: Image, averages: Image, noise: float, pitch: int
     ) -> tuple[Matrix, Matrix]:
-        """Do one step of Gauss and Newton; return the shifts, px of the full image, and their covariance."""
-        hats = _hats(_STRIPS, len(image))
-        expected = _move(averages, strips.T @ hats / pitch)
+        """Do one Gauss-Newton step; return the shifts (K, 2), px of the full image, and their covariance (2 K, 2 K)."""
+        count, step_px, limit_px = NONRIGID_SETTINGS.strips, NONRIGID_SETTINGS.step_px, NONRIGID_SETTINGS.limit_px
+        shares = strip_weights(count, len(image))
+        expected = _move(averages, strips.T @ shares / pitch)
         slope_y, slope_x = np.zeros_like(expected), np.zeros_like(expected)
         np.subtract(expected[:-2], expected[2:], out=slope_y[1:-1])
         np.subtract(expected[:, :-2], expected[:, 2:], out=slope_x[:, 1:-1])
         for slope in (slope_y, slope_x):
             slope *= np.float32(0.5 / pitch)
         change = image - expected
-        # The images are smooth, so their noise is less, and neighbours share it: what a slope can tell grows by this.
+        # Smoothing lowers the noise of the images, and neighbouring pixels share what is left of it. The noise that
+        # counts for a slope is lower by the ratio of the slopes' energy after and before they are smoothed once more.
         smoother = smooth(slope_x)
         energy = float(np.vdot(slope_x, slope_x))
-        share = float(np.vdot(smoother, smoother)) / energy if energy > 0 else 1.0
-        weight = 1 / (noise * max(share, 1e-3))
+        ratio = float(np.vdot(smoother, smoother)) / energy if energy > 0 else 1.0
+        weight = 1 / (noise * max(ratio, 1e-3))
         yy, xx, yx, y, x = (
-            weight * (hats @ np.einsum("yx,yx->y", a, b))
+            weight * (shares @ np.einsum("yx,yx->y", a, b))
             for a, b in (
                 (slope_y, slope_y),
                 (slope_x, slope_x),
@@ -119,43 +136,57 @@ class NonrigidMotionEstimator:
                 (change, slope_x),
             )
         )
-        prior = self._walk / self._variance + _TETHER * np.eye(_STRIPS)
-        precision = np.zeros((_STRIPS, 2, _STRIPS, 2))
-        k = np.arange(_STRIPS)
+        prior = self._walk / self._variance + NONRIGID_SETTINGS.tether * np.eye(count)
+        precision = np.zeros((count, 2, count, 2))
+        k = np.arange(count)
         precision[:, 0, :, 0] = prior + np.diag(yy)
         precision[:, 1, :, 1] = prior + np.diag(xx)
         precision[k, 0, k, 1] = precision[k, 1, k, 0] = yx
-        covariance: Matrix = np.asarray(np.linalg.inv(precision.reshape(2 * _STRIPS, 2 * _STRIPS)), np.float64)
+        covariance: Matrix = np.asarray(np.linalg.inv(precision.reshape(2 * count, 2 * count)), np.float64)
         step = covariance @ (np.stack([y, x], 1) - prior @ strips).ravel()
-        moved = strips + np.clip(step.reshape(_STRIPS, 2), -_STEP_PX, _STEP_PX)
-        return np.clip(moved, -_LIMIT_PX, _LIMIT_PX), covariance
+        moved = strips + np.clip(step.reshape(count, 2), -step_px, step_px)
+        return np.clip(moved, -limit_px, limit_px), covariance
 
     def _learn(self, strips: Matrix, covariance: Matrix) -> None:
-        """Follow the variance of the walk: that of the estimated steps, and of what is not known about them."""
+        """Update the variance of the walk: squared differences of the estimates, plus their uncertainty."""
         variances = covariance.diagonal()
-        unknown = variances[:-2] + variances[2:] - 2 * covariance.diagonal(2)
-        found = float(np.mean(np.diff(strips, axis=0) ** 2) + np.mean(unknown))
-        self._variance += _VARIANCE_GAIN * (found - self._variance)
-        self._variance = max(self._variance, _LEAST_VARIANCE)
+        uncertainty = variances[:-2] + variances[2:] - 2 * covariance.diagonal(2)
+        found = float(np.mean(np.diff(strips, axis=0) ** 2) + np.mean(uncertainty))
+        self._variance += NONRIGID_SETTINGS.variance_gain * (found - self._variance)
+        self._variance = max(self._variance, NONRIGID_SETTINGS.least_variance)
 
 
-def shifts_of(motion: Motion, lines: int) -> Matrix:
-    """Return where each line of a frame lies, (2, lines): dy and dx in px."""
+def line_shifts(motion: Motion, lines: int) -> Matrix:
+    """Return the shift (dy, dx) of each line of a frame, (2, lines), px."""
     shifts: Matrix = np.repeat([[motion.dy], [motion.dx]], lines, axis=1)
     if motion.strip_dy:
-        shifts += np.array([motion.strip_dy, motion.strip_dx]) @ _hats(len(motion.strip_dy), lines)
+        shifts += np.array([motion.strip_dy, motion.strip_dx]) @ strip_weights(len(motion.strip_dy), lines)
     return shifts
 
 
-def _hats(strips: int, lines: int) -> Matrix:
-    """Return the share of each strip's shift in that of each line, (K, lines): linear between middles of strips."""
+def strip_weights(strips: int, lines: int) -> Matrix:
+    """Return the share of each strip's shift in that of each line, (K, lines): linear between the middles of strips."""
     place = np.clip((np.arange(lines) + 0.5) * strips / lines - 0.5, 0, strips - 1)
-    hats: Matrix = np.maximum(0, 1 - np.abs(place - np.arange(strips)[:, None]))
-    return hats
+    weights: Matrix = np.maximum(0, 1 - np.abs(place - np.arange(strips)[:, None]))
+    return weights
+
+
+def search_halvings(size: tuple[int, int]) -> tuple[int, int]:
+    """Return how often images of (Y, X) = `size` are halved for the coarse and for the fine search."""
+    halvings = 0
+    while min(size) >> halvings > NONRIGID_SETTINGS.most_side:
+        halvings += 1
+    return halvings + 1, halvings
+
+
+def random_walk_precision(strips: int) -> Matrix:
+    """Return the precision matrix (K, K) of a random walk from strip to strip whose steps have variance 1."""
+    steps = np.diff(np.eye(strips), axis=0)
+    return np.asarray(steps.T @ steps)
 
 
 def _move(image: Image, shifts: Matrix) -> Image:
-    """Move each line's content by its own (dy, dx), bilinear; outermost pixels count as repeated."""
+    """Move the content of each line by its own (dy, dx), bilinear; beyond the edge the outermost pixel is repeated."""
     lines, pixels = image.shape
     reach = int(np.ceil(np.abs(shifts).max())) + 1
     wide = np.pad(image, reach, mode="edge")

@@ -1,1 +1,1 @@
-"""Networks (the only packages importing torch are this one, ``train`` and the torch runtime)."""
+"""The networks, as torch modules. Checkpoints and engine files use their parameter names."""

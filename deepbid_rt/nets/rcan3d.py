@@ -1,7 +1,6 @@
-"""A 3D residual channel attention network, for the window engine.
+"""A 3D residual channel attention network for the window engine.
 
-It keeps full resolution throughout and weighs its channels by what the whole window holds. It knows nothing of scan
-directions, offsets or files.
+It works at full resolution throughout, and weights its channels by their means over the whole window.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 GRID = 8
-"""Windows are padded as for the U-Net. The convolutions commute with every shift; the channels' weights are means over
-the whole window, so that they follow its content."""
+"""Windows are padded to multiples of this, as for the U-Net.
+
+The convolutions would not need it: they commute with every shift. (The channels' weights depend on the whole window.)
+"""
 
 
 def _conv(channels_in: int, channels_out: int) -> nn.Conv3d:
@@ -19,7 +20,7 @@ def _conv(channels_in: int, channels_out: int) -> nn.Conv3d:
 
 
 class ChannelAttention(nn.Module):
-    """Weighs each channel by a number between 0 and 1, made of the means of all channels over (T, Y, X)."""
+    """Multiplies each channel by a number between 0 and 1, computed from the means of all channels over (T, Y, X)."""
 
     def __init__(self, channels: int, squeeze: int) -> None:
         super().__init__()
@@ -32,13 +33,13 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (N, C, T, Y, X), weighed."""
-        weighed: Tensor = x * self.weigh(x)
-        return weighed
+        """Return the weighted channels, (N, C, T, Y, X)."""
+        weighted: Tensor = x * self.weigh(x)
+        return weighted
 
 
 class Residual(nn.Sequential):
-    """Layers whose answer is added to what they were given."""
+    """Layers whose output is added to their input."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, C, T, Y, X)."""
@@ -47,12 +48,12 @@ class Residual(nn.Sequential):
 
 
 class RCAN3D(nn.Module):
-    """3D RCAN without upsampling, that predicts the image itself.
+    """3D RCAN without upsampling that predicts the image itself (not the noise).
 
     Parameters
     ----------
     width : int
-        Channels throughout.
+        Number of channels of all layers.
     groups, blocks : int
         Residual groups, and residual blocks with channel attention in each. The papers' sizes: 64 channels, 10 groups
         of 16 (DeepBID, 36,723,457 parameters); 64 channels, 3 groups of 5 (rDL).
@@ -60,7 +61,7 @@ class RCAN3D(nn.Module):
     Notes
     -----
     Source: residual in residual and channel attention of RCAN (ECCV 2018), in 3D as DeepBID and rDL (Nat Biotechnol
-    2023) use it; channels are squeezed to a sixteenth of 64, and to no less than 4.
+    2023) use it. Channel attention squeezes the channels to a sixteenth, but not to less than 4.
     """
 
     def __init__(self, width: int = 16, groups: int = 3, blocks: int = 5) -> None:
@@ -86,11 +87,11 @@ class RCAN3D(nn.Module):
             _conv(width, width),
         )
         self.head = _conv(width, 1)
-        self._start()
+        self._initialize()
 
-    def _start(self) -> None:
-        # He's start keeps the signal's size through rectifiers. Layers that end a residual branch begin at a tenth, so
-        # that the sum over all branches stays near what it was given.
+    def _initialize(self) -> None:
+        # He initialisation keeps the size of the signal through rectifiers. The last layer of each residual branch is
+        # scaled to a tenth, so that the sum over all branches stays close to their input.
         for module in self.modules():
             if isinstance(module, nn.Conv3d) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -1,8 +1,7 @@
 """The papers' 3D U-Net, the network of the window engine.
 
 Layer by layer as DeepBID and DeepCAD-RT publish it: convolution and ReLU only, three poolings, nearest-neighbour
-upsampling, skip connections by concatenation, no normalisation layer and no residual output. It knows nothing of
-scan directions, offsets or files.
+upsampling, skip connections by concatenation, no normalisation layer and no residual output.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from torch.nn import functional as F
 
 LEVELS = 4
 GRID = 2 ** (LEVELS - 1)
-"""Shifts commute with the network only in multiples of this many frames, rows or columns."""
+"""The network commutes only with shifts by multiples of this many frames, rows or columns."""
 
 
 class ConvPair(nn.Sequential):
-    """Two 3x3x3 convolutions, each followed by ReLU; resolution is kept."""
+    """Two 3x3x3 convolutions, each followed by ReLU, at constant resolution."""
 
     def __init__(self, channels_in: int, channels_mid: int, channels_out: int) -> None:
         super().__init__(
@@ -34,7 +33,7 @@ class UNet3D(nn.Module):
     Parameters
     ----------
     width : int
-        Channels after the first level (``f`` in the papers). 16 gives the published 1,020,337 parameters.
+        Channels after the first level (``f`` in the papers). With 16 it has the published 1,020,337 parameters.
 
     Notes
     -----
@@ -50,18 +49,20 @@ class UNet3D(nn.Module):
             ConvPair(skip + below, skip, skip) for skip, below in zip(outs[-2::-1], outs[:0:-1], strict=True)
         )
         self.head = nn.Conv3d(outs[0], 1, 1)
-        self._start()
+        self._initialize()
 
-    def _start(self) -> None:
-        # torch's own start shrinks a signal at every layer: the deep levels, which see far in time, then take many
-        # thousand steps to be heard at all. He's start for rectifiers keeps the signal's size.
+    def _initialize(self) -> None:
+        # torch's default initialisation makes the signal smaller at every layer. The deep levels, which have the long
+        # receptive field in time, then contribute only after many thousand steps. He initialisation for rectifiers
+        # keeps the size of the signal.
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.head else "relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        # A network that begins nearly as loud as the noise it is shown first learns to be silent, by steps in all
-        # layers, and in little light it may stay so (docs/reproduction.md): this one begins quietly.
+        # If the initial output is about as large as the noise of the input, the network first learns an output of zero,
+        # by changes in all layers, and on dark recordings it may stay there, see
+        # docs/lab-notes/2026-11-21-paper-table.md. So it starts small.
         with torch.no_grad():
             self.head.weight.mul_(0.1)
 
@@ -71,8 +72,8 @@ class UNet3D(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (N, 1, T, Y, X), offset removed and scaled as the model card says. T, Y, X should be multiples of
-            ``GRID``; other sizes work but move features, as the papers' network does.
+            (N, 1, T, Y, X), in the units stated on the model card. T, Y, X should be multiples of ``GRID``; with other
+            sizes, features are displaced, as in the papers' network.
 
         Returns
         -------
@@ -93,7 +94,7 @@ class UNet3D(nn.Module):
 
 
 def _upsample_to(x: Tensor, skip: Tensor) -> Tensor:
-    # The scale form exports to a Resize without shape arithmetic, which every runtime reshapes freely.
+    # With a scale factor, this is exported as a Resize without shape arithmetic, which every runtime can reshape.
     if all(big == 2 * small for big, small in zip(skip.shape[2:], x.shape[2:], strict=True)):
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
     return F.interpolate(x, size=skip.shape[2:], mode="nearest")

@@ -1,1 +1,1 @@
-"""Movies and session logs in files. The only folder that imports tifffile."""
+"""Recordings: TIFF movies and session logs. Only this folder imports tifffile."""

@@ -1,7 +1,4 @@
-"""The motion of recorded frames, gathered into few lines of the session log.
-
-Knows nothing of files; whoever records gives it somewhere to note.
-"""
+"""The motion of recorded frames in the session log: one line for many frames."""
 
 from __future__ import annotations
 
@@ -11,26 +8,27 @@ from typing import Any
 from deepbid_rt.frame import Frame, Motion
 
 LINE_FRAMES = 32
-"""Frames in one line of the log: about a second. A kill costs at most so many frames of the trace."""
+"""Frames in one line of the log, about one second. A killed process loses the motion of at most so many frames."""
 _DECIMALS = 3  # a thousandth of a pixel
 
 
 class MotionTrace:
-    """Gathers motions and hands them on, `LINE_FRAMES` at a time.
+    """Collects motions and writes them in groups of `LINE_FRAMES`.
 
     Parameters
     ----------
-    note : callable
-        Called with the fields of a line: ``frames``, ``dy``, ``dx``, ``confidence`` and ``status``, lists of one
-        length; shifts in lines and pixels.
+    write : callable
+        Called with the fields of a line: ``frames``, ``dy``, ``dx``, ``confidence``, ``verdict``, ``bend_dy`` and
+        ``bend_dx``, lists of equal length. Shifts are in lines and pixels; ``verdict`` is `Motion.status`, and the
+        ``bend_`` lists hold one list of strips per frame.
     """
 
-    def __init__(self, note: Callable[[dict[str, Any]], None]) -> None:
-        self._note = note
+    def __init__(self, write: Callable[[dict[str, Any]], None]) -> None:
+        self._write = write
         self._motions: list[tuple[int, Motion]] = []
 
     def add(self, frame: Frame) -> None:
-        """Take the motion of one frame, if it has any."""
+        """Add the motion of a frame; a frame without motion is ignored."""
         if frame.motion is None:
             return
         self._motions.append((frame.index, frame.motion))
@@ -38,11 +36,11 @@ class MotionTrace:
             self.flush()
 
     def flush(self) -> None:
-        """Hand on what is left."""
+        """Write the motions collected since the last line."""
         motions, self._motions = self._motions, []
         if not motions:
             return
-        self._note(
+        self._write(
             {
                 "frames": [index for index, _ in motions],
                 "dy": [round(motion.dy, _DECIMALS) for _, motion in motions],
@@ -61,6 +59,6 @@ def read_motions(lines: list[dict[str, Any]]) -> dict[int, Motion]:
     for line in lines:
         if line["kind"] == "motion":
             columns = (line[key] for key in ("frames", "dy", "dx", "confidence", "verdict", "bend_dy", "bend_dx"))
-            for index, dy, dx, confidence, verdict, *bend in zip(*columns, strict=True):
-                motions[index] = Motion(dy, dx, confidence, verdict, *(tuple(part) for part in bend))
+            for index, dy, dx, confidence, verdict, *strips in zip(*columns, strict=True):
+                motions[index] = Motion(dy, dx, confidence, verdict, *(tuple(part) for part in strips))
     return motions

@@ -1,7 +1,4 @@
-"""A sink that records a series: BigTIFF files beside one session log.
-
-Knows no queue and starts no thread; where pages lie in a file is `deepbid_rt.recording.tiff_writer`'s business.
-"""
+"""A sink that records series in BigTIFF files, beside a session log."""
 
 from __future__ import annotations
 
@@ -17,26 +14,27 @@ from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 
 
 class Recorder:
-    """A `Sink` that writes ``<series>_denoised.tif`` or ``<series>_raw.tif``, readable after a kill at any moment.
+    """A `Sink` that writes ``<series>_denoised.tif`` or ``<series>_raw.tif``.
 
-    With ``roll_frames`` the files are ``<series>_denoised_00001.tif`` and so on. Pages come in the order of the frames,
-    which is plane by plane, then channel by channel. Type and counts are kept. Gaps, the list of files and the motion
-    of frames that have one go into the sidecar, which the owner closes after all of its recorders.
+    The files are readable even when the process is killed at any moment. With `roll_frames` their names are
+    ``<series>_denoised_00001.tif`` and so on. The pages follow the order of the frames; the channels of a frame follow
+    each other. Pixel type and counts stay as they are. Gaps, file names and motion go into the session log, which its
+    owner closes after all recorders.
 
     Parameters
     ----------
     directory : Path or str
-        Where the files stand; created when missing.
+        Folder of the files; created if it does not exist.
     stream : {'denoised', 'raw'}
-        What the frames are; a denoised file says on its first page that it was processed.
+        Kind of the frames. The first page of a denoised file states that it was processed.
     sidecar : Sidecar
-        Shared by the recorders of a session.
+        The session log, shared by the recorders of a session.
     roll_frames : int
-        Frames of one file; 0 for a single file.
+        Frames per file; 0 for a single file per series.
     software : str
         Software tag of the files.
     sync_s : float
-        Seconds between two fsyncs of file and sidecar.
+        Seconds between two fsyncs of file and log.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class Recorder:
         self._info: StreamInfo | None = None
         self._series = ""
         self._writer: TiffMovieWriter | None = None
-        self._trace = MotionTrace(self._note_motion)
+        self._trace = MotionTrace(self._write_motion)
         self._paths: list[Path] = []
         self._files = 0  # of this series
         self._first: int | None = None  # numbers of the first and last frame of this series
@@ -66,11 +64,11 @@ class Recorder:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files that hold frames, of all series, in the order they were written."""
+        """The files with at least one frame, of all series, in the order of writing."""
         return tuple(self._paths)
 
     def check(self) -> None:
-        """Try the folder out before anything starts. Raises `FileError` when no file can be written there."""
+        """Create the folder and test whether it can be written. Raises `FileError` when it cannot."""
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._directory) as file:
@@ -78,24 +76,24 @@ class Recorder:
         except OSError as error:
             raise FileError(
                 f"no recording can be written to {self._directory} ({error.strerror or error})",
-                expected="a folder that exists or can be created, and can be written",
-                todo="choose another folder or change its rights",
+                expected="a folder that exists or can be created, and that can be written",
+                todo="choose another folder or change its permissions",
             ) from error
 
     def start(self, info: StreamInfo) -> None:
         """Begin a series.
 
-        Raises `FileError` when the folder cannot be written or holds a recording of this name, `StreamError` when the
-        series has no usable name.
+        Raises `FileError` when the folder cannot be written or already has a recording of this name, and `StreamError`
+        when the name of the series cannot be a file name.
         """
         self.close()
         self.check()
         self._series = series_name(info)
-        taken = sorted(self._directory.glob(f"{self._series}_{self._stream}*.tif"))
-        if taken:
+        existing = sorted(self._directory.glob(f"{self._series}_{self._stream}*.tif"))
+        if existing:
             raise FileError(
-                f"{taken[0]} exists already",
-                expected="a free name, as no recording is ever overwritten",
+                f"{existing[0]} exists already",
+                expected="a new name, since recordings are never overwritten",
                 todo="move that file away or choose another folder",
             )
         self._sidecar.begin(info)
@@ -106,12 +104,12 @@ class Recorder:
     def put(self, frame: Frame) -> None:
         """Record one frame.
 
-        Raises `StreamError` when it is not as announced, `StageError` when the disk refuses it.
+        Raises `StreamError` when shape or type differ from the series, `StageError` when the disk refuses the frame.
         """
         info, writer = self._info, self._writer
         if info is None or writer is None:
             raise StreamError(
-                f"frame {frame.index} outside a series", expected="a start before it", todo="start the recorder first"
+                f"frame {frame.index} outside a series", expected="a start before it", todo="call start first"
             )
         if (frame.pixels.shape, frame.pixels.dtype) != (info.shape, info.dtype):
             raise StreamError(
@@ -127,14 +125,14 @@ class Recorder:
                 raise StageError(
                     f"frame {frame.index} has no file ({error.came})",
                     expected="room for the next file of the recording",
-                    todo=f"record again; everything before is whole, up to {self._paths[-1]}",
+                    todo=f"record again; all files up to {self._paths[-1]} are complete",
                 ) from error
         self._t0_ns = self._t0_ns or frame.t_ns
         t_s = (frame.t_ns - self._t0_ns) / 1e9 if frame.t_ns else frame.index / info.rate_hz
         synced = writer.append(frame.pixels, frame.index, t_s, t_ns=frame.t_ns, plane=frame.plane)
         if writer.frames == 1:
             self._paths.append(writer.path)
-            self._sidecar.note("file", series=self._series, stream=self._stream, name=writer.path.name)
+            self._sidecar.write("file", series=self._series, stream=self._stream, name=writer.path.name)
         self._trace.add(frame)
         if synced:
             self._sidecar.sync(self._series)
@@ -143,16 +141,16 @@ class Recorder:
         self._frames += 1
 
     def skip(self, gap: Gap) -> None:
-        """Note missing frames in the sidecar."""
+        """Write a gap to the session log."""
         fields = {"first": gap.first, "count": gap.count, "cause": gap.cause}
-        self._sidecar.note("gap", series=self._series, stream=self._stream, **fields)
+        self._sidecar.write("gap", series=self._series, stream=self._stream, **fields)
 
     def end(self, end: StreamEnd) -> None:
-        """Close the file and note in the sidecar what was recorded."""
+        """Close the file and write to the session log which frames were recorded."""
         self._finish(end.reason)
 
     def close(self) -> None:
-        """Close the file, also in mid-series; may be called twice. Raises `StageError` when the disk refuses."""
+        """Close the file, also within a series; may be called twice. Raises `StageError` when the disk refuses."""
         self._finish("closed")
 
     def _finish(self, reason: str) -> None:
@@ -162,10 +160,10 @@ class Recorder:
         writer.close()
         self._trace.flush()
         fields = {"frames": self._frames, "first": self._first, "last": self._last}
-        self._sidecar.note("recorded", series=self._series, stream=self._stream, reason=reason, **fields)
+        self._sidecar.write("recorded", series=self._series, stream=self._stream, reason=reason, **fields)
 
-    def _note_motion(self, fields: dict[str, Any]) -> None:
-        self._sidecar.note("motion", series=self._series, stream=self._stream, **fields)
+    def _write_motion(self, fields: dict[str, Any]) -> None:
+        self._sidecar.write("motion", series=self._series, stream=self._stream, **fields)
 
     def _open_next(self) -> TiffMovieWriter:
         """Open the next file of the series. Raises `FileError`."""

@@ -1,7 +1,4 @@
-"""The session log beside a recording: one JSON object per line, whole at every moment.
-
-Knows nothing of TIFF, queues or engines: whoever has something to tell calls `Sidecar.note`.
-"""
+"""The session log beside a recording: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from deepbid_rt.frame import StreamInfo
 
 
 def series_name(info: StreamInfo) -> str:
-    """Return the name under which the files of a series stand: that of the raw series, also for what was made from it.
+    """Return the file name (without ending) of a series: the identifier of the raw series, also for a denoised one.
 
     Raises `StreamError` when it is not safe as a file name; it comes from the sender.
     """
@@ -39,21 +36,21 @@ def series_name(info: StreamInfo) -> str:
 
 
 class Sidecar:
-    """JSON-lines logs ``<directory>/<series>.jsonl``, shared by everyone who records the same session; thread-safe.
+    """JSON-lines logs ``<directory>/<series>.jsonl``, shared by all recorders of a session; thread-safe.
 
-    Each line reaches the operating system before `note` returns, with no handle left open, so a kill at any moment
-    leaves whole lines. `sync` forces them to the disk; it is apart because it may take long, and only recorders, which
-    run in threads of their own, can wait.
+    Each line reaches the operating system before `write` returns, and no file stays open, so that a killed process
+    leaves complete lines. `sync` forces them to the disk. It is separate because it may take long, and only
+    recorders, which have threads of their own, can wait.
 
-    Line kinds written here: ``start`` (``info``: the whole `StreamInfo`; one per stream, so a denoised stream adds its
-    own) and ``summary`` (how many lines of each kind, and what the session counted). Others come from the callers.
+    This class writes two kinds of lines: ``start`` (``info``: the `StreamInfo`; one each for the raw and the denoised
+    stream) and ``summary`` (the number of lines of each kind, and the totals of the session). Callers write others.
 
     Parameters
     ----------
     directory : Path or str
-        Where the logs stand; created by `begin`.
+        Folder of the logs; `begin` creates it.
     clock : callable
-        Nanoseconds since the Unix epoch.
+        Returns nanoseconds since the Unix epoch.
     """
 
     def __init__(self, directory: Path | str, *, clock: Callable[[], int] = time.time_ns) -> None:
@@ -63,7 +60,9 @@ class Sidecar:
         self._counts: dict[str, Counter[str]] = {}  # per series name, lines of each kind
         self._streams: set[str] = set()  # series ids, raw and denoised, whose start was written
         self._latest: str | None = None
-        self._refused: set[str] = set()  # logs that the disk refused; a further line would join a broken one
+        self._refused: set[str] = (
+            set()
+        )  # logs that could not be written; a further line would be appended to a broken one
         self._closed = False
 
     @property
@@ -72,22 +71,22 @@ class Sidecar:
         with self._lock:
             return tuple(self._path(name) for name in self._counts)
 
-    def begin(self, info: StreamInfo, **facts: object) -> str:
-        """Open the log of a series, or join it; return its name for `note`.
+    def begin(self, info: StreamInfo, **fields: object) -> str:
+        """Create the log of a series unless it exists; return the series' name for `write`.
 
         Parameters
         ----------
         info : StreamInfo
-            Written whole, once: a second call for the same stream does nothing.
-        **facts
-            More keys of the ``start`` line, such as the engine's digest.
+            Written once: a second call for the same stream writes nothing.
+        **fields
+            Further keys of the ``start`` line.
 
         Raises
         ------
         FileError
-            When the log exists from another session or cannot be created.
+            When another session has written this log, or when it cannot be created.
         StreamError
-            When the series' name is no file name.
+            When the name of the series cannot be a file name.
         """
         name = series_name(info)
         with self._lock:
@@ -97,20 +96,20 @@ class Sidecar:
                 self._latest = name
             if info.series not in self._streams:
                 self._streams.add(info.series)
-                self._write(name, "start", {"info": info, **facts})
+                self._append(name, "start", {"info": info, **fields})
         return name
 
-    def note(self, kind: str, /, *, series: str | None = None, **fields: object) -> None:
-        """Add a line ``{"kind", "t_ns", **fields}``; a ``t_ns`` among the fields replaces the clock's.
+    def write(self, kind: str, /, *, series: str | None = None, **fields: object) -> None:
+        """Append the line ``{"kind", "t_ns", **fields}``; a ``t_ns`` among the fields replaces the time of the clock.
 
         Parameters
         ----------
         kind : str
-            What the line tells: ``gap``, ``latency``, ``engine``, ``file`` ...
+            Kind of the line: ``gap``, ``latency``, ``engine``, ``file`` ...
         series : str, optional
-            What `begin` returned; the latest series when left out.
+            Name returned by `begin`; by default that of the latest series.
         **fields
-            Anything that is data: numbers, text, lists, mappings, dataclasses, numpy scalars and arrays.
+            Numbers, text, lists, mappings, dataclasses, numpy scalars and arrays.
 
         Raises
         ------
@@ -123,28 +122,28 @@ class Sidecar:
             name = series or self._latest
             if self._closed or name is None or name not in self._counts:
                 raise StreamError(
-                    f"a {kind} note for {'a closed log' if self._closed else f'series {name}'}",
-                    expected="notes between the start of their series and the end of the session",
+                    f"a {kind} line for {'a closed log' if self._closed else f'series {name}'}",
+                    expected="lines between the start of their series and the end of the session",
                     todo="begin the series first and close the log last",
                 )
-            self._write(name, kind, fields)
+            self._append(name, kind, fields)
 
     def sync(self, series: str) -> None:
-        """Force the log of one series to the disk. Raises `StageError` when the disk refuses."""
+        """Force the log of a series to the disk. Raises `StageError` when the disk refuses."""
         path = self._path(series)
-        try:  # without the lock: others may write meanwhile
+        try:  # without the lock, so that other threads can write meanwhile
             with path.open("ab") as file:
                 os.fsync(file.fileno())
         except OSError as error:
             raise _disk_refused(path, error) from error
 
-    def close(self, **facts: object) -> None:
-        """End every log with a ``summary`` line that carries ``facts``; may be called twice."""
+    def close(self, **fields: object) -> None:
+        """End every log with a ``summary`` line that contains `fields`; may be called twice."""
         with self._lock:
             if self._closed:
                 return
             for name in self._counts.keys() - self._refused:
-                self._write(name, "summary", {"series": name, "lines": dict(self._counts[name]), **facts})
+                self._append(name, "summary", {"series": name, "lines": dict(self._counts[name]), **fields})
                 self.sync(name)
             self._closed = True
 
@@ -155,7 +154,7 @@ class Sidecar:
         if path.exists():
             raise FileError(
                 f"{path} exists already",
-                expected="a free name, as no recording is ever overwritten",
+                expected="a new name, since recordings are never overwritten",
                 todo="choose another folder",
             )
         try:
@@ -165,11 +164,11 @@ class Sidecar:
             raise FileError(
                 f"{path} cannot be created ({error.strerror})",
                 expected="a folder that can be written",
-                todo="check the path and its rights",
+                todo="check the path and its permissions",
             ) from error
 
-    def _write(self, name: str, kind: str, fields: Mapping[str, object]) -> None:
-        """Append one line; the lock is held."""
+    def _append(self, name: str, kind: str, fields: Mapping[str, object]) -> None:
+        """Append one line; the caller holds the lock."""
         line = json.dumps(_plain({"kind": kind, "t_ns": self._clock(), **fields}), allow_nan=False) + "\n"
         try:
             with self._path(name).open("ab") as file:
@@ -183,13 +182,13 @@ class Sidecar:
 def _disk_refused(path: Path, error: OSError) -> StageError:
     return StageError(
         f"{path} could not be written ({error.strerror or error})",
-        expected="a disk that takes every line",
-        todo="free space and record again; the lines before are whole",
+        expected="a disk that accepts every line",
+        todo="free some space and record again; the lines before this one are complete",
     )
 
 
 def _plain(value: Any) -> Any:
-    """Return ``value`` as JSON data; bytes become hexadecimal text, and numbers that are not finite become null."""
+    """Return `value` as JSON data. Bytes become hexadecimal text; numbers that are not finite become null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -210,9 +209,9 @@ def _plain(value: Any) -> Any:
 
 
 def read_sidecar(path: Path | str) -> list[dict[str, Any]]:
-    """Return the lines of a session log; a last line that a kill or a full disk cut off is left out.
+    """Return the lines of a session log. An incomplete last line, left by a kill or a full disk, is omitted.
 
-    Raises `FileError` when the file cannot be read or any other line is not a log line.
+    Raises `FileError` when the file cannot be read or another line is not a log line.
     """
     try:
         raw = Path(path).read_bytes()
@@ -221,16 +220,16 @@ def read_sidecar(path: Path | str) -> list[dict[str, Any]]:
             f"{path} cannot be read ({error.strerror})", expected="a session log (.jsonl)", todo="check the path"
         ) from error
     lines = raw.split(b"\n")
-    cut = lines.pop()  # empty when the last line is whole
-    if cut and _record(cut) is not None:
-        lines.append(cut)
+    last = lines.pop()  # empty when the file ends with a line break
+    if last and _record(last) is not None:
+        lines.append(last)
     records = []
     for number, line in enumerate(lines, start=1):
         record = _record(line)
         if record is None:
             raise FileError(
                 f"line {number} of {path} is not a log line",
-                expected='JSON objects with "kind" and "t_ns", of which only the last may be cut',
+                expected='JSON objects with "kind" and "t_ns", of which only the last may be incomplete',
                 todo="restore the file from a copy",
             )
         records.append(record)

@@ -1,6 +1,6 @@
 """A TIFF file as a source of frames, for offline denoising and replay.
 
-Knows no clock: frames are handed out as fast as they are asked for, in the order of the file.
+Frames come in the order of the file, as fast as they are read.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from deepbid_rt.recording.tiff_movie import TiffMovie
 
 
 class TiffSource:
-    """A `FrameSource` over one TIFF file, read lazily; frames are numbered from 0 and carry no time.
+    """A `FrameSource` over one TIFF file, read on demand. Frames are numbered from 0 and have no time stamps.
 
     Parameters
     ----------
     path : Path or str
-        See `TiffMovie`.
+        The file, see `TiffMovie`.
     scan : ScanGeometry
-        How the lines were scanned; a TIFF file does not say.
+        Scan geometry; a TIFF file does not contain it.
     rate_hz : float
         Frames per second of the recording.
     channels : int
-        Channels that follow each other as pages.
+        Number of channels, which alternate as pages.
     planes : int
-        Planes that were scanned in turn, frame by frame.
+        Number of planes, which alternate as frames.
     loop : int
-        How often the file is played; the numbering goes on.
+        How many times the file is played; the frame numbers continue.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class TiffSource:
         loop: int = 1,
     ) -> None:
         if loop < 1:
-            raise StreamError(f"a file to be played {loop} times", expected="at least once", todo="give 1 or more")
+            raise StreamError(f"a file to be played {loop} times", expected="at least once", todo="use 1 or more")
         self._path = Path(path)
         self._scan, self._rate_hz, self._channels, self._planes, self._loop = scan, rate_hz, channels, planes, loop
         self._movie: TiffMovie | None = None
         self._info: StreamInfo | None = None
-        self._next: int | None = None  # None until the StreamInfo was handed out
+        self._next: int | None = None  # None until `read` has returned the StreamInfo
 
     @property
     def info(self) -> StreamInfo | None:
-        """The stream's description; None before `open`."""
+        """The description of the stream; None before `open`."""
         return self._info
 
     def open(self) -> None:

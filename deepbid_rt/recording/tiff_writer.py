@@ -1,6 +1,6 @@
-"""A movie that grows in a TIFF file so that a kill costs nothing that was written.
+"""Writing movies to TIFF files frame by frame, so that the file is intact even when the process is killed.
 
-Knows no stream and no naming: counts (C, Y, X) and the text of their pages. `tiff_movie` reads.
+`deepbid_rt.recording.tiff_movie` reads.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ SOFTWARE = f"deepbid-rt {__version__}"
 
 
 class _Draft(io.BufferedIOBase):
-    """What tifffile writes of one frame, held back until the file can take it without ever being half-linked.
+    """A buffer for what tifffile writes of one frame, so that no page ever points to one that does not exist.
 
-    tifffile points from the last page to the next before that one exists. `commit` appends the new pages first and
-    changes the pointers last.
+    tifffile sets the pointer of the last page to the next one before that page is written. `commit` appends the new
+    pages first and changes the pointers last.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _Draft(io.BufferedIOBase):
         return len(data)
 
     def commit(self, file: BinaryIO) -> None:
-        """Hand everything to the operating system. Raises `OSError` when the disk refuses; `size` then stays."""
+        """Write everything to the file. Raises `OSError` when the disk refuses; `size` then stays as it was."""
         file.seek(self.size)
         file.write(self._tail)
         file.flush()
@@ -72,18 +72,18 @@ class _Draft(io.BufferedIOBase):
 
 
 class TiffMovieWriter:
-    """A BigTIFF that grows frame by frame, one IFD per frame and channel.
+    """A BigTIFF that grows frame by frame, with one IFD per frame and channel.
 
-    Each frame is handed to the operating system before `append` returns, and a kill at any moment leaves an intact file
-    of whole frames. It is forced to the disk every ``sync_s`` seconds against a power cut. (A contiguous series would
-    be faster, but tifffile indexes it only when it is closed.)
+    Each frame reaches the operating system before `append` returns, so that a process killed at any moment leaves an
+    intact file of complete frames. Every `sync_s` seconds the file is forced to the disk, in case of a power cut. (A
+    contiguous series would be faster, but tifffile writes its index only when the file is closed.)
 
     Parameters
     ----------
     path : Path
         A file that does not exist yet.
     facts : mapping
-        More ``key = value`` lines for the first page's description.
+        Further ``key = value`` lines for the description of the first page.
     software : str
         Software tag.
     sync_s : float
@@ -107,37 +107,37 @@ class TiffMovieWriter:
         except FileExistsError as error:
             raise FileError(
                 f"{path} exists already",
-                expected="a free name, as no recording is ever overwritten",
+                expected="a new name, since recordings are never overwritten",
                 todo="move that file away or choose another name",
             ) from error
         except OSError as error:
             raise FileError(
                 f"{path} cannot be created ({error.strerror})",
                 expected="a folder that can be written",
-                todo="check the path and its rights",
+                todo="check the path and its permissions",
             ) from error
         self._draft = _Draft()
         self._tiff = tifffile.TiffWriter(cast("IO[bytes]", self._draft), bigtiff=True)
         self._synced = time.monotonic()
 
     def append(self, pixels: NDArray[Any], number: int, t_s: float, **keys: object) -> bool:
-        """Write one frame (C, Y, X); return True when everything so far was forced to the disk.
+        """Append one frame; return True when this call has forced everything so far to the disk.
 
         Parameters
         ----------
         pixels : ndarray
-            (C, Y, X), one of the stream types.
+            (C, Y, X), of a pixel type that streams allow.
         number : int
-            The frame's number, for the pages' descriptions.
+            Number of the frame, for the descriptions of its pages.
         t_s : float
-            Seconds since the movie began, likewise.
+            Seconds since the start of the movie, for the same.
         **keys
-            More ``key = value`` lines.
+            Further ``key = value`` lines for the same.
 
         Raises
         ------
         StageError
-            When the disk refuses; the file then ends with the frame before.
+            When the disk refuses; the file then ends with the previous frame.
         """
         lines = {"frameNumbers": number, "frameTimestamps_sec": f"{t_s:.9f}", **keys}
         try:
@@ -160,21 +160,21 @@ class TiffMovieWriter:
             self._abandon()
             raise StageError(
                 f"frame {number} could not be written to {self.path} ({error.strerror or error})",
-                expected="a disk that takes every frame",
-                todo=f"free space and record again; the {self.frames} frames before it are whole in that file",
+                expected="a disk that accepts every frame",
+                todo=f"free some space and record again; the {self.frames} frames before it are complete in that file",
             ) from error
         self.frames += 1
         return synced
 
     def _abandon(self) -> None:
-        """Close after a refused write and cut the broken frame off; either may be refused as well."""
+        """Close the file after a failed write and cut off the incomplete frame; both may fail as well."""
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
             os.truncate(self.path, self._draft.size)
 
     def close(self) -> None:
-        """Force everything to the disk and close; a file without any frame is removed. May be called twice.
+        """Force everything to the disk and close. A file without frames is removed. May be called twice.
 
         Raises `StageError` when the disk refuses.
         """
@@ -188,8 +188,8 @@ class TiffMovieWriter:
             self._abandon()
             raise StageError(
                 f"{self.path} could not be closed ({error.strerror or error})",
-                expected="a disk that takes every frame",
-                todo=f"check the disk; {self.frames} frames were handed to it",
+                expected="a disk that accepts every frame",
+                todo=f"check the disk; {self.frames} frames were written to it",
             ) from error
         self._file.close()
         if self.frames == 0:

@@ -1,8 +1,6 @@
-"""The traces of cells in a CSV file: ``frame,t_s,cell_1,cell_2,...``, then one row for each frame.
+"""Reading traces of cells from a CSV file with the header ``frame,t_s,cell_1,cell_2,...`` and one row per frame.
 
-The column of times, in seconds, may be missing.
-
-Knows no movie.
+The column ``t_s``, time in seconds, is optional.
 """
 
 from __future__ import annotations
@@ -17,9 +15,9 @@ from deepbid_rt.errors import FileError
 
 
 def read_traces(path: Path) -> NDArray[np.float64]:
-    """Return the traces (R, T), cell 1 first.
+    """Return the traces (R, T) of R cells, cell 1 first.
 
-    Raises `FileError` when the file is missing, has another header, or a row that is no row of numbers.
+    Raises `FileError` when the file is missing, has another header, or has a row that is not numeric.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -37,7 +35,7 @@ def read_traces(path: Path) -> NDArray[np.float64]:
         raise FileError(
             f"{path} with the header {','.join(header)[:80]!r}",
             expected="frame,cell_1,cell_2,...",
-            todo="name the columns so, cell_n being the pixels of number n among the cells",
+            todo="name the columns like this; cell_n belongs to the pixels with value n in the cell masks",
         )
     try:
         table = np.array([[float(value) for value in row] for row in rows]).reshape(len(rows), -1)
@@ -47,9 +45,9 @@ def read_traces(path: Path) -> NDArray[np.float64]:
         in_order = False
     if not in_order:
         raise FileError(
-            f"{path} with rows that are not the numbers of frames 0, 1, 2, ...",
-            expected=f"{len(header)} finite numbers in each row, of which the first counts the frames from 0",
-            todo="write the table again",
+            f"{path} with rows that are not numbers for the frames 0, 1, 2, ...",
+            expected=f"{len(header)} finite numbers in each row, the first of which is the frame number, from 0",
+            todo="export the table again",
         )
     traces: NDArray[np.float64] = np.ascontiguousarray(table[:, len(before) :].T)
     return traces

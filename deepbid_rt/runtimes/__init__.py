@@ -1,4 +1,4 @@
-"""Engines by name or file: the one place that knows which runtime opens which file."""
+"""`load_engine`: opens an engine by name or file with the runtime for that file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
 
-if TYPE_CHECKING:  # each runtime is imported where it is used: none needs the others' libraries
+if TYPE_CHECKING:  # each runtime is imported where it is used, so that the others' libraries may be missing
     from deepbid_rt.runtimes.openvino import Precision
 
 Runtime = Literal["auto", "openvino", "torch"]
-"""What runs an ``.onnx`` file; ``auto`` is OpenVINO. A ``.plan`` is always run by TensorRT."""
+"""Runtime of ``.onnx`` files; ``auto`` is OpenVINO. TensorRT runs every ``.plan`` file."""
 DEFAULT_ENGINE = "default"
-_FILELESS: dict[str, Callable[[], Engine]] = {"echo": EchoEngine, "average": AverageEngine}
+_ENGINES_WITHOUT_FILE: dict[str, Callable[[], Engine]] = {"echo": EchoEngine, "average": AverageEngine}
 _SHIPPED = (
     Path(__file__).parents[2] / "engines",  # a checkout
     Path(__file__).parents[1] / "engines",  # an installed wheel
@@ -36,7 +36,7 @@ def find_engine(name: str) -> Path:
     Raises
     ------
     EngineError
-        When there is neither; the message lists the shipped engines.
+        When there is no shipped engine of this name; the message lists them.
     """
     path = Path(name)
     if path.suffix:
@@ -47,7 +47,7 @@ def find_engine(name: str) -> Path:
     shipped = sorted(p.parent.name for folder in _SHIPPED for p in folder.glob("*/model.onnx"))
     raise EngineError(
         f"no engine named {name!r}",
-        expected=f"a path to an .onnx file, or one of {', '.join([*_FILELESS, *shipped])}",
+        expected=f"a path to an .onnx file, or one of {', '.join([*_ENGINES_WITHOUT_FILE, *shipped])}",
         todo="check the name, or train an engine with deepbid-rt train",
     )
 
@@ -64,19 +64,19 @@ def load_engine(
     precision : {"auto", "bf16", "f32"}
         Arithmetic of the network.
     threads : int
-        CPU threads of one inference; 0 lets the runtime decide.
+        CPU threads of one inference; 0: the runtime chooses.
     runtime : {"auto", "openvino", "torch"}
-        What runs an ``.onnx`` file.
+        Runtime of an ``.onnx`` file.
     trust : bool
-        Take a TensorRT plan from any folder; see `deepbid_rt.runtimes.tensorrt.load`.
+        Accept a TensorRT plan from any folder, see `deepbid_rt.runtimes.tensorrt.load.load_plan`.
 
     Raises
     ------
     EngineError
         When the engine cannot be found or read.
     """
-    if name in _FILELESS:
-        return _FILELESS[name]()
+    if name in _ENGINES_WITHOUT_FILE:
+        return _ENGINES_WITHOUT_FILE[name]()
     path = find_engine(name)
     if path.suffix == ".plan":
         from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
@@ -115,7 +115,7 @@ def engine_digest(name: str) -> str | None:
     EngineError
         When the engine cannot be found or read.
     """
-    if name in _FILELESS:
+    if name in _ENGINES_WITHOUT_FILE:
         return None
     path = find_engine(name)
     try:

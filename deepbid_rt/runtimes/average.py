@@ -1,6 +1,6 @@
-"""The engine without a network: a motion-compensated exponential average, smoothed a little.
+"""`AverageEngine`: a motion-compensated exponential average, smoothed by a Gaussian; no network.
 
-Ready at second zero on any rig, and the baseline that a network has to beat.
+It needs no training and works on any microscope. It is also the baseline that a network has to beat.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from deepbid_rt.card import ModelCard, Normalization
 GAIN = 0.15
 """Weight of the current frame in the average."""
 SIGMA_PX = 1.0
-"""Standard deviation of the Gaussian that smooths it, pixels."""
+"""Standard deviation of the Gaussian, pixels."""
 _REACH = 3
+"""Pixels from the middle of the Gaussian at which it is cut off."""
 
 AVERAGE_CARD = ModelCard(
     name="average", kind="average", memories=(GAIN,), views="mean", normalization=Normalization(frames=8)
@@ -22,7 +23,7 @@ AVERAGE_CARD = ModelCard(
 
 
 class AverageEngine:
-    """Averages the current view with what is remembered, with exact weights from the first frame on."""
+    """Averages the current view with the temporal average; weights are exact from the first frame on."""
 
     description = "average (no network)"
 
@@ -35,10 +36,10 @@ class AverageEngine:
         """Accept any shape."""
 
     def infer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the average (1, Y, X) of an input (4, Y, X): view, mask, weight of the memory, memory."""
-        view, _, weight, memory = inputs
+        """Return the average (1, Y, X) of an input (4, Y, X): view, mask, weight of the average, average."""
+        view, _, weight, earlier = inputs
         share = np.float32(GAIN) / (np.float32(GAIN) + np.float32(1 - GAIN) * weight)
-        average: NDArray[np.float32] = memory + share * (view - memory)
+        average: NDArray[np.float32] = earlier + share * (view - earlier)
         for axis in (0, 1):
             average = self._smooth(average, axis)
         return average[None]
@@ -47,6 +48,7 @@ class AverageEngine:
         """Do nothing."""
 
     def _smooth(self, image: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+        """Smooth along one axis; the image is mirrored at its edges."""
         length = image.shape[axis]
         edges = [(0, 0), (0, 0)]
         edges[axis] = (_REACH, _REACH)

@@ -1,4 +1,4 @@
-"""The engine that answers what it was asked: for tests, demos and measuring everything but a network."""
+"""`EchoEngine`: returns its input; for tests, demos, and timing everything except a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EchoEngine:
     Parameters
     ----------
     card : ModelCard
-        Window, hop and look-ahead to pretend; the default answers each frame at once.
+        Window, hop and look-ahead of the engine; with the default each frame is answered at once.
     """
 
     description = "echo (no network)"

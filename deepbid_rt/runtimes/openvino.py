@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the default runtime, in bfloat16 where the processor computes it and float32 elsewhere."""
+"""`OpenVinoEngine`: runs engine files on the CPU; the default runtime."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class OpenVinoEngine:
         ONNX file with a model card in its metadata. Kind window: one input (1, 1, T, Y, X), one output of the same
         shape. Kind stream: one input (1, K, Y, X), one output (1, 1, Y, X).
     precision : {"auto", "bf16", "f32"}
-        ``auto`` takes bfloat16 where the processor has instructions for it.
+        ``auto``: bfloat16 where the processor has instructions for it, float32 elsewhere.
     threads : int
-        Threads of one inference; 0 lets OpenVINO decide.
+        Threads of one inference; 0: OpenVINO chooses.
 
     Raises
     ------
     EngineError
-        When the file is missing, damaged or carries no valid card, or bf16 is asked of a processor without it.
+        When the file is missing, damaged or has no valid card, or for bf16 on a processor without it.
     """
 
     def __init__(self, path: Path, *, precision: Precision = "auto", threads: int = 0) -> None:
@@ -83,7 +83,7 @@ class OpenVinoEngine:
         return ModelCard.from_json(self._model.get_rt_info(place).astype(str))
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Compile for inputs of shape (K, Y, X), K the card's depth, and run one.
+        """Compile the network for inputs of shape (K, Y, X), K the card's depth, and run it once.
 
         Raises
         ------
@@ -126,12 +126,13 @@ class OpenVinoEngine:
             raise EngineError(
                 f"an input of shape {window.shape}", expected=f"{self._shape} as warmed up", todo="call warm_up first"
             )
-        given = window[None] if self._stream else window[None, None]
-        self._request.infer({0: given}, share_inputs=True, share_outputs=True)
+        inputs = window[None] if self._stream else window[None, None]
+        self._request.infer({0: inputs}, share_inputs=True, share_outputs=True)
         answer: NDArray[np.float32] = self._request.get_output_tensor(0).data
-        whole = answer.shape[:1] == (1,) if self._stream else answer.shape[:2] == (1, 1)
-        inner: NDArray[np.float32] = answer.reshape(answer.shape[1 if self._stream else 2 :]) if whole else answer
-        return inner
+        axes = 1 if self._stream else 2
+        if answer.shape[:axes] == (1,) * axes:
+            answer = answer.reshape(answer.shape[axes:])
+        return answer
 
     def close(self) -> None:
         """Release the compiled network."""

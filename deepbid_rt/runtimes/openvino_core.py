@@ -1,8 +1,8 @@
-"""The one OpenVINO of a process.
+"""`core`: the only `openvino.Core` of a process.
 
-Each `openvino.Core` with a CPU plugin gives its thread an alternative stack for signal handlers, and puts back the
-one before it when it goes. Two that do not go in the reverse order of their coming leave a stack that is freed, and the
-next Ctrl-C is a segmentation fault (seen with OpenVINO 2026.4). One that never goes cannot.
+Each `openvino.Core` with a CPU plugin sets an alternative stack for signal handlers of its thread, and restores the
+previous one when it is destroyed. Two cores that are not destroyed in reverse order leave a freed stack in place, and
+the next Ctrl-C ends in a segmentation fault (found with OpenVINO 2026.4). One core that is never destroyed is safe.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ import openvino
 
 @functools.cache
 def core() -> openvino.Core:
-    """Return it, made when first asked for."""
+    """Return the core; it is created at the first call."""
     return openvino.Core()

@@ -1,4 +1,4 @@
-"""torch as a runtime: the same weights on a CUDA GPU, as a graph, or on the CPU."""
+"""`TorchEngine`: runs an engine file with torch, on a CUDA GPU as a CUDA graph, or on the CPU."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch import nn
 from deepbid_rt.denoising.device import FramePipeline
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory
-from deepbid_rt.runtimes.gpu.runner import Queue, Runner
-from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
+from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory, Launch, TensorDevice
+from deepbid_rt.runtimes.gpu.runner import NetworkRunner
+from deepbid_rt.runtimes.gpu.series_pipelines import SeriesPipelines
 from deepbid_rt.runtimes.gpu.tensor_series import tensor_series
-from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_there, tensor_of
+from deepbid_rt.runtimes.gpu.torch_device import CudaDevice
+from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_available, tensor_of
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
-from deepbid_rt.runtimes.torch_net import Mixed, bind_net, load_net
-from deepbid_rt.scan.directions import Merge
+from deepbid_rt.runtimes.torch_net import MixedPrecision, bind_net, load_net
+from deepbid_rt.scan.directions import MergeMode
 
 log = logging.getLogger(__name__)
 
@@ -33,26 +33,28 @@ _TYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
 
 
 class TorchNetwork:
-    """What queues a network of torch's on its current stream."""
+    """A torch network on the stream of a `DeviceMemory`, see `deepbid_rt.runtimes.gpu.runner.DeviceNetwork`."""
 
-    def __init__(self, memory: DeviceMemory, net: nn.Module, given: tuple[int, ...], answer: tuple[int, ...]) -> None:
+    def __init__(
+        self, memory: DeviceMemory, net: nn.Module, input_shape: tuple[int, ...], answer_shape: tuple[int, ...]
+    ) -> None:
         self._memory, self._net = memory, net
-        self._shapes = given, answer
+        self._shapes = input_shape, answer_shape
 
-    def bind(self, given: Buffer, answer: Buffer) -> Queue:
-        """Return what queues the network, from one buffer into another."""
-        x, y = (tensor_of(b).view(torch.float32).view(s) for b, s in zip((given, answer), self._shapes, strict=True))
+    def bind(self, inputs: Buffer, answer: Buffer) -> Launch:
+        """Return the launch of the network, from one buffer into another."""
+        x, y = (tensor_of(b).view(torch.float32).view(s) for b, s in zip((inputs, answer), self._shapes, strict=True))
 
-        def queue() -> None:
+        def launch() -> None:
             with self._memory.current(), torch.inference_mode():
                 y.copy_(self._net(x))
 
-        return queue
+        return launch
 
-    def bind_ring(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
-        """Return what queues the network on one of several places that overlap."""
-        queues = [self.bind(place, answer) for place in places]
-        return lambda place: queues[place]()
+    def bind_window(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
+        """Return a function that queues the network on one of several overlapping buffers, given its number."""
+        launches = [self.bind(place, answer) for place in places]
+        return lambda place: launches[place]()
 
 
 class TorchEngine:
@@ -65,14 +67,14 @@ class TorchEngine:
     precision : {"auto", "f16", "bf16", "f32"}
         ``auto`` is f16 on a GPU and f32 on a CPU.
     device : {"cuda", "cpu"}, optional
-        A GPU where there is one, if left out.
-    tensors : Device, optional
-        Where whole frames are prepared; on the GPU if left out, and not at all without one.
+        The GPU if left out and there is one.
+    tensors : TensorDevice, optional
+        Where whole frames are prepared; the GPU if left out. Without a GPU the host prepares them.
 
     Raises
     ------
     EngineError
-        When the file is no engine, or the device is not there.
+        When the file is no engine, or there is no such device.
     """
 
     def __init__(
@@ -81,25 +83,27 @@ class TorchEngine:
         *,
         precision: TorchPrecision = "auto",
         device: str | None = None,
-        tensors: Device | None = None,
+        tensors: TensorDevice | None = None,
     ) -> None:
         net, self.card = load_net(path)
-        self._device = device or ("cuda" if cuda_is_there() else "cpu")
+        self._device = device or ("cuda" if cuda_is_available() else "cpu")
         chosen = ("f16" if self._device == "cuda" else "f32") if precision == "auto" else precision
-        self._net = Mixed(net, _TYPES[chosen]).to(self._device).eval()
+        self._net = MixedPrecision(net, _TYPES[chosen]).to(self._device).eval()
         self._stream = self.card.kind == "stream"
         name = torch.cuda.get_device_name() if self._device == "cuda" else "CPU"
-        self._what = f"torch {torch.__version__} {chosen} on {name}"
-        self._runner: Runner | None = None
+        self._runtime = f"torch {torch.__version__} {chosen} on {name}"
+        self._runner: NetworkRunner | None = None
         self._tensors = tensors
-        self._series: SeriesOnDevice | None = None
+        self._series: SeriesPipelines | None = None
         self._shape: tuple[int, int, int] | None = None
         log.info("engine %s: %s", self.card.name, self.description)
 
     @property
     def description(self) -> str:
         """Runtime, device, precision and, once warmed up on a GPU, whether a graph is replayed."""
-        return self._what if self._runner is None or self._device == "cpu" else f"{self._what}, {self._runner.mode}"
+        if self._runner is None or self._device == "cpu":
+            return self._runtime
+        return f"{self._runtime}, {self._runner.mode}"
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         """Prepare for inputs of shape (K, Y, X), K the card's depth.
@@ -120,10 +124,10 @@ class TorchEngine:
             )
         self._release()
         memory: DeviceMemory = TorchMemory() if self._device == "cuda" else HostMemory()
-        given = (1, *shape) if self._stream else (1, 1, *shape)
-        answer = (1, 1, *shape[1:]) if self._stream else given
-        self._memory, self._network = memory, TorchNetwork(memory, self._net, given, answer)
-        self._runner = Runner(memory, self._network, given, answer)
+        input_shape = (1, *shape) if self._stream else (1, 1, *shape)
+        answer_shape = (1, 1, *shape[1:]) if self._stream else input_shape
+        self._memory, self._network = memory, TorchNetwork(memory, self._net, input_shape, answer_shape)
+        self._runner = NetworkRunner(memory, self._network, input_shape, answer_shape)
         self._shape = shape
 
     def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -144,11 +148,11 @@ class TorchEngine:
         return answer.reshape(answer.shape[-3:])
 
     def open_window(self, length: int, shape: tuple[int, int]) -> DeviceWindow:
-        """Return a window of the size warmed up for. Raises `EngineError` when the GPU has too little memory."""
+        """Return an empty window of `length` frames (Y, X). Raises `EngineError` when the GPU has too little memory."""
         self.warm_up((length, *shape))
-        return DeviceWindow(length, shape, self._memory, self._network.bind_ring)
+        return DeviceWindow(length, shape, self._memory, self._network.bind_window)
 
-    def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
+    def open_planes(self, info: StreamInfo, merge: MergeMode) -> Sequence[FramePipeline]:
         """Return one pipeline for each plane of a series, on the GPU.
 
         Raises

@@ -1,4 +1,4 @@
-"""The networks of engine files in torch: their weights out of the ONNX file, and in which arithmetic they run."""
+"""Networks of engine files as torch modules: weights from the ONNX file, and mixed precision."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.nets.unet3d import UNet3D
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, Queue
-from deepbid_rt.runtimes.gpu.kernel_pipeline import BindPasses
+from deepbid_rt.runtimes.gpu.kernel_pipeline import BindBuffers
+from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory, Launch
+from deepbid_rt.runtimes.gpu.tensor_pipeline import BindTensors
 from deepbid_rt.runtimes.gpu.torch_memory import tensor_of
 from deepbid_rt.runtimes.tensorrt.onnx_specialize import LIMIT, read_onnx, weights_of
 
@@ -27,7 +28,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
     Raises
     ------
     EngineError
-        When the file is none, or of a network that is not in `deepbid_rt.nets`.
+        When the file is no engine, or its network is not one of `deepbid_rt.nets`.
     """
     model, card = read_onnx(path)
     try:
@@ -35,7 +36,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
         net = _empty_net(card, weights)
         places = _in_order(net, card)
         if len(places) != len(weights):
-            raise ValueError(f"{len(weights)} convolutions")  # noqa: TRY301  # one refusal for all that differs
+            raise ValueError(f"{len(weights)} convolutions")  # noqa: TRY301  # one error for every difference
         with torch.no_grad():
             for place, (weight, bias) in zip(places, weights, strict=True):
                 _fill(place.weight, weight)
@@ -52,7 +53,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
 
 def _empty_net(card: ModelCard, weights: Sequence[tuple[NDArray[Any], NDArray[Any] | None]]) -> nn.Module:
     if card.kind == "stream":
-        width = weights[-3][0].shape[1]  # what the last gate sees
+        width = weights[-3][0].shape[1]  # channels of the last gate's input
         for levels in (1, 2, 3):
             net = UNet2D(width, card.memories, card.look_ahead, levels)
             if sum(isinstance(module, nn.Conv2d) for module in net.modules()) == len(weights):
@@ -62,18 +63,18 @@ def _empty_net(card: ModelCard, weights: Sequence[tuple[NDArray[Any], NDArray[An
 
 
 def _in_order(net: nn.Module, card: ModelCard) -> list[Any]:
-    """Return the convolutions of a network in the order of their computing."""
+    """Return the convolutions of a network in the order in which they run."""
     order: list[Any] = []
     kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     hooks = [
-        m.register_forward_pre_hook(lambda module, _given: order.append(module))
+        m.register_forward_pre_hook(lambda module, _inputs: order.append(module))
         for m in net.modules()
         if isinstance(m, kinds)
     ]
     side = max(card.grid, 8)
-    given = (1, card.depth, side, side) if card.kind == "stream" else (1, 1, side, side, side)
+    shape = (1, card.depth, side, side) if card.kind == "stream" else (1, 1, side, side, side)
     with torch.no_grad():
-        net(torch.zeros(given))
+        net(torch.zeros(shape))
     for hook in hooks:
         hook.remove()
     return order
@@ -85,8 +86,8 @@ def _fill(to: Tensor, values: NDArray[Any]) -> None:
     to.copy_(torch.from_numpy(values.copy()))
 
 
-class Mixed(nn.Module):
-    """A network in low precision whose direct way from input to answer stays in float32, as in a plan.
+class MixedPrecision(nn.Module):
+    """A network in low precision whose skip from input to answer stays in float32, as in a TensorRT plan.
 
     Parameters
     ----------
@@ -110,27 +111,27 @@ class Mixed(nn.Module):
         self.low = low.to(dtype).to(memory_format=order)  # type: ignore[call-overload]  # torch's stubs miss it
         self._order = order
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor) -> Tensor:
         """Answer float32 inputs in float32."""
-        x = given.clamp(-LIMIT, LIMIT) if self._dtype == torch.float16 else given
+        x = inputs.clamp(-LIMIT, LIMIT) if self._dtype == torch.float16 else inputs
         answer: Tensor = self.low(x.to(self._dtype).contiguous(memory_format=self._order)).float()
-        return answer if self.skip is None else answer + self.skip(given)
+        return answer if self.skip is None else answer + self.skip(inputs)
 
 
-def bind_net(net: nn.Module) -> Callable[[Tensor, Tensor], Queue]:
-    """Return what joins a network of torch's to a `deepbid_rt.runtimes.gpu.pipeline.GpuPipeline`."""
+def bind_net(net: nn.Module) -> BindTensors:
+    """Return the binding of a torch network for a `deepbid_rt.runtimes.gpu.tensor_pipeline.TensorPipeline`."""
 
-    def bind(given: Tensor, answer: Tensor) -> Queue:
-        def queue() -> None:
-            answer.copy_(net(given))
+    def bind(inputs: Tensor, answer: Tensor) -> Launch:
+        def launch() -> None:
+            answer.copy_(net(inputs))
 
-        return queue
+        return launch
 
     return bind
 
 
-def bind_buffers(net: Callable[[Tensor], Tensor], memory: DeviceMemory) -> BindPasses:
-    """Return what joins a network of torch's to a `deepbid_rt.runtimes.gpu.kernel_pipeline.KernelPipeline`.
+def bind_buffers(net: Callable[[Tensor], Tensor], memory: DeviceMemory) -> BindBuffers:
+    """Return the binding of a torch network for a `deepbid_rt.runtimes.gpu.kernel_pipeline.KernelPipeline`.
 
     Parameters
     ----------
@@ -140,14 +141,14 @@ def bind_buffers(net: Callable[[Tensor], Tensor], memory: DeviceMemory) -> BindP
         Owned by torch.
     """
 
-    def bind(given: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Queue:
-        inputs, outputs = (tensor_of(buffer).view(torch.float32) for buffer in (given, answers))
-        inputs, outputs = inputs.view(shape), outputs.view(shape[0], 1, *shape[2:])
+    def bind(inputs: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Launch:
+        x, y = (tensor_of(buffer).view(torch.float32) for buffer in (inputs, answers))
+        x, y = x.view(shape), y.view(shape[0], 1, *shape[2:])
 
-        def queue() -> None:
+        def launch() -> None:
             with memory.current(), torch.inference_mode():
-                outputs.copy_(net(inputs))
+                y.copy_(net(x))
 
-        return queue
+        return launch
 
     return bind

@@ -1,1 +1,1 @@
-"""The geometry of a scan: directions split and merged, line phase, counts to network units."""
+"""Scan geometry: splitting and merging the scan directions, the line phase, and raw counts to network units."""

@@ -1,6 +1,7 @@
-"""Raw counts to network units and back, with an offset and a scale that never change within a series.
+"""Converts raw counts to network units and back, with one offset and one scale for a whole series.
 
-Knows nothing of where the frames come from, nor of windows.
+The scale is the standard deviation of the noise, so that a network gets all microscopes at the same noise level,
+whatever their gain. Constants that changed within a series would change the intensities that users measure.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-_LEAST_NOISE = float(np.finfo(np.float32).tiny)  # less has no inverse in float32
+_MIN_NOISE = float(np.finfo(np.float32).tiny)
+"""Smaller numbers have no inverse in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Normalizer:
-    """One linear map for a whole series: ``units = (counts - offset) / scale``."""
+    """Linear map from counts to network units: ``units = (counts - offset) / scale``."""
 
     offset: float
-    """Counts that become 0."""
+    """Counts that map to 0."""
     scale: float
     """Counts per network unit, positive."""
 
     def apply(self, counts: NDArray[Any]) -> NDArray[np.float32]:
-        """Map counts of any shape to float32 network units; NaN and infinity become 0."""
+        """Convert counts of any shape to network units; NaN and infinity become 0."""
         units: NDArray[np.float32] = np.subtract(counts, np.float32(self.offset), dtype=np.float32)
         units *= np.float32(1 / self.scale)
         if counts.dtype.kind == "f":
@@ -33,12 +35,12 @@ class Normalizer:
         return units
 
     def restore(self, units: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
-        """Map network units of any shape back to counts of `dtype`; integers are rounded and clipped, never wrapped."""
+        """Convert network units of any shape to counts of `dtype`; integers are rounded and clipped, never wrapped."""
         return to_dtype(units * np.float32(self.scale) + np.float32(self.offset), dtype)
 
 
 def to_dtype(counts: NDArray[np.float32], dtype: DTypeLike) -> NDArray[Any]:
-    """Round and clip float32 counts of any shape into `dtype`; `counts` may be overwritten."""
+    """Convert float32 counts of any shape to `dtype`, rounding and clipping; `counts` may be overwritten."""
     target = np.dtype(dtype)
     if target.kind == "f":
         return counts.astype(target, copy=False)
@@ -54,42 +56,43 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
     Parameters
     ----------
     frames : ndarray
-        (T, V, Y, X) raw counts of consecutive frames of one plane and channel; two views show the same places.
+        (T, V, Y, X) raw counts of consecutive frames of one plane and channel; two views show the same tissue.
 
     Returns
     -------
     Normalizer
-        Offset: the mean (DeepBID subtracts the mean of the whole stack; a stream has no whole stack). Scale: the
-        standard deviation of the noise, so that a network meets all rigs at one noise level whatever their gain. 1
-        where nothing changes at all (a dark channel).
+        Offset: the mean. (DeepBID subtracts the mean of the whole stack, which a live stream does not have.) Scale: the
+        standard deviation of the noise, or 1 when nothing changes at all (a dark channel).
 
     Notes
     -----
-    Neighbouring frames differ by the noise and by what moved between them, two views of one frame by the noise and by
-    how far apart their lines lie: the lesser of the two is the noise. Of a single frame, what its lines differ by
-    stands for the former.
+    The difference of two neighbouring frames contains the noise and the motion between them. The difference of the two
+    views of a frame contains the noise and the line phase. The smaller of the two estimates is used. For a single
+    frame, differences between its lines replace those between frames.
     """
-    everything, between_frames, between_views = _Mean(), _Mean(), _Mean()
-    before = None
+    counts, squares_between_frames, squares_between_views = _RunningMean(), _RunningMean(), _RunningMean()
+    previous = None
     for frame in frames:
-        now = np.array(frame, np.float64)
-        now[~np.isfinite(now)] = np.nan
-        everything.add(now)
-        if before is not None:
-            between_frames.add((now - before) ** 2)
-        if now.ndim == 3 and len(now) == 2:
-            between_views.add((now[1] - now[0]) ** 2)
-        before = now
-    if not everything.count:
+        current = np.array(frame, np.float64)
+        current[~np.isfinite(current)] = np.nan
+        counts.push(current)
+        if previous is not None:
+            squares_between_frames.push((current - previous) ** 2)
+        if current.ndim == 3 and len(current) == 2:
+            squares_between_views.push((current[1] - current[0]) ** 2)
+        previous = current
+    if not counts.count:
         return Normalizer(0.0, 1.0)
-    noise = math.sqrt(between_frames.value / 2) if between_frames.count else _noise_between_lines(now)
-    apart = math.sqrt(between_views.value / 2)
-    noise = min(noise, apart) if apart > _LEAST_NOISE else noise  # else the same view twice: it says nothing
-    return Normalizer(everything.value, noise if noise > _LEAST_NOISE else 1.0)
+    between_frames = squares_between_frames.count > 0
+    noise = math.sqrt(squares_between_frames.value / 2) if between_frames else _noise_between_lines(current)
+    noise_between_views = math.sqrt(squares_between_views.value / 2)
+    if noise_between_views > _MIN_NOISE:  # 0 when there is one view, or the same view twice
+        noise = min(noise, noise_between_views)
+    return Normalizer(counts.value, noise if noise > _MIN_NOISE else 1.0)
 
 
-class _Mean:
-    """The mean of all numbers added that are not NaN; 0 of none."""
+class _RunningMean:
+    """Mean of all pushed numbers that are not NaN; 0 when there are none."""
 
     def __init__(self) -> None:
         self.count, self._total = 0, 0.0
@@ -98,21 +101,23 @@ class _Mean:
     def value(self) -> float:
         return self._total / max(self.count, 1)
 
-    def add(self, values: NDArray[np.float64]) -> None:
-        unknown = np.isnan(values)
-        known = values[~unknown] if unknown.any() else values  # a hole is not noise
-        self._total += float(known.sum())
-        self.count += known.size
+    def push(self, values: NDArray[np.float64]) -> None:
+        missing = np.isnan(values)
+        present = values[~missing] if missing.any() else values
+        self._total += float(present.sum())
+        self.count += present.size
 
 
 def _noise_between_lines(frame: NDArray[np.float64]) -> float:
-    """Measure the noise of one frame (..., Y, X): what pixels differ by from the mean of those above and below.
+    """Estimate the noise of a frame (..., Y, X) from differences between pixels and the mean of those above and below.
 
-    Mean square along each line, and the median over lines, so that it is not decided by the lines with most structure.
+    The squares are averaged along each line; the median over lines limits the influence of lines with much structure.
     """
     if frame.ndim < 2 or frame.shape[-2] < 3:
         return 0.0
-    bend = frame[..., 1:-1, :] - (frame[..., :-2, :] + frame[..., 2:, :]) / 2
-    seen = np.isfinite(bend)
-    lines = np.square(np.where(seen, bend, 0)).sum(-1)[seen.any(-1)] / seen.sum(-1)[seen.any(-1)]
-    return float(np.sqrt(np.median(lines) / 1.5)) if lines.size else 0.0
+    difference = frame[..., 1:-1, :] - (frame[..., :-2, :] + frame[..., 2:, :]) / 2
+    finite = np.isfinite(difference)
+    used = finite.any(-1)
+    mean_squares = np.square(np.where(finite, difference, 0)).sum(-1)[used] / finite.sum(-1)[used]
+    # A pixel minus the mean of two others has 1 + 1/2 times the variance of a pixel.
+    return float(np.sqrt(np.median(mean_squares) / 1.5)) if mean_squares.size else 0.0

@@ -1,1 +1,1 @@
-"""A simulated two-photon microscope: tissue that lives and moves, scanned line by line."""
+"""A simulated two-photon microscope: living tissue that moves, scanned line by line."""

@@ -1,7 +1,4 @@
-"""Blood that streams through drawn vessels: what passes each of their pixels at any time.
-
-Knows nothing of the tissue around them, of scanning or of noise.
-"""
+"""Blood that flows through the vessels of a scene: the brightness of each vessel pixel at any time."""
 
 from __future__ import annotations
 
@@ -11,18 +8,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.simulator import shapes as brush
+from deepbid_rt.frame import Image
+from deepbid_rt.simulator import shapes
 from deepbid_rt.simulator.anatomy import Vessel
-from deepbid_rt.simulator.shapes import Image
 
-_FLOW_PX = 4096
+_PATTERN_PX = 4096
 """Length after which the pattern of blood cells repeats."""
-_LONG_PX = 2**17
-"""The same for a fast stream, which runs through a pattern in less time."""
-_SLOWEST = 50.0
-"""A fast stream's fastest vessel is this many times as fast as its slowest one may be."""
+_FAST_PATTERN_PX = 2**17
+"""The same for fast flow, which would repeat a short pattern too soon."""
+_SPEED_RANGE = 50.0
+"""Fast flow: speed of the fastest vessel divided by the smallest speed of the slowest one."""
 _WALL = 0.7
-"""How much slower than its middle a fast stream is at the wall; flow between still walls has a round profile."""
+"""Fast flow: by this share the speed at the wall is below the speed in the middle (the profile is parabolic)."""
 
 
 class Blood:
@@ -31,13 +28,14 @@ class Blood:
     Parameters
     ----------
     vessels : sequence of Vessel
-        Where it flows.
+        The vessels it flows through.
     rng : numpy.random.Generator
         Draws blood cells, speeds and pulse.
     fastest_px_s : float or None
-        Speed of the fastest vessel, the others down to a fiftieth of it; None draws a few hundred pixels per second.
+        Speed in the fastest vessel, pixels per second; the others are up to 50 times slower. None: speeds of a few
+        hundred pixels per second are drawn.
     pulse_hz : float or None
-        Beats of the heart; None draws 5 to 10.
+        Heart rate; None: drawn from 5 to 10.
     """
 
     def __init__(
@@ -49,45 +47,50 @@ class Blood:
     ) -> None:
         self._vessels = vessels
         fast = fastest_px_s is not None
-        length = _LONG_PX if fast else _FLOW_PX
-        drawn = vessels[:1] if fast else vessels  # a long pattern serves all vessels
-        chains = [np.tanh(2 * (brush.field(rng, (vessel.lanes, length), 1.5) + 0.3)) for vessel in drawn]
+        length = _FAST_PATTERN_PX if fast else _PATTERN_PX
+        drawn = vessels[:1] if fast else vessels  # all vessels share one long pattern
+        chains = [np.tanh(2 * (shapes.random_field(rng, (vessel.streamlines, length), 1.5) + 0.3)) for vessel in drawn]
         cells = [0.6 + 0.4 * chain for chain in chains]
         self._cells = cells * len(vessels) if fast else cells
         self.speed_px_s = rng.lognormal(5.0, 0.8, len(vessels)) * rng.choice((-1, 1), len(vessels))
-        """(vessels,) mean speed in the middle of each vessel; negative against its course."""
+        """(vessels,) mean speed in the middle of each vessel; negative for flow towards its start."""
         self._pulse_hz = float(rng.uniform(5.0, 10.0))
         self._start_px = np.zeros(len(vessels))
         self._profiles = [np.ones(1) for _ in vessels]
-        self._lane_step = 0
+        self._streamline_step = 0
         if fastest_px_s is not None and vessels:
             width = np.array([vessel.lumen.sum() / (np.ptp(vessel.along_px) + 1) for vessel in vessels])
-            share = np.sort(_SLOWEST ** -rng.random(len(vessels)))[width.argsort().argsort()]  # wide ones are fast
+            # Wide vessels are fast.
+            share = np.sort(_SPEED_RANGE ** -rng.random(len(vessels)))[width.argsort().argsort()]
             self.speed_px_s = np.sign(self.speed_px_s) * fastest_px_s * share / share.max()
-            self._start_px = rng.uniform(0, _LONG_PX, len(vessels))
+            self._start_px = rng.uniform(0, _FAST_PATTERN_PX, len(vessels))
             self._profiles = [_profile(vessel) for vessel in vessels]
-            self._lane_step = 5  # odd: after each round through the pattern every stream line meets another part of it
+            self._streamline_step = 5  # odd: each time the pattern repeats, a streamline shows another one's part
         if pulse_hz is not None:
             self._pulse_hz = pulse_hz
 
-    def mean_light(self, number: int) -> float:
-        """Return the mean over time of what passes a pixel of a vessel."""
+    def mean_brightness(self, number: int) -> float:
+        """Return the mean over time of `brightness`."""
         return float(self._cells[number].mean())
 
-    def passing(self, number: int, t_s: NDArray[np.float64]) -> Image:
-        """Tell what passes each pixel of a vessel (pixels,) at its time `t_s`: 1 for plasma, less for a blood cell."""
+    def brightness(self, number: int, t_s: NDArray[np.float64]) -> Image:
+        """Return the brightness (pixels,) of each pixel of a vessel at its time `t_s`: 1 for plasma, less for cells."""
         vessel, cells = self._vessels[number], self._cells[number]
         beat = np.sin(2 * math.pi * self._pulse_hz * t_s) / (2 * math.pi * self._pulse_hz)
         moved_px = self.speed_px_s[number] * self._profiles[number] * (t_s + 0.4 * beat)
         place = vessel.along_px - moved_px + self._start_px[number]
         below = np.floor(place)
         rounds, here = np.divmod(below.astype(np.int64), cells.shape[1])
-        lane = (vessel.lane + self._lane_step * rounds) % vessel.lanes if self._lane_step else vessel.lane
-        first, second = cells[lane, here], cells[lane, (here + 1) % cells.shape[1]]
+        streamline = (
+            (vessel.streamline + self._streamline_step * rounds) % vessel.streamlines
+            if self._streamline_step
+            else vessel.streamline
+        )
+        first, second = cells[streamline, here], cells[streamline, (here + 1) % cells.shape[1]]
         return np.asarray(first + (place - below) * (second - first), np.float32)
 
 
 def _profile(vessel: Vessel) -> NDArray[np.float64]:
-    """Return the share of the middle's speed that each pixel's stream line has."""
-    side = vessel.lane - vessel.lanes // 2
+    """Return the speed of each pixel's streamline relative to that of the middle, (pixels,)."""
+    side = vessel.streamline - vessel.streamlines // 2
     return np.asarray(1 - _WALL * np.square(side / (np.abs(side).max() + 1)))

@@ -1,7 +1,4 @@
-"""The cells of a simulated movie: where each lies, and how it shines in every frame.
-
-Knows nothing of scanning, noise or files.
-"""
+"""Ground truth about the cells of a simulated movie: their pixels and their activity in every frame."""
 
 from __future__ import annotations
 
@@ -13,35 +10,35 @@ from numpy.typing import NDArray
 from deepbid_rt.simulator.tissue import Tissue
 
 _EDGE = 0.3
-"""A pixel belongs to a cell where its light is more than this share of the cell's brightest pixel."""
+"""A pixel belongs to a cell if the cell's light there exceeds this share of that in its brightest pixel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell whose body lies in the field of view."""
+    """A cell whose soma lies in the field of view."""
 
     label: int
-    """From 1, in the order of the labels' picture."""
+    """Number in `Cells.labels`, from 1."""
     y_px: float
-    """Middle of its pixels in the field of view, where the tissue is at rest."""
+    """Centre of its pixels in the field of view while the tissue does not move."""
     x_px: float
     area_px: int
     share: float
-    """Its own part of the light in its pixels while nothing is active; the rest is background and neighbours."""
+    """Share of the light in its pixels that is its own while nothing is active; the rest is background."""
 
 
 class Cells:
-    """Truth about the cells of a tissue.
+    """Labels and traces of the cells of a tissue.
 
     Parameters
     ----------
     tissue : Tissue
-        Whose cells.
+        The tissue.
     size : (int, int)
         Lines and pixels of its field of view.
     columns : ndarray, (pixels,), optional
-        Column of the field of view that each pixel of a line shows, see `deepbid_rt.simulator.raster.Raster.places`;
-        its own when left out.
+        Column of the field of view that each pixel of a line shows, see
+        `deepbid_rt.simulator.raster.Raster.pixel_columns`; pixel x shows column x by default.
     """
 
     def __init__(self, tissue: Tissue, size: tuple[int, int], columns: NDArray[np.float32] | None = None) -> None:
@@ -53,25 +50,25 @@ class Cells:
                 continue
             height, width = footprint.image.shape
             here = np.s_[footprint.y : footprint.y + height, footprint.x : footprint.x + width]
-            mine = (footprint.image > _EDGE * footprint.image.max()) & (footprint.image > brightest[here])
-            owner[here][mine] = footprint.unit + 1
-            brightest[here][mine] = footprint.image[mine]
+            owned = (footprint.image > _EDGE * footprint.image.max()) & (footprint.image > brightest[here])
+            owner[here][owned] = footprint.unit + 1
+            brightest[here][owned] = footprint.image[owned]
         shown = np.arange(size[1]) if columns is None else np.rint(columns).astype(np.intp).clip(0, size[1] - 1)
         inside = np.ix_(margin + np.arange(size[0]), margin + shown)
         units, inverse = np.unique(owner[inside], return_inverse=True)
-        first = int(units[0] != 0)  # 0 is no cell; it is missing where cells cover everything
+        first = int(units[0] != 0)  # 0 means no cell; it is missing if cells cover everything
         self.labels: NDArray[np.uint16] = (inverse.reshape(size) + first).astype(np.uint16)
-        """(Y, X) label of the cell that each pixel belongs to, 0 for none, where the tissue is at rest."""
+        """(Y, X) label of the cell that each pixel belongs to while the tissue does not move; 0 for none."""
         self._units = units[1 - first :] - 1
         self._tissue = tissue
         self.cells = tuple(
             _cell(self.labels == label, label, brightest[inside], anatomy.rest[inside])
             for label in range(1, self._units.size + 1)
         )
-        """In the order of the labels."""
+        """The cells in the order of their labels."""
 
     def traces(self, index: int) -> NDArray[np.float32]:
-        """Return how far each cell is above its light at rest during frame `index`, as a share of it; (cells,)."""
+        """Return the activity (cells,) during frame `index`: light above that at rest, relative to that at rest."""
         return np.asarray(self._tissue.activity(index)[self._units])
 
 

@@ -1,7 +1,4 @@
-"""A frame's number written into its own pixels, so that a test can tell which frame it got.
-
-Knows nothing of scenes or streams.
-"""
+"""Frame numbers written into pixels, so that a test can check which frame it received."""
 
 from __future__ import annotations
 
@@ -11,16 +8,16 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import StreamError
 
 _DIGITS = 8
-"""A stamp is this many pixels wide: six digits of four bits for the number, two for the check."""
+"""Width of a stamp in pixels: six digits of four bits for the number, two for the checksum."""
 _STEP = 8
-"""Counts per digit, so that the largest digit still fits 8-bit pixels."""
+"""Counts per unit of a digit; the largest digit fits 8-bit pixels."""
 
 
 def stamp(pixels: NDArray[np.generic], index: int) -> None:
     """Write a frame's number into its pixels.
 
-    The number stands in both corners of lines 0 and 1 and reads the same from left and right: it survives
-    mirrored lines, and the mean of the two lines.
+    The number is written at both ends of lines 0 and 1 and reads the same from left and right, so it survives mirrored
+    lines and the mean of the two lines.
 
     Parameters
     ----------
@@ -28,12 +25,17 @@ def stamp(pixels: NDArray[np.generic], index: int) -> None:
         Changed in place: 8 pixels at each end of the first two lines of channel 0.
     index : int
         0 to 16,777,215.
+
+    Raises
+    ------
+    StreamError
+        When the number or the width of the frame is out of range.
     """
     if pixels.shape[-1] < 2 * _DIGITS or not 0 <= index < 1 << 24:
         raise StreamError(
             f"frame {index} of {pixels.shape[-1]} pixels in a line",
             expected=f"a number below {1 << 24} and at least {2 * _DIGITS} pixels in a line to stamp it into",
-            todo="use wider frames or fewer of them",
+            todo="use wider or fewer frames",
         )
     word = index << 8 | _check(index)
     digits = np.array([word >> shift & 15 for shift in range(28, -4, -4)], pixels.dtype) * _STEP
@@ -47,7 +49,7 @@ def read_stamp(pixels: NDArray[np.generic]) -> int:
     Raises
     ------
     StreamError
-        When the frame carries no stamp, or a damaged one.
+        When the frame has no stamp, or a damaged one.
     """
     counts = np.asarray(pixels[0, 0, :_DIGITS], np.float64) / _STEP
     word = 0
@@ -57,11 +59,11 @@ def read_stamp(pixels: NDArray[np.generic]) -> int:
         raise StreamError(
             f"a frame that begins with the counts {pixels[0, 0, :_DIGITS].tolist()}",
             expected="the stamp of a frame number",
-            todo="have the frames stamped where they are made",
+            todo="let the source stamp its frames",
         )
     return word >> 8
 
 
 def _check(index: int) -> int:
-    """Check digits of a stamp: never 0, so that a dark frame is not taken for frame 0."""
+    """Return the checksum of a number; never 0, so that a dark frame is not mistaken for frame 0."""
     return (index * 0x9E3779B1 >> 7 ^ 0xA5) & 255 or 1

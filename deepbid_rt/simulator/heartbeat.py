@@ -1,7 +1,7 @@
-"""How a beating heart deforms the picture: a smooth displacement that differs from place to place and comes back.
+"""Periodic deformation of the tissue by a beating heart: a smooth displacement that differs from place to place.
 
-Contraction towards the middle, a twist, a wave that runs across and a wobble without symmetry; contraction is faster
-than relaxation. Knows nothing of what is drawn, and of pixels only that they are its unit of length.
+It is the sum of a contraction towards the middle, a twist, a wave that travels across and an asymmetric wobble.
+Contraction is faster than relaxation.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.simulator import shapes as brush
+from deepbid_rt.simulator import shapes
 
 _SHARES = (1.0, 0.45, 0.5, 0.4)
-"""Strength of contraction, twist, wave and wobble."""
+"""Relative strength of contraction, twist, wave and wobble."""
 _SYSTOLE = 0.35
-"""Share of a beat that the contraction takes."""
+"""Duration of the contraction as a share of a beat."""
 _REACH = 0.32
-"""Distance from the middle at which the tissue moves most, in shorter sides of the field of view."""
+"""Distance from the middle at which the tissue moves most, relative to the shorter side of the field of view."""
 
 
 class Heartbeat:
@@ -27,7 +27,7 @@ class Heartbeat:
     Parameters
     ----------
     peak_px : float
-        No place is displaced further along either axis.
+        Largest displacement along either axis, pixels.
     rate_hz : float
         Frames per second.
     shape : (int, int)
@@ -46,17 +46,17 @@ class Heartbeat:
         reach = _REACH * min(shape)
         y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
         y, x = (y - (shape[0] - 1) / 2) / np.float32(reach), (x - (shape[1] - 1) / 2) / np.float32(reach)
-        fall = np.exp((1 - y * y - x * x) / 2)  # with the distance as a factor: largest at the reach
+        fall = np.exp((1 - y * y - x * x) / 2)  # multiplied by the distance it is largest at the reach
         towards, around = np.stack([y, x]) * fall, np.stack([x, -y]) * fall
         heading = rng.uniform(0, 2 * math.pi)
         wave = np.float32(math.sin(heading)) * y + np.float32(math.cos(heading)) * x
-        wobble = np.stack([brush.field(rng, shape, 0.5 * reach) for _ in range(2)]) / 3 * fall
-        shapes = (towards, around, towards * wave, wobble)
-        modes = np.stack([share * mode for share, mode in zip(_SHARES, shapes, strict=True)])
+        wobble = np.stack([shapes.random_field(rng, shape, 0.5 * reach) for _ in range(2)]) / 3 * fall
+        patterns = (towards, around, towards * wave, wobble)
+        modes = np.stack([share * mode for share, mode in zip(_SHARES, patterns, strict=True)])
         self._modes = np.asarray(modes * (peak_px / self._peak(modes)), np.float32)
 
     def displacement(self, index: int, phase: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Where the tissue is while one frame is scanned.
+        """Return where the tissue is while one frame is scanned.
 
         Parameters
         ----------
@@ -79,14 +79,14 @@ class Heartbeat:
         return total
 
     def _levels(self, t_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far each mode is out at times (n,); (modes, n), -0.5 at rest, 0.5 at the end of the contraction."""
-        wander = 0.04 * np.sin(2 * math.pi * 0.11 * t_s)  # a heart is no clock
+        """Return the level of each mode at times (n,); (modes, n), -0.5 at rest, 0.5 at the end of the contraction."""
+        wander = 0.04 * np.sin(2 * math.pi * 0.11 * t_s)  # a heart does not beat with exact regularity
         beat = (self.beats_hz * t_s + wander + self._start - self._lag[:, None]) % 1.0
         contracting = -np.cos(math.pi * beat / _SYSTOLE) / 2
         relaxing = np.cos(math.pi * (beat - _SYSTOLE) / (1 - _SYSTOLE)) / 2
         return np.asarray(np.where(beat < _SYSTOLE, contracting, relaxing))
 
     def _peak(self, modes: NDArray[np.float32]) -> float:
-        """Largest displacement of any place along either axis at any time in a beat, upwards of the exact one."""
+        """Return an upper bound of the displacement along either axis, over all places and times of a beat."""
         levels = self._levels(np.arange(48) / 48 / self.beats_hz)
         return 1.02 * max(float(np.abs(np.tensordot(level, modes, 1)).max()) for level in levels.T)

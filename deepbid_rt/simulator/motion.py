@@ -1,7 +1,4 @@
-"""How living tissue moves under the objective: a seeded displacement as a function of time.
-
-Knows nothing of what the tissue looks like, nor of pixels beyond being their unit of length.
-"""
+"""Simulated rigid motion of the tissue: a seeded displacement as a function of time."""
 
 from __future__ import annotations
 
@@ -11,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LIMIT = 4.0
-"""Displacements are cut at this many times the rms, so that the canvas around the field of view is finite."""
+"""Displacements are clipped at this many times the rms, so that a finite canvas can contain them."""
 _SHARES = {"drift": 0.15, "respiration": 0.2, "heart": 0.1, "jitter": 0.2, "jump": 0.35}
 """Share of each cause in the mean squared displacement; they add up to 1."""
 _JUMP_WIDTH = 0.15
 """Duration of one jump, in frames."""
 _JUMP = 71
-"""Separates the jumps' random numbers from all others made of the same seed."""
+"""Part of the random seed that keeps these numbers independent of others of the same seed."""
 
 
-class Motion:
+class TissueMotion:
     """Rigid displacement: slow drift, respiration, heartbeat, band-limited jitter and one jump in each frame.
 
     Parameters
@@ -48,24 +45,24 @@ class Motion:
         self._freq_hz = np.concatenate([freq for _, freq, _ in groups])
         amplitudes = []
         for name, freq, relative in groups:
-            # Breath and heart push along one direction of their own; drift and jitter go anywhere.
+            # Breath and heart each move along one direction; drift and jitter move along any.
             shared = name in ("respiration", "heart")
             angle = rng.uniform(0, 2 * math.pi, 1 if shared else freq.size)
             weight = relative * math.sqrt(4 * _SHARES[name] / np.square(relative).sum())
             amplitudes.append(np.stack([weight * np.sin(angle), weight * np.cos(angle)]))
         self._amplitude = rms_px * np.concatenate(amplitudes, axis=1)
         self._phase = rng.uniform(0, 2 * math.pi, self._freq_hz.size)
-        # Breath and heart are not clocks: a slow wander of their phase keeps them from repeating.
+        # Breath and heart are not exactly regular: their phase wanders slowly, so that the motion does not repeat.
         self._wander = np.concatenate([np.full(freq.size, 0.3 * ("i" not in name[:1])) for name, freq, _ in groups])
         self._wander_phase = rng.uniform(0, 2 * math.pi)
 
     @property
     def limit_px(self) -> float:
-        """No displacement is longer than this along either axis."""
+        """Largest displacement along either axis."""
         return _LIMIT * self._rms_px
 
     def displacement(self, index: int, phase: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where the tissue is while one frame is scanned.
+        """Return where the tissue is while one frame is scanned.
 
         Parameters
         ----------
@@ -92,7 +89,7 @@ class Motion:
         return np.asarray(np.clip(total, -self.limit_px, self.limit_px))
 
     def _jump(self, index: int) -> tuple[NDArray[np.float64], float]:
-        """Displacement (2,) that a jump in frame `index` leads to, and the phase at which it begins."""
+        """Return the displacement (2,) after the jump in frame `index`, and the phase at which the jump begins."""
         rng = np.random.default_rng([self._seed, _JUMP, index + 2])
         scale = self._rms_px * math.sqrt(_SHARES["jump"] / 2)
         return np.asarray(rng.laplace(0.0, scale, 2)), float(rng.uniform(0.0, 1.0 - _JUMP_WIDTH))

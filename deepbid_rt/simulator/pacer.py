@@ -1,7 +1,4 @@
-"""A steady beat on any clock, that neither drifts nor bursts.
-
-Knows nothing of frames.
-"""
+"""Waits that keep a steady rate on any clock, without drift and with bounded bursts."""
 
 from __future__ import annotations
 
@@ -9,22 +6,22 @@ from collections.abc import Callable
 
 
 class Pacer:
-    """Ticks at a steady rate: tick k is due k periods after the start, whatever the ticks before it cost.
+    """Keeps a steady rate: call k of `wait` returns k periods after the first, however long the caller took between.
 
-    A tick that comes late by no more than `slack_s` is followed by quicker ones until the schedule is met again.
-    Beyond that the rest of the delay is given up and the schedule moves back by it: after a long stall at most
-    ``1 + slack_s * rate_hz`` ticks follow each other at once.
+    If a call comes late by at most `slack_s`, the next calls return sooner until the schedule is met again. Any further
+    delay is not made up for; the schedule moves back by it. So after a long stall, at most ``1 + slack_s * rate_hz``
+    calls return at once.
 
     Parameters
     ----------
     rate_hz : float
-        Ticks per second.
+        Calls per second.
     clock : callable
         Returns seconds; must not run backwards.
     sleep : callable
-        Waits for so many seconds, or less when interrupted.
+        Waits for a number of seconds, or less when interrupted.
     slack_s : float, optional
-        Delay that is made up for; one period when left out.
+        Delay that is made up for; one period by default.
     """
 
     def __init__(
@@ -38,12 +35,12 @@ class Pacer:
         self._clock, self._sleep = clock, sleep
         self._slack_s = self._period_s if slack_s is None else slack_s
         self._start_s: float | None = None
-        self._ticks = 0
+        self._calls = 0
         self.slipped_s = 0.0
-        """Time given up so far because ticks came later than the slack, seconds."""
+        """Total delay beyond the slack so far, by which the schedule moved back, seconds."""
 
     def wait(self, late_s: float = 0.0) -> float:
-        """Wait until the next tick is due, and `late_s` longer; the ticks after it stay where they are.
+        """Wait until the next call is due, and `late_s` longer; later calls keep their times.
 
         Returns
         -------
@@ -53,12 +50,12 @@ class Pacer:
         now_s = self._clock()
         if self._start_s is None:
             self._start_s = now_s
-        # Computed from the start each time: adding up periods would add up their rounding as well.
-        due_s = self._start_s + self.slipped_s + self._ticks * self._period_s
-        self._ticks += 1
-        excess_s = now_s - due_s - self._slack_s
-        if excess_s > 0:
-            self.slipped_s += excess_s
+        # Computed from the start each time, as adding up periods would add up their rounding errors.
+        due_s = self._start_s + self.slipped_s + self._calls * self._period_s
+        self._calls += 1
+        beyond_slack_s = now_s - due_s - self._slack_s
+        if beyond_slack_s > 0:
+            self.slipped_s += beyond_slack_s
             return now_s
         if due_s + late_s > now_s:
             self._sleep(due_s + late_s - now_s)

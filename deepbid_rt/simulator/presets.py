@@ -1,7 +1,4 @@
-"""Movies by name: the tissue and the microscope of the papers' kinds of experiment, as noisy as theirs.
-
-Knows nothing of files.
-"""
+"""Named simulated movies: tissue and microscope of the experiments in the papers, with the same noise level."""
 
 from __future__ import annotations
 
@@ -17,22 +14,22 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
-Name = Literal["calcium-vibrating", "vessels-flow", "heart-beating"]
-NAMES: tuple[Name, ...] = get_args(Name)
+PresetName = Literal["calcium-vibrating", "vessels-flow", "heart-beating"]
+PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
 RAW_CORRELATION = 0.44
-"""Of the raw movie with the truth, over x, y and t, in the light that a preset chooses; 0.43 in the DeepBID paper."""
+"""Correlation of the raw movie with the truth over x, y and t that a preset aims at; 0.43 in the DeepBID paper."""
 LINE_US = 64.0
 """Duration of a line of an 8 kHz resonant scanner, microseconds."""
 RATE_HZ = 30.0
-"""Frames per second, where the lines leave time for it."""
-_FULL = {8: ("|u1", 8.0), 12: ("<u2", 100.0), 16: ("<u2", 100.0)}
+"""Frames per second, at most; large frames take longer."""
+_PIXELS = {8: ("|u1", 8.0), 12: ("<u2", 100.0), 16: ("<u2", 100.0)}
 """Pixel type and counts per photon for each number of bits."""
 _SAMPLES, _SPAN_S = 16, 10.0
-"""Frames, and the seconds they are spread over, on which the light is measured."""
+"""Number of frames, and the seconds they span, from which the required light is computed."""
 
 
-def preset(
-    name: Name,
+def movie_preset(
+    name: PresetName,
     size: tuple[int, int] = (256, 256),
     seed: int = 0,
     *,
@@ -48,43 +45,43 @@ def preset(
     Parameters
     ----------
     name : {"calcium-vibrating", "vessels-flow", "heart-beating"}
-        Neurons with calcium transients in tissue that shakes; vessels with bright plasma and red cells, up to 30 mm/s
-        fast; a chamber of a heart that beats 2 to 8 times a second.
+        Neurons with calcium transients in vibrating tissue; vessels with bright plasma and red blood cells of up to
+        30 mm/s; a chamber of a heart that beats 2 to 8 times per second.
     size : (int, int)
-        Lines and pixels of the field of view, 1 um each.
+        Lines and pixels of the field of view, of 1 um each.
     seed : int
         Draws tissue, activity, motion and noise.
     scan : ScanGeometry, optional
-        How the lines lie; collinear when left out.
+        Scan layout; collinear by default.
     bits : {8, 12, 16}
-        Of the digitiser.
+        Bits of the digitiser.
     correlation : float
-        What the raw movie, the mean of both views where the scan is collinear, has with the truth. Ignored with
-        ``photons``.
+        Correlation of the raw movie with the truth; for a collinear scan, of the mean of both views. Ignored when
+        ``photons`` is given.
     photons : float, optional
         Mean photons per pixel of one line.
     motion_px : float, optional
-        Root mean square displacement of the whole tissue along each axis, pixels, instead of the preset's.
+        Root mean square displacement of the whole tissue along each axis, pixels; that of the preset by default.
     fill : float
-        Share of its swing in which a resonant mirror samples, see `ScanSettings`.
+        Share of the swing of a resonant mirror in which it samples, see `ScanSettings`.
 
     Raises
     ------
     StreamError
-        When there is no preset of that name, or a value cannot be.
+        When there is no preset of that name, or a value is out of range.
     """
-    if name not in _SCENES or bits not in _FULL or not 0 < correlation < 1:
+    if name not in _SCENES or bits not in _PIXELS or not 0 < correlation < 1:
         raise StreamError(
             f"a preset {name!r} with {bits} bits at a raw correlation of {correlation}",
-            expected=f"one of {', '.join(NAMES)} with 8, 12 or 16 bits at more than 0 and less than 1",
-            todo="choose one of these",
+            expected=f"one of {', '.join(PRESET_NAMES)} with 8, 12 or 16 bits at more than 0 and less than 1",
+            todo="correct the name or the value",
         )
     scene = dataclasses.replace(_SCENES[name](size), seed=seed)
     if motion_px is not None:
         scene = dataclasses.replace(scene, motion_px=motion_px)
     scan = scan or ScanGeometry("collinear")
     lines = size[0] * (2 if scan.layout == "collinear" else 1)
-    dtype, gain = _FULL[bits]
+    dtype, gain = _PIXELS[bits]
     microscope = ScanSettings(
         size=size,
         rate_hz=min(RATE_HZ, 1e6 / (lines * LINE_US)),
@@ -105,9 +102,10 @@ def preset(
 
 
 def photons_for(correlation: float, scene: SceneSettings, scan: ScanSettings) -> float:
-    """Return the mean photons per pixel of one line at which the raw movie has a correlation with the truth.
+    """Return the mean photons per pixel of one line that give the raw movie this correlation with the truth.
 
-    The variance of the truth is measured on clean frames of the scene; that of the noise follows from the detector.
+    The variance of the truth is measured on clean frames of the scene; the variance of the noise follows from the
+    settings of the detector.
     """
     unit = dataclasses.replace(scan, photons=1.0, gain=1.0, offset=0.0, dark=0.0, dtype="<f4", bits=None)
     source = SyntheticSource(scene, unit)
@@ -116,9 +114,9 @@ def photons_for(correlation: float, scene: SceneSettings, scan: ScanSettings) ->
     mean, variance = float(truth.mean()), float(truth.var())
     # r^2 = V p^2 / (V p^2 + noise), noise = (slope p + floor) for p photons in each line: a quadratic equation in p
     views = 2 if scan.scan.layout == "collinear" else 1
-    answer = 1 + scan.excess
-    slope = mean * answer / views
-    floor = (scan.dark * answer + (scan.read_noise / scan.gain) ** 2 + 1 / (12 * scan.gain**2)) / views
+    excess_factor = 1 + scan.excess
+    slope = mean * excess_factor / views
+    floor = (scan.dark * excess_factor + (scan.read_noise / scan.gain) ** 2 + 1 / (12 * scan.gain**2)) / views
     square = correlation**2
     half = square * slope / (2 * variance * (1 - square))
     return half + math.sqrt(half**2 + square * floor / (variance * (1 - square)))

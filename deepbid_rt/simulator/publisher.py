@@ -1,7 +1,4 @@
-"""Plays a source into a sink at its true rate, with the faults of a bad day for rehearsal.
-
-Knows nothing of sockets or files: any `FrameSource` goes into any `Sink`, on any clock.
-"""
+"""Plays any `FrameSource` into any `Sink` at its frame rate, optionally with simulated faults."""
 
 from __future__ import annotations
 
@@ -21,30 +18,30 @@ from deepbid_rt.ports import FrameSource, Sink
 from deepbid_rt.simulator.pacer import Pacer
 
 _POLL_S = 0.1
-"""How long a quiet source may hold up the answer to a stop."""
+"""Timeout of a read: the longest delay of a stop while the source has no frame."""
 
 
 @runtime_checkable
 class LossySink(Sink, Protocol):
-    """A sink that can lose a frame as a network would: receivers see that something was sent and never came."""
+    """A sink that can lose a frame as a network does: receivers notice that a message is missing."""
 
     def drop(self, frame: Frame) -> None:
-        """Use up the frame's place on the wire without sending it."""
+        """Use the message number of this frame without sending it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong on purpose."""
+    """Simulated faults."""
 
     drop: float = 0.0
     """Probability that a frame is lost on the wire."""
     jitter_ms: float = 0.0
-    """Each frame is late by a random time up to this; lateness does not add up, and frames stay in order."""
+    """Each frame is late by a random time up to this; delays do not add up, and frames stay in order."""
     restart: int | None = None
-    """Frames after which the series ends and a new one begins, with a new id and numbers from 0."""
+    """Frames after which the series ends and a new one begins, with a new id and frame numbers from 0."""
     seed: int = 0
-    """Draws which frames are lost or late."""
+    """Determines which frames are lost or late."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.drop <= 1 and self.jitter_ms >= 0 and (self.restart is None or self.restart >= 1)):
@@ -57,42 +54,42 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class PublishSummary:
-    """What a `Publisher` did."""
+    """Result of `Publisher.run`."""
 
     sent: int
     """Frames given to the sink."""
     dropped: int
-    """Frames lost on purpose."""
+    """Frames lost as a simulated fault."""
     series: tuple[str, ...]
-    """Identities of the series that were begun."""
+    """Ids of the series that were started."""
     rate_hz: float
-    """Frames per second that were reached, lost ones counted; 0 for fewer than two frames."""
+    """Frames per second that were reached, including lost ones; 0 for fewer than two frames."""
     slipped_s: float
-    """Time by which source or sink held up the schedule beyond repair, seconds."""
+    """Delay by source or sink that was not made up for, seconds."""
 
 
 class Publisher:
     """Plays a source into a sink, once or several times over.
 
-    The source is opened and closed here; the sink stays open for its owner to close.
+    It opens and closes the source; the caller closes the sink.
 
     Parameters
     ----------
     source : FrameSource
-        Played up to its first `StreamEnd`; opened again for each further round.
+        Played until its first `StreamEnd`; opened again for each further round.
     sink : Sink
-        Loses frames by `LossySink.drop` where it has it; otherwise lost frames are left out silently.
+        Loses frames by `LossySink.drop`; if it is no `LossySink`, lost frames are left out.
     rate_hz : float, optional
-        Frames per second; the source's own rate when left out.
+        Frames per second; the source's own rate by default.
     rounds : int
-        How often the source is played; frame numbers go on from round to round.
+        How often the source is played; frame numbers continue from round to round.
     faults : Faults
-        What goes wrong on purpose.
+        Simulated faults.
     stop : threading.Event, optional
-        Ends the stream with reason ``abort`` soon after it is set.
+        When set, ends the stream with reason ``abort``.
     clock, sleep, wall_ns : callable, optional
-        Monotonic seconds, waiting (by default until the time is up or `stop` is set), and nanoseconds since the
-        Unix epoch.
+        Monotonic time in seconds; a wait for a number of seconds (by default, `stop` interrupts it); and nanoseconds
+        since the Unix epoch.
     """
 
     def __init__(
@@ -123,7 +120,7 @@ class Publisher:
         self._first_s = self._last_s = 0.0
 
     def run(self) -> PublishSummary:
-        """Play everything, or until stopped. Errors of the source and the sink go through."""
+        """Play all rounds, or until stopped. Exceptions of the source and the sink are not caught."""
         reason = "done"
         for _ in range(self._rounds):
             self._shift = None
@@ -146,7 +143,7 @@ class Publisher:
         )
 
     def _play(self) -> str:
-        """Play one round; returns why it ended."""
+        """Play one round; return why it ended."""
         while not self._stop.is_set():
             match self._source.read(_POLL_S):
                 case StreamInfo() as info:
@@ -180,17 +177,17 @@ class Publisher:
         if self._info is None or self._pacer is None:
             raise StreamError(
                 f"frame {frame.index} before any description of its stream",
-                expected="a source to hand out a StreamInfo first",
+                expected="a source that returns a StreamInfo first",
                 todo="correct the source",
             )
-        # A new series begins with a whole volume, so that numbers and planes keep step.
+        # A new series starts with the first plane of a volume, so that frame numbers and planes stay in step.
         if self._faults.restart is not None and self._in_series >= self._faults.restart and frame.plane == 0:
             self._sink.end(StreamEnd("done"))
             self._start(dataclasses.replace(self._info, series=uuid.uuid4().hex))
             self._shift = -frame.index
         index = self._renumber(frame.index, 1)
-        # Both are drawn for every frame, so that asking for jitter does not change which frames are lost.
-        late, luck = self._rng.random(2)
+        # Both are drawn for every frame, so that jitter does not change which frames are lost.
+        late, chance = self._rng.random(2)
         self._last_s = self._pacer.wait(late * self._faults.jitter_ms / 1e3)
         if self._stop.is_set():
             return
@@ -198,7 +195,7 @@ class Publisher:
             self._first_s = self._last_s
         self._in_series += 1
         frame = dataclasses.replace(frame, index=index, t_ns=self._wall_ns())
-        if luck < self._faults.drop:
+        if chance < self._faults.drop:
             self._dropped += 1
             if isinstance(self._sink, LossySink):
                 self._sink.drop(frame)
@@ -207,7 +204,7 @@ class Publisher:
             self._sink.put(frame)
 
     def _renumber(self, first: int, count: int) -> int:
-        """Return the published number of the source's frame `first`, and note that `count` frames are used up."""
+        """Return the published number of the source's frame `first`, and reserve `count` numbers."""
         if self._shift is None:
             planes = self._info.planes if self._info is not None else 1
             self._shift = -(-self._next // planes) * planes - first

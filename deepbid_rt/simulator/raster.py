@@ -1,7 +1,6 @@
-"""The way of the beam: which place of the tissue each pixel of a frame shows, and when.
+"""The path of the scanning beam: which place of the tissue each pixel of a frame shows, and when.
 
-Lines follow each other in time, and tissue that moves meanwhile is sheared. Knows nothing of what is drawn, of light
-or of noise.
+Lines are scanned one after another, so tissue that moves during a frame appears sheared.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.simulator.shapes import Image
+from deepbid_rt.frame import Image, ScanGeometry
 from deepbid_rt.simulator.tissue import Clock
 
 
@@ -28,9 +26,10 @@ class Raster:
     scan : ScanGeometry
         Layout and direction of the lines.
     line_share : float or None
-        Duration of a line as a fraction of the frame period; None: the lines fill it.
+        Duration of a line as a fraction of the frame period; None: the lines fill the frame period.
     fill : float
-        Share of its swing in which a resonant mirror samples: pixels are even in time, not in space. 0: even in space.
+        Share of the swing of a resonant mirror in which it samples; pixels are then evenly spaced in time, not in
+        space. 0: evenly spaced in space.
     line_phase_px : float
         Pixels by which backward lines lie further right than forward lines, in image order.
 
@@ -53,21 +52,21 @@ class Raster:
             raise StreamError(
                 f"a line phase of {line_phase_px} px in lines of {self._columns} pixels",
                 expected="a quarter of a line at most",
-                todo="choose a smaller one",
+                todo="choose a smaller line phase",
             )
         self._scan, self._fill = scan, fill
         self.views = 2 if scan.layout == "collinear" else 1
         """Lines for each row of the field of view."""
         number = np.arange(self.views * rows)
         self.row = number // self.views
-        """(lines,) row that each line scans."""
+        """(lines,) row of the field of view that each line scans."""
         self._share = 1 / number.size if line_share is None else line_share
         self.phase = np.asarray(number / number.size if line_share is None else number * line_share, np.float64)
-        """(lines,) when each line begins, as a fraction of the frame period."""
+        """(lines,) time at which each line begins, as a fraction of the frame period."""
         self._late_px = line_phase_px * self._backward(number)
 
     def clock(self, margin: int, view: int) -> Clock:
-        """Return when each place of a canvas with this margin is scanned, for one of the `views` of a row."""
+        """Return a function for the time at which one of the `views` scans a place of a canvas with this margin."""
 
         def when(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float64]:
             line = (rows - margin) * self.views + view
@@ -77,7 +76,7 @@ class Raster:
         return when
 
     def _backward(self, line: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Return which of these lines are scanned backward."""
+        """Return True for each of these lines that is scanned backward."""
         return np.asarray(self._scan.bidirectional & (line % 2 == (self._scan.first == "forward")))
 
     def sample(
@@ -87,18 +86,19 @@ class Raster:
         shift: NDArray[np.float64],
         warp: NDArray[np.float32] | None = None,
     ) -> Image:
-        """Take every pixel from where the tissue is at its time.
+        """Sample every pixel where the tissue is when the beam scans it.
 
         Parameters
         ----------
         canvases : sequence of ndarray, (H, W), float32
-            What there is to see: one, or one for each of the `views`.
+            The tissue: one canvas, or one for each of the `views`.
         margin : int
-            Rows and columns of the canvas around the field of view; more than any displacement and the line phase.
+            Rows and columns of the canvas on each side of the field of view; more than any displacement plus the line
+            phase.
         shift : ndarray, (2, lines), float64
             Displacement (dy, dx) of the tissue while each line is scanned, pixels.
         warp : ndarray, (2, lines, X), float32, optional
-            What is added to it at each pixel.
+            Displacement of each pixel, added to ``shift``.
 
         Returns
         -------
@@ -113,14 +113,14 @@ class Raster:
                 light[lines] = self._straight(canvas, y[lines], x[lines])
                 continue
             places_y = np.broadcast_to(y[lines, None].astype(np.float32), light[lines].shape)
-            places_x = x[lines, None].astype(np.float32) + self.places()
+            places_x = x[lines, None].astype(np.float32) + self.pixel_columns()
             if warp is not None:
                 places_y, places_x = places_y + warp[0, lines], places_x + warp[1, lines]
             light[lines] = _gather(canvas, places_y, places_x)
         return light
 
     def _straight(self, canvas: Image, y: NDArray[np.float64], x: NDArray[np.float64]) -> Image:
-        """Interpolate whole lines that begin at (y, x), float32 (lines, X)."""
+        """Interpolate whole lines that begin at (y, x); returns float32 (lines, X)."""
         top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
         down, right = (y - top).astype(np.float32)[:, None], (x - left).astype(np.float32)[:, None]
         rows = np.lib.stride_tricks.sliding_window_view(canvas, self._columns + 1, axis=1)
@@ -128,7 +128,7 @@ class Raster:
         upper += down * (lower - upper)
         return np.asarray(upper[:, :-1] + right * (upper[:, 1:] - upper[:, :-1]))
 
-    def places(self) -> NDArray[np.float32]:
+    def pixel_columns(self) -> NDArray[np.float32]:
         """Return the column of the field of view that each pixel of a line shows while nothing moves, (X,)."""
         even = np.arange(self._columns)
         if not self._fill:

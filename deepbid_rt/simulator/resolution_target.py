@@ -1,6 +1,6 @@
-"""A picture of plates, discs and gratings of all sizes in place of tissue: sharp as no cell is, to learn sharpness on.
+"""A resolution target: plates, discs and gratings of all sizes instead of tissue.
 
-Knows nothing of time, scanning or noise.
+Its edges are sharper than those of cells; networks are trained on it so that they keep sharp edges.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ import math
 
 import numpy as np
 
-from deepbid_rt.simulator import shapes as brush
-from deepbid_rt.simulator.shapes import Image
+from deepbid_rt.frame import Image
+from deepbid_rt.simulator import shapes
 
 _AREA_PX = 250.0
-"""Canvas for each shape."""
+"""Area of the canvas per shape."""
 _SIZES_PX = (0.8, 25.0)
-"""Half axes of shapes; sizes are even on a logarithmic scale."""
+"""Range of the half axes of shapes; sizes are uniform on a logarithmic scale."""
 _PERIODS_PX = (2.5, 12.0)
+"""Range of the periods of gratings."""
 
 
-def chart(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
-    """Draw a canvas (H, W); no edge is wider than about a pixel."""
+def draw_resolution_target(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
+    """Draw a target of `shape`, float32 (H, W); its edges are at most about a pixel wide."""
     canvas = np.full(shape, rng.uniform(0.1, 0.6), np.float32)
-    uneven = brush.field(rng, shape, rng.uniform(3, 30))
+    uneven = shapes.random_field(rng, shape, rng.uniform(3, 30))
     canvas *= np.exp(rng.uniform(0, 0.4) * uneven)
     for _ in range(int(np.prod(shape) / _AREA_PX)):
         tall, wide = np.exp(rng.uniform(math.log(_SIZES_PX[0]), math.log(_SIZES_PX[1]), 2))
@@ -41,5 +42,5 @@ def chart(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
         if rng.random() < 0.4:
             inside *= np.clip(1.5 * np.sin(2 * math.pi * u / rng.uniform(*_PERIODS_PX)) + 0.5, 0, 1)
         here += (inside * (rng.lognormal(0.0, 0.7) - here)).astype(np.float32)
-    # Blurring less than a pixel overshoots beside sharp edges.
-    return np.asarray(np.maximum(brush.blur(canvas, rng.uniform(0.3, 0.7)), canvas.min()))
+    # A Gaussian of less than a pixel, applied in Fourier space, undershoots beside sharp edges.
+    return np.asarray(np.maximum(shapes.blur(canvas, rng.uniform(0.3, 0.7)), canvas.min()))

@@ -1,7 +1,4 @@
-"""Strokes that a drawn piece of brain is made of: random fields, somata, dendrites and tubes, as small images.
-
-Knows nothing of where the strokes go, of time, scanning or noise.
-"""
+"""The shapes that scenes are drawn from: random fields, somata, dendrites and tubes, as small images."""
 
 from __future__ import annotations
 
@@ -11,26 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-Image = NDArray[np.float32]
-Planes = tuple[tuple[float, float], ...]
-"""Sections through a ball: distance from its middle in radii, and share of the light."""
-MIDDLE: Planes = ((0.0, 1.0),)
-"""One section through the middle, as when everything lies in focus."""
+from deepbid_rt.frame import Image
+
+Sections = tuple[tuple[float, float], ...]
+"""Sections through a ball: distance from its middle in radii, and weight, see `Optics.sections`."""
+MIDDLE_SECTION: Sections = ((0.0, 1.0),)
+"""One section through the middle, for a soma that lies in focus."""
 
 
-def field(rng: np.random.Generator, shape: tuple[int, int], scale_px: float, stretch: float = 1.0) -> Image:
+def random_field(rng: np.random.Generator, shape: tuple[int, int], scale_px: float, stretch: float = 1.0) -> Image:
     """Draw a smooth random field of mean 0 and standard deviation 1.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of the white noise, and of the direction when `stretch` is not 1.
+        Draws the white noise and the direction of `stretch`.
     shape : (int, int)
         Lines and pixels.
     scale_px : float
-        Standard deviation of the Gaussian that smooths it, pixels.
+        Standard deviation of the Gaussian that smooths the field, pixels.
     stretch : float
-        How many times longer than `scale_px` it is along one direction.
+        Factor on `scale_px` along one random direction.
     """
     padded = (fft.next_fast_len(shape[0], real=True), fft.next_fast_len(shape[1], real=True))
     angle = rng.uniform(0, math.pi)
@@ -45,30 +43,32 @@ def field(rng: np.random.Generator, shape: tuple[int, int], scale_px: float, str
 
 
 def blur(image: Image, sigma_px: float) -> Image:
-    """Smooth an image with a Gaussian; it goes on periodically beyond its edges."""
+    """Blur an image with a Gaussian and periodic boundaries."""
     fy, fx = np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None, :]
     low_pass = np.exp(-2 * (math.pi * sigma_px) ** 2 * (fy**2 + fx**2)).astype(np.float32)
     return np.asarray(fft.irfft2(fft.rfft2(image) * low_pass, s=image.shape), np.float32)
 
 
-def soma(rng: np.random.Generator, radius_px: float, psf_px: float, planes: Planes = MIDDLE) -> tuple[Image, Image]:
-    """Draw a soma in the middle of a square: bright ring, dark nucleus.
+def draw_soma(
+    rng: np.random.Generator, radius_px: float, psf_px: float, sections: Sections = MIDDLE_SECTION
+) -> tuple[Image, Image]:
+    """Draw a soma in the middle of a square: a bright ring around a dark nucleus.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Draws its shape.
     radius_px : float
-        Of the soma, which is about a ball.
+        Radius of the soma, which is roughly a ball.
     psf_px : float
         Width of the optical blur of its edges.
-    planes : Planes
-        Sections through it that are seen, see `deepbid_rt.simulator.optics.Optics.planes`.
+    sections : Sections
+        Sections through it that the microscope sees, see `deepbid_rt.simulator.optics.Optics.sections`.
 
     Returns
     -------
     light, body : ndarray, (h, h), float32
-        Brightness, at most about 1; and 1 where the cell displaces the tissue around it.
+        Brightness, at most about 1; and 1 where the soma displaces the tissue around it.
     """
     half = math.ceil(1.6 * radius_px + 3 * psf_px)
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
@@ -79,7 +79,7 @@ def soma(rng: np.random.Generator, radius_px: float, psf_px: float, planes: Plan
     darkness, nucleus = rng.uniform(0.3, 1.0), rng.uniform(0.5, 0.75)
     from_middle, from_nucleus = np.hypot(y, x), np.hypot(y - off_y, x - off_x)
     light, body = np.zeros_like(x), np.zeros_like(x)
-    for distance, share in planes:
+    for distance, share in sections:
         filled = _inside(from_middle, edge * math.sqrt(max(0.0, 1 - distance**2)), psf_px)
         hollow: Image | float = 0.0
         if abs(distance) < nucleus:
@@ -87,14 +87,14 @@ def soma(rng: np.random.Generator, radius_px: float, psf_px: float, planes: Plan
             hollow = darkness * _inside(from_nucleus, cut * edge, psf_px)
         light = light + share * filled * (1 - hollow)
         body = body + share * filled
-    grain = np.exp(0.2 * field(rng, body.shape, max(psf_px, 0.25 * radius_px)))
+    grain = np.exp(0.2 * random_field(rng, body.shape, max(psf_px, 0.25 * radius_px)))
     return np.asarray(light * grain, np.float32), np.asarray(body, np.float32)
 
 
-def path(
+def random_path(
     rng: np.random.Generator, start: tuple[float, float], heading: float, length: int, curl: float
 ) -> NDArray[np.float64]:
-    """Walk `length` steps of one pixel along a wandering course; `curl` is the turn per step, radians rms."""
+    """Return the points (2, length) of a winding path, one pixel apart; `curl` is the turn per step, radians rms."""
     turn = np.cumsum(rng.normal(0, curl, length))
     turn += 12 * curl * np.sin(np.arange(length) * rng.uniform(0.02, 0.06) + rng.uniform(0, 2 * math.pi))
     course = heading + turn - turn[0]
@@ -102,40 +102,40 @@ def path(
     return np.asarray(np.array(start)[:, None] + np.cumsum(steps, axis=1))
 
 
-def dendrite(rng: np.random.Generator, radius_px: float, psf_px: float) -> tuple[Image, int, int]:
-    """Draw a beaded process that leaves a soma at (0, 0); returns it with the place (y, x) of its corner."""
+def draw_dendrite(rng: np.random.Generator, radius_px: float, psf_px: float) -> tuple[Image, int, int]:
+    """Draw a beaded process of a soma at (0, 0); returns the image and the place (y, x) of its corner."""
     heading, length = rng.uniform(0, 2 * math.pi), int(radius_px * rng.uniform(4, 14))
-    y, x = path(rng, (0.0, 0.0), heading, length, 0.06)
+    y, x = random_path(rng, (0.0, 0.0), heading, length, 0.06)
     y, x = y + radius_px * math.sin(heading), x + radius_px * math.cos(heading)
     pad = math.ceil(4 * psf_px) + 1
     top, left = math.floor(y.min()) - pad, math.floor(x.min()) - pad
     image = np.zeros((math.ceil(y.max()) + pad - top + 1, math.ceil(x.max()) + pad - left + 1), np.float32)
     beads = np.exp(rng.normal(0, 0.4, length)) * np.linspace(1.0, 0.4, length) * (1 + 2 * (rng.random(length) < 0.06))
     np.add.at(image, (np.rint(y).astype(int) - top, np.rint(x).astype(int) - left), beads.astype(np.float32))
-    # Blurred to the optical width and scaled so that the middle of a smooth process has brightness 1.
+    # The path is blurred to the optical width and scaled so that the middle of a smooth process has brightness 1.
     sigma = psf_px * rng.uniform(1.0, 1.4)
     return blur(image, sigma) * np.float32(math.sqrt(2 * math.pi) * sigma), top, left
 
 
-def tube(
+def tube_coordinates(
     course: NDArray[np.float64], radius_px: float, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Measure every pixel of an image against a course.
+    """Return the coordinates of every pixel of an image relative to a path.
 
     Parameters
     ----------
     course : ndarray, (2, points), float64
-        Points (y, x), about one pixel apart.
+        Points (y, x) of the path, about one pixel apart.
     radius_px : float
-        Pixels further than this from the course are left out.
+        Pixels further than this from the path are left out.
     shape : (int, int)
         Lines and pixels of the image.
 
     Returns
     -------
     distance, along, side : ndarray, (Y, X), float32
-        Distance to the nearest point (infinite where left out), number of that point, and the signed distance
-        to its left (-) or right (+).
+        Distance to the nearest point (infinite where left out), number of that point, and signed distance to the left
+        (-) or right (+) of the path.
     """
     distance = np.full(shape, np.inf, np.float32)
     along, side = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -157,5 +157,5 @@ def tube(
 
 
 def _inside(distance: NDArray[np.floating], edge: NDArray[np.floating], psf_px: float) -> NDArray[np.floating]:
-    """1 within the edge, 0 outside, as soft as the optics."""
+    """Return 1 inside the edge and 0 outside, blurred by the optics."""
     return 1 / (1 + np.exp(np.clip((distance - edge) / (0.6 * psf_px), -30, 30)))

@@ -1,6 +1,6 @@
-"""A simulated two-photon microscope: scans living tissue line by line and adds the noise of its detector.
+"""A simulated two-photon microscope: it scans living tissue line by line and adds the noise of its detector.
 
-Every frame is a function of the settings and its number alone. Knows nothing of pacing, sockets or files.
+Every frame is a function of the settings and its number alone.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.frame import Event, Frame, Image, ScanGeometry, StreamEnd, StreamInfo
 from deepbid_rt.scan.directions import merge_scan, split_scan
 from deepbid_rt.simulator.frame_stamp import stamp
 from deepbid_rt.simulator.raster import Raster
-from deepbid_rt.simulator.shapes import Image
 from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 
 @dataclass(frozen=True, slots=True)
 class ScanSettings:
-    """How the tissue is scanned and detected."""
+    """Settings of the scanner and the detector."""
 
     size: tuple[int, int] = (128, 128)
     """Lines and pixels of the field of view; collinear frames hold twice as many lines."""
@@ -33,33 +32,33 @@ class ScanSettings:
     """Frames per second."""
     scan: ScanGeometry = field(default_factory=lambda: ScanGeometry(layout="collinear"))
     line_us: float | None = None
-    """Duration of a line, microseconds; the beam rests for what is left of the frame period. None: nothing is left."""
+    """Duration of a line, microseconds; the beam pauses for the rest of the frame period. None: there is no rest."""
     fill: float = 0.0
-    """Share of its swing in which a resonant mirror samples, pixels being even in time; 0: they are even in space."""
+    """Share of the swing of a resonant mirror in which it samples, evenly in time; 0: evenly in space."""
     line_phase_px: float = 0.0
-    """Pixels by which backward lines lie further right than forward lines, in image order; the truth has it too."""
+    """Pixels by which backward lines lie further right than forward lines, in image order; the truth has none."""
     photons: float = 0.4
     """Mean photons per pixel of one line, over space and time."""
     gain: float = 100.0
     """Counts per photon."""
     excess: float = 0.2
-    """Variance of the detector's answer to one photon, in squared photons; 0 for a perfect counter."""
+    """Excess noise: variance of the detector's response to one photon, in squared photons; 0 for a perfect counter."""
     dark: float = 0.0
-    """Mean counts of the detector without light, per pixel of one line, in photons; they have the noise of photons."""
+    """Mean dark counts per pixel of one line, in photons; they have the noise of photons."""
     read_noise: float = 15.0
     """Standard deviation of the Gaussian noise, counts."""
     offset: float = 100.0
     """Counts without light."""
     x_correlation: float = 0.0
-    """Correlation of the noise of neighbouring pixels of a line, 0 to 0.5 (limited detector bandwidth)."""
+    """Noise correlation of neighbouring pixels in a line, 0 to 0.5 (limited bandwidth of the detector)."""
     vignette: float = 0.3
     """Share of the light that is lost in the corners of the field of view."""
     dtype: str = "<i2"
-    """Pixel type, one of `deepbid_rt.frame.DTYPES`; integers are rounded and cut to their range."""
+    """Pixel type, one of `deepbid_rt.frame.DTYPES`; integers are rounded and clipped to their range."""
     bits: int | None = None
-    """Counts end at 2**bits - 1, as those of a 12-bit digitiser in 16-bit pixels do; None: where the type ends."""
+    """Counts are clipped at 2**bits - 1, as those of a 12-bit digitiser in 16-bit pixels; None: at the type's limit."""
     seed: int = 0
-    """Draws the noise, and nothing else."""
+    """Draws the noise and nothing else."""
 
     def __post_init__(self) -> None:
         amounts = (self.photons, self.dark, self.read_noise, self.excess)
@@ -93,20 +92,20 @@ class ScanSettings:
         if not 0 <= self.x_correlation <= 0.5:
             raise StreamError(
                 f"a noise correlation of {self.x_correlation}",
-                expected="0 to 0.5, the most that neighbouring pixels of a two-pixel average can have",
+                expected="0 to 0.5, the largest possible in an average of two pixels",
                 todo="check the scan settings",
             )
 
 
 class SyntheticSource:
-    """A `FrameSource` of simulated frames, as fast as they are asked for.
+    """A `FrameSource` of simulated frames; it renders a frame whenever one is read, without pacing.
 
     Parameters
     ----------
     scene : SceneSettings
-        Which tissue.
+        The tissue.
     scan : ScanSettings
-        Which microscope.
+        The microscope.
     n_frames : int or None
         Length of the series; None for an endless one.
     stamped : bool
@@ -114,7 +113,7 @@ class SyntheticSource:
     source : str
         Name of the sender.
     on_truth : callable, optional
-        Called with (index, truth) for every frame read.
+        Called with (index, truth) for every frame that is read.
     """
 
     def __init__(
@@ -147,11 +146,11 @@ class SyntheticSource:
 
     @functools.cached_property
     def tissue(self) -> Tissue:
-        """The tissue under the objective; drawn when first needed."""
+        """The tissue under the objective; drawn when it is first needed."""
         return Tissue(self._scene, self._scan.size, self._scan.rate_hz, abs(self._scan.line_phase_px))
 
     def open(self) -> None:
-        """Draw the tissue and go to the first frame."""
+        """Draw the tissue and start at the first frame."""
         _ = self.tissue
         self._next = -1
 
@@ -171,11 +170,11 @@ class SyntheticSource:
         return Frame(index, pixels)
 
     def close(self) -> None:
-        """Forget the place in the series; may be called twice."""
+        """End the series; may be called twice."""
         self._next = None
 
     def render(self, index: int) -> tuple[NDArray[np.generic], Image]:
-        """Return one frame and what it would be without noise, whatever was rendered before.
+        """Return one frame and its noise-free truth; frames may be rendered in any order.
 
         Parameters
         ----------
@@ -187,8 +186,8 @@ class SyntheticSource:
         pixels : ndarray, (1, Y, X), the stream's dtype
             Raw counts, lines in the order and direction of the scan.
         truth : ndarray, (1, N, X), float32
-            Noise-free counts, gain, dark counts and offset included, in image order and moved as the frame was;
-            for collinear frames the mean of both lines. Without the line phase: backward lines in their place.
+            Noise-free counts including gain, dark counts and offset, in image order, with the motion of the frame; for
+            collinear frames the mean of both lines. It has no line phase: backward lines are in their place.
         """
         rng = np.random.Generator(np.random.SFC64([self._scan.seed, self._scene.seed, 37, index]))
         light, true = self._sample(index)
@@ -201,11 +200,16 @@ class SyntheticSource:
             stamp(pixels[None], index)
         return pixels[None], truth[None]
 
+    def render_movie(self, n_frames: int) -> tuple[NDArray[np.generic], NDArray[np.float32]]:
+        """Return frames 0 to ``n_frames - 1`` and their truth, (T, 1, Y, X) and (T, 1, N, X); see `render`."""
+        pixels, truth = zip(*(self.render(index) for index in range(n_frames)), strict=True)
+        return np.stack(pixels), np.stack(truth)
+
     def _sample(self, index: int) -> tuple[Image, Image]:
-        """Photons expected in each pixel (Y, X), as scanned and without the line phase: where tissue is at its time."""
+        """Return the expected photons of each pixel (Y, X), with the line phase and without it."""
         tissue, raster = self.tissue, self._raster
         clocks = [raster.clock(tissue.margin, view) for view in range(raster.views)]
-        # Both lines of a place see the same canvas, but for blood that is gone by the second one.
+        # Both lines of a pair see the same canvas, unless blood flows so fast that the second line sees other blood.
         canvases = [tissue.render(index, clock) for clock in (clocks if self._scene.flow_mm_s else [None])]
         shift = tissue.motion.displacement(index, raster.phase)
         warp = tissue.beat.displacement(index, raster.phase, raster.row) if tissue.beat else None
@@ -215,14 +219,14 @@ class SyntheticSource:
 
     @functools.cached_property
     def _illumination(self) -> Image:
-        """Photons expected in each pixel (Y, X) of tissue of brightness 1."""
+        """Return the expected photons of each pixel (Y, X) for tissue of brightness 1."""
         lines, pixels = self.info.shape[1:]
         y, x = np.linspace(-1, 1, lines)[:, None], np.linspace(-1, 1, pixels)[None, :]
         falloff = np.exp(math.log1p(-self._scan.vignette) * (y * y + x * x) / 2)
         return np.asarray(self._scan.photons * falloff / falloff.mean(), np.float32)
 
     def _detect(self, light: Image, rng: np.random.Generator) -> NDArray[np.generic]:
-        """Turn expected photons (Y, X) into counts: Poisson photons, uneven answers to them, read noise."""
+        """Convert expected photons (Y, X) to counts with photon noise, excess noise and read noise."""
         scan = self._scan
         light = light + np.float32(scan.dark)
         photons = rng.poisson(light).astype(np.float32)
@@ -231,7 +235,7 @@ class SyntheticSource:
         noise *= spread
         noise += photons
         if scan.x_correlation:
-            # A two-pixel average with weights a, b: a^2 + b^2 = 1 keeps the variance, a * b is the correlation.
+            # An average of two pixels with weights a, b: a^2 + b^2 = 1 keeps the variance, a * b is the correlation.
             noise -= light
             angle = math.asin(min(2 * scan.x_correlation, 1.0)) / 2
             before = noise[:, :-1] * np.float32(math.sin(angle))

@@ -1,1 +1,1 @@
-"""Training: recipe, movies, pairs, loop and export. The only part of the package, with nets, that needs torch."""
+"""Training: recipe, recordings, pairs, the training run and export. Needs the extra ``train`` (torch, ONNX)."""

@@ -1,4 +1,4 @@
-"""What one training step learns from. Knows nothing of where it comes from, or of torch."""
+"""The pairs of one training step, as arrays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from deepbid_rt.train.pairs import Split
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """What the gap-amending term needs: the blocks that the pairs of a batch were taken from."""
+class GapBlocks:
+    """The blocks that the pairs of a batch were split from; the gap-amending term of the loss needs them."""
 
-    wholes: NDArray[np.float32]
+    blocks: NDArray[np.float32]
     """(N, 1, T, Y, X) in normalised units: blocks as recorded, before the split."""
     signs: NDArray[np.float32]
-    """(N,) 1 where the input is the split's first view, -1 where both were swapped."""
+    """(N,) 1 where the input is the first view of the split, -1 where input and target were swapped."""
     split: Split
 
 
@@ -26,32 +26,34 @@ class Batch:
     """Pairs for one step."""
 
     inputs: NDArray[np.float32]
-    """(N, 1, T, Y, X) in normalised units."""
+    """(N, 1, T, Y, X) in normalised units; for the stream engine (N, K, Y, X)."""
     targets: NDArray[np.float32]
-    """Same shape and units."""
+    """(N, 1, T, Y, X) in normalised units; for the stream engine (N, 1, Y, X)."""
     scales: NDArray[np.float32]
-    """(N,) raw counts per unit."""
+    """(N,) raw counts per normalised unit."""
     noise: float
-    """Variance of the noise of the targets, from the difference of independent views, in squared units."""
+    """Variance of the noise of the targets in squared units, from the difference of independent views."""
     weights: NDArray[np.float32] | None = None
     """Shape of `targets`: 1 where a target counts, 0 where it does not; None where all count."""
-    gap: Gap | None = None
-    """For recipes with a gap-amending term."""
+    gap: GapBlocks | None = None
+    """Present if the recipe has a gap-amending term."""
 
     def parts(self, count: int) -> list[Batch]:
-        """Cut the batch into `count` equal parts, which share its `noise`."""
+        """Cut the batch into `count` equal parts. Each part has the `noise` of the whole batch."""
 
         def cut(array: NDArray[np.float32]) -> list[NDArray[np.float32]]:
             return np.split(array, count)
 
         none = [None] * count
         weights = none if self.weights is None else cut(self.weights)
-        wholes, signs = (none, none) if self.gap is None else (cut(self.gap.wholes), cut(self.gap.signs))
-        fields = (cut(self.inputs), cut(self.targets), cut(self.scales), weights, wholes, signs)
+        blocks, signs = (none, none) if self.gap is None else (cut(self.gap.blocks), cut(self.gap.signs))
+        fields = (cut(self.inputs), cut(self.targets), cut(self.scales), weights, blocks, signs)
         return [
-            Batch(inputs, targets, scales, self.noise, weight, self._gap(whole, sign))
-            for inputs, targets, scales, weight, whole, sign in zip(*fields, strict=True)
+            Batch(inputs, targets, scales, self.noise, weight, self._gap(block, sign))
+            for inputs, targets, scales, weight, block, sign in zip(*fields, strict=True)
         ]
 
-    def _gap(self, wholes: NDArray[np.float32] | None, signs: NDArray[np.float32] | None) -> Gap | None:
-        return None if self.gap is None or wholes is None or signs is None else Gap(wholes, signs, self.gap.split)
+    def _gap(self, blocks: NDArray[np.float32] | None, signs: NDArray[np.float32] | None) -> GapBlocks | None:
+        if self.gap is None or blocks is None or signs is None:
+            return None
+        return GapBlocks(blocks, signs, self.gap.split)

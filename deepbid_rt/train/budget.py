@@ -1,4 +1,4 @@
-"""The time a run may take, counted over all the calls that it went on in. Knows nothing of training."""
+"""The time limit of a training run, counted over all calls that the run was continued in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-class Budget:
+class TimeBudget:
     """A stopwatch with a limit.
 
     Parameters
@@ -14,9 +14,9 @@ class Budget:
     minutes : float
         The limit; 0 sets none.
     before_s : float
-        What earlier calls took.
+        Time that earlier calls took, in seconds.
     clock : callable
-        Seconds, never running backwards.
+        Returns seconds; never runs backwards.
     """
 
     def __init__(self, minutes: float, before_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,12 +35,12 @@ class Budget:
         return self._clock() - self._began
 
     @property
-    def spent(self) -> float:
-        """Share of the limit that is gone; 0 when there is none."""
-        return self.spent_after(0.0)
+    def used(self) -> float:
+        """Fraction of the limit that is used up; 0 when there is no limit."""
+        return self.used_after(0.0)
 
-    def spent_after(self, seconds: float) -> float:
-        """Return what `spent` will be in some seconds."""
+    def used_after(self, seconds: float) -> float:
+        """Return what `used` will be after some more seconds."""
         return (self.elapsed_s + seconds) / self._limit_s if self.limited else 0.0
 
     @property

@@ -1,6 +1,6 @@
-"""A look through a recording before training: what cannot be learned from is refused now, not after an hour.
+"""Checks a recording before training starts, and measures its offset and noise.
 
-Knows nothing of file formats, scans, recipes or torch.
+A recording that cannot be trained on is refused here, in seconds, instead of after an hour of training.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 from deepbid_rt.train.movie import BlockReader
 
-SATURATED = 0.05
-"""Share of pixels at the highest count from which on a recording is refused: its bright cells were cut off."""
-_SAMPLES = 16
-"""Frames, spread over the whole recording, that saturation is judged on, beside the first ones."""
+MAX_SATURATED = 0.05
+"""A recording is refused if a larger share of its pixels has the highest count: its bright cells are clipped."""
+_SAMPLED_FRAMES = 16
+"""Frames, evenly spaced over the recording, that saturation is measured on, in addition to the first frames."""
 _BLOCK_BYTES = 32 << 20
+"""Memory for one block while a whole recording is read."""
 
 
-def check_recording(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
-    """Look a recording through and measure the offset and noise of its channels.
+def check_recording(movie: BlockReader, calibration_frames: int) -> tuple[Normalizer, ...]:
+    """Check that a recording can be trained on, and measure the offset and noise of its channels.
 
-    Movies of whole numbers without compression are sampled. All others are read from end to end, because any page may
-    turn out unreadable and any number NaN.
+    Uncompressed movies of whole numbers are only sampled. All others are read from end to end, because any page may
+    be unreadable and any value may be NaN.
 
     Parameters
     ----------
     movie : BlockReader
-    first : int
-        Frames at the start that offset and noise are measured on.
+    calibration_frames : int
+        Number of frames at the start that offset and noise are measured on.
 
     Returns
     -------
@@ -41,28 +42,29 @@ def check_recording(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
     Raises
     ------
     StreamError
-        When pixels are not finite, or a channel never changes, or more than `SATURATED` of it stands at its highest
-        count.
+        When pixels are not finite, when a channel never changes, or when more than `MAX_SATURATED` of a channel's
+        pixels have its highest count.
     FileError
         When a frame cannot be read.
     """
     frames, channels, lines, pixels = movie.shape
-    if not movie.sound:
+    if not movie.always_valid:
         for channel in range(channels):
             for t0, counts in _blocks(movie, channel):
                 _require_finite(counts, t0, channel)
-    samples = sorted({*range(first), *np.linspace(0, frames - 1, _SAMPLES).astype(int).tolist()})
+    samples = sorted({*range(calibration_frames), *np.linspace(0, frames - 1, _SAMPLED_FRAMES).astype(int).tolist()})
     normalizers = []
     for channel in range(channels):
-        start = movie.read(0, first, channel, 0, lines, 0, pixels)
+        start = movie.read(0, calibration_frames, channel, 0, lines, 0, pixels)
         _require_contrast(movie, channel, samples)
-        # Between frames alone, whatever the scan: engines that learned with motion counted as noise are better on still
-        # tissue and in blood, see docs/stream-engine.md, "What is noise".
+        # The noise is measured between frames, for every scan. Motion then counts as noise too: engines trained in
+        # this way are better on still tissue and in blood, see docs/lab-notes/2026-11-29-quality.md, "What is noise".
         normalizer = calibrate(start[:, None])
-        if first > 1 and (start == start[0]).all():
+        if calibration_frames > 1 and (start == start[0]).all():
             raise StreamError(
-                f"a recording whose channel {channel} is the same picture in each of its first {first} frames",
-                expected="frames with noise of their own",
+                f"a recording whose channel {channel} is the same picture in each of its first "
+                f"{calibration_frames} frames",
+                expected="frames with independent noise",
                 todo="leave out averaged or repeated frames, and channels without a detector",
             )
         normalizers.append(normalizer)
@@ -70,7 +72,7 @@ def check_recording(movie: BlockReader, first: int) -> tuple[Normalizer, ...]:
 
 
 def _blocks(movie: BlockReader, channel: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
-    """Read a channel from end to end in pieces of bounded size: first frame and counts of each."""
+    """Read a channel from end to end in blocks of bounded size; yield the first frame and the counts of each."""
     frames, _, lines, pixels = movie.shape
     step = max(1, _BLOCK_BYTES // (lines * pixels * movie.dtype.itemsize))
     for t0 in range(0, frames, step):
@@ -89,7 +91,7 @@ def _require_finite(counts: NDArray[np.generic], t0: int, channel: int) -> None:
 
 
 def _require_contrast(movie: BlockReader, channel: int, samples: list[int]) -> None:
-    """Refuse a channel that is constant or saturated; one frame at a time, so that frames may be large."""
+    """Refuse a channel that is constant or saturated. Reads one frame at a time, because frames may be large."""
     _, _, lines, pixels = movie.shape
     lowest, highest, at_highest = np.inf, -np.inf, 0
     for t in samples:
@@ -106,9 +108,9 @@ def _require_contrast(movie: BlockReader, channel: int, samples: list[int]) -> N
             expected="a picture with noise",
             todo="check the file and the number of channels",
         )
-    if share > SATURATED:
+    if share > MAX_SATURATED:
         raise StreamError(
             f"a recording whose channel {channel} has {share:.0%} of its pixels at its highest count, {highest:g}",
-            expected=f"at most {SATURATED:.0%}, since saturated pixels carry no signal and no noise",
+            expected=f"at most {MAX_SATURATED:.0%}, because saturated pixels carry no signal and no noise",
             todo="record with less gain or light, or leave this channel out",
         )

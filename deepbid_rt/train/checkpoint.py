@@ -1,7 +1,7 @@
-"""A training run on disk: everything needed to go on with it, or to export it.
+"""Checkpoints of a training run: the files from which it is continued or exported.
 
-A run's folder holds ``last.pt`` (where to go on), ``best.pt`` (lowest held-out loss), ``recipe.toml`` and
-``log.jsonl``. Files are replaced as a whole, so a kill at any moment leaves the previous one.
+A run's folder holds ``last.pt`` (to continue from), ``best.pt`` (lowest held-out loss), ``recipe.toml`` and
+``log.jsonl``. Files are replaced as a whole: if the process is killed while writing, the previous file stays.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.train.progress import Ended
+from deepbid_rt.train.progress import EndReason
 from deepbid_rt.train.recipe import Recipe
 
 CHECKPOINT_VERSION = 1
@@ -36,25 +36,27 @@ class Checkpoint:
     step: int
     weights: Mapping[str, Tensor]
     average: Mapping[str, Tensor]
-    """Running mean of the weights; equal to them where the recipe keeps none. Validation and exported."""
+    """Running mean of the weights, which is validated and exported; equal to `weights` if the recipe has none."""
     optimizer: Mapping[str, Any]
     held_out: float
-    """Held-out loss of `average` in noise variances; infinite before it was first measured."""
+    """Held-out loss of `average` in noise variances; infinite before the first validation."""
     best_held_out: float
     """Lowest held-out loss so far."""
     best_step: int
-    """Step it was reached at."""
+    """Step at which it was reached."""
     elapsed_s: float = 0.0
-    """Time the run took so far, over all calls."""
-    ended: Ended = ""
-    """Why the run is over; empty while it can go on."""
+    """Time that the run took so far, over all calls."""
+    ended: EndReason = ""
+    """Why the run has ended; empty while it can be continued."""
     response: float = math.inf
-    """How much the answers of `average` to held-out frames vary, see `deepbid_rt.train.learner.Validation`; infinite before
-    it was first measured, and in checkpoints that were written before it was."""
+    """How much the outputs of `average` on held-out frames vary, see `deepbid_rt.train.learner.Validation`.
+
+    Infinite before the first validation, and in old checkpoints, which do not have this value.
+    """
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically: after an error, the previous file is unchanged.
 
     Raises
     ------
@@ -74,25 +76,25 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         raise FileError(
             f"the checkpoint {path} cannot be written ({error})",
             expected="a folder with room for it",
-            todo="make room or choose another folder; the previous checkpoint is unharmed",
+            todo="make room or choose another folder; the previous checkpoint is unchanged",
         ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint to the CPU.
+    """Read a checkpoint, its tensors to the CPU.
 
     Raises
     ------
     FileError
         When the file is absent or not a checkpoint.
     EngineError
-        When it is of another version or its recipe is not valid here.
+        When it has another version, or its recipe is not valid in this version of the package.
     """
     return as_checkpoint(read_tensors(path), path)
 
 
 def read_tensors(path: Path) -> Any:
-    """Return what a file of torch holds: numbers, text and tensors on the CPU, never code.
+    """Return the content of a torch file: numbers, text and tensors on the CPU. Code in it is never run.
 
     Raises
     ------
@@ -110,7 +112,7 @@ def read_tensors(path: Path) -> Any:
 
 
 def as_checkpoint(data: Any, path: Path) -> Checkpoint:
-    """Check what `read_tensors` found in ``path``. Raises `EngineError` as `load_checkpoint` does."""
+    """Return the content of ``path``, as `read_tensors` returned it, as a checkpoint. Raises as `load_checkpoint`."""
     if not isinstance(data, dict) or data.get("version") != CHECKPOINT_VERSION:
         came = data.get("version") if isinstance(data, dict) else type(data).__name__
         raise EngineError(
@@ -124,21 +126,22 @@ def as_checkpoint(data: Any, path: Path) -> Checkpoint:
     )
 
 
-def best_of(source: Path) -> Path:
-    """Return the file of a run's best network: the file itself, or of a folder ``best.pt``, or else ``last.pt``."""
+def best_checkpoint_path(source: Path) -> Path:
+    """Return ``source`` if it is a file; of a run's folder ``best.pt``, or ``last.pt`` if there is none yet."""
     if not source.is_dir():
         return source
     return source / (BEST if (source / BEST).exists() else LAST)
 
 
-def require_room(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    """Raise `FileError` when a folder's disk has no room for the checkpoints of a network."""
-    one = 4 * sum(w.numel() * w.element_size() for w in weights.values())  # weights, their mean, Adam's two moments
+def require_disk_space(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Raise `FileError` when a folder's disk is too full for the checkpoints of a network."""
+    # Weights, their mean and Adam's two moments, in bytes.
+    size = 4 * sum(w.numel() * w.element_size() for w in weights.values())
     free = shutil.disk_usage(folder).free
-    if free < 3 * one:  # last, best, and the one being written
+    if free < 3 * size:  # last, best, and the file being written
         raise FileError(
             f"the disk of {folder} has {free / 1e6:.0f} MB left",
-            expected=f"room for checkpoints, {3 * one / 1e6:.0f} MB",
+            expected=f"room for checkpoints, {3 * size / 1e6:.0f} MB",
             todo="make room or choose another folder",
         )
 
@@ -154,24 +157,24 @@ def load_for_resume(run_dir: Path, recipe: Recipe, recordings: tuple[str, ...]) 
     path = run_dir / LAST
     if not path.exists():
         return None
-    found = load_checkpoint(path)
-    if found.recipe.digest != recipe.digest:
+    checkpoint = load_checkpoint(path)
+    if checkpoint.recipe.digest != recipe.digest:
         raise EngineError(
-            f"the run in {run_dir} was begun with recipe {found.recipe.digest[:12]} (now {recipe.digest[:12]})",
-            expected="the same recipe when a run goes on",
+            f"the run in {run_dir} was started with recipe {checkpoint.recipe.digest[:12]} (now {recipe.digest[:12]})",
+            expected="the same recipe when a run is continued",
             todo="restore recipe.toml, or train into an empty folder with the old run as starting point",
         )
-    if found.recordings != recordings:
+    if checkpoint.recordings != recordings:
         raise EngineError(
-            f"the run in {run_dir} was begun with the recordings {'; '.join(found.recordings)}",
+            f"the run in {run_dir} was started with the recordings {'; '.join(checkpoint.recordings)}",
             expected=f"the same as now: {'; '.join(recordings)}",
             todo="give the same recordings, or train into an empty folder with the old run as starting point",
         )
-    return found
+    return checkpoint
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a small UTF-8 text file, whole or not at all."""
+    """Write a small UTF-8 text file atomically."""
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(part, path)  # noqa: PTH105  # same as Path.replace; spelled out beside its reason: atomic on both systems
+    os.replace(part, path)  # noqa: PTH105  # os.replace is atomic on POSIX and on Windows

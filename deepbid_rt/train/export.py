@@ -1,7 +1,4 @@
-"""From a training run to an engine file: ONNX with the model card inside, checked against torch before it is kept.
-
-Knows nothing of recordings or of how the live path feeds the engine.
-"""
+"""Exports a trained network as an engine file: ONNX with the model card inside, checked against torch."""
 
 from __future__ import annotations
 
@@ -28,57 +25,57 @@ from deepbid_rt.train.trained import load_trained
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
 OPSET = 18
 PARITY_TOLERANCE = 1e-3
-"""Largest difference between torch and ONNX that is accepted, in standard deviations of the output."""
-_PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (K, Y, X); two, so that a size frozen into the graph shows
+"""Largest accepted difference between torch and ONNX, in standard deviations of the output."""
+_PARITY_SHAPES = ((16, 24, 32), (24, 40, 16))  # (K, Y, X); two of them, to detect a graph that works at one size only
 
 
 def export(
-    source: Path, out_path: Path, name: str, seen: Normalization | None = None, *, exact: bool = False
+    source: Path, out_path: Path, name: str, normalization: Normalization | None = None, *, exact: bool = False
 ) -> ModelCard:
-    """Write a run's best network, or that of another project's checkpoint, as an engine file.
+    """Write the best network of a run, or the network of a checkpoint, as an engine file.
 
     Parameters
     ----------
     source : Path
-        A run folder (its ``best.pt``, or ``last.pt`` before the first held-out check) or a checkpoint file, ours or
-        one of DeepBID or DeepCAD-RT (see `deepbid_rt.train.imported_checkpoint`).
+        A run folder (its ``best.pt``, or ``last.pt`` before the first validation), or a checkpoint file of this
+        package, of DeepBID or of DeepCAD-RT (see `deepbid_rt.train.imported_checkpoint`).
     out_path : Path
-        The ONNX file to write; its folder must exist. Written whole or not at all.
+        The ONNX file to write, atomically; its folder must exist.
     name : str
         The engine's name on its card.
-    seen : Normalization, optional
-        What a network of another project was trained to see, see `load_trained`.
+    normalization : Normalization, optional
+        Normalisation that a network of another project was trained with, see `load_trained`.
     exact : bool
-        Let such a network see all that it can, see `load_trained`.
+        Use windows as long as the receptive field of such a network, see `load_trained`.
 
     Returns
     -------
     ModelCard
-        The card that stands in the file's metadata under `METADATA_KEY`.
+        The card, which is also in the file's metadata under `METADATA_KEY`.
 
     Raises
     ------
     FileError
-        When the checkpoint cannot be read or the file not be written.
+        When the checkpoint cannot be read or the file cannot be written.
     EngineError
-        When ONNX, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`, or the checkpoint
-        holds another network, or one that collapsed in training.
+        When the ONNX file, run by OpenVINO in float32, does not agree with torch within `PARITY_TOLERANCE`; when the
+        checkpoint holds an unsupported network, or one that collapsed in training.
     """
-    net, card = load_trained(source, name, seen, exact=exact)
-    with written_whole(out_path) as part:
+    net, card = load_trained(source, name, normalization, exact=exact)
+    with atomic_write(out_path) as part:
         write_onnx(net, card, part)
         check_parity(net, part)
     return card
 
 
 @contextlib.contextmanager
-def written_whole(out_path: Path) -> Iterator[Path]:
-    """Give a file to write, which becomes ``out_path`` when all went well and is gone otherwise.
+def atomic_write(out_path: Path) -> Iterator[Path]:
+    """Yield a temporary file to write, which replaces ``out_path`` at the end, or is removed after an exception.
 
     Raises
     ------
     FileError
-        When it cannot be written.
+        When the file cannot be written.
     """
     part = out_path.with_name(out_path.name + ".part")
     try:
@@ -87,7 +84,7 @@ def written_whole(out_path: Path) -> Iterator[Path]:
     except OSError as error:
         raise FileError(
             f"the engine file {out_path} cannot be written ({error})",
-            expected="an existing folder with room for it",
+            expected="an existing folder on a disk with enough space",
             todo="choose another path",
         ) from error
     finally:
@@ -95,10 +92,15 @@ def written_whole(out_path: Path) -> Iterator[Path]:
 
 
 def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:
-    """Write a network as one file with its card.
+    """Write a network and its card as one ONNX file.
 
-    Kind window: (N, 1, T, Y, X) -> same; kind stream: (N, K, Y, X) -> (N, 1, Y, X). Any T, Y, X in multiples of the
-    card's grid.
+    A network of kind window maps (N, 1, T, Y, X) to the same shape, one of kind stream (N, K, Y, X) to (N, 1, Y, X).
+    The file takes any T, Y and X that are multiples of the card's grid.
+
+    Raises
+    ------
+    EngineError
+        When torch returns no ONNX program.
     """
     grid, stream = card.grid, card.kind == "stream"
     time = (card.depth,) if stream else (1, 2 * grid)
@@ -118,7 +120,9 @@ def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:
         )
     if program is None:
         raise EngineError(
-            "no ONNX program from torch", expected="one", todo="use the torch version pinned by the train extra"
+            "no ONNX program from torch",
+            expected="an ONNX program",
+            todo="use the torch version pinned by the train extra",
         )
     model = program.model_proto
     graph = model.graph
@@ -131,19 +135,19 @@ def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:
 
 
 def check_parity(net: nn.Module, path: Path) -> None:
-    """Run the same noise through torch and through the file.
+    """Run the same random inputs through torch and through the file, and compare the outputs.
 
     Raises
     ------
     EngineError
-        When the file cannot be run, or differs by more than `PARITY_TOLERANCE` standard deviations of the output.
+        When OpenVINO cannot run the file, or the outputs differ by more than `PARITY_TOLERANCE`.
     """
     try:
         compiled = core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     except RuntimeError as error:
         raise EngineError(
             f"an exported file that OpenVINO cannot run ({str(error).strip().splitlines()[-1]})",
-            expected="a network that every runtime takes",
+            expected="a network that every runtime supports",
             todo="use the versions pinned by the train extra",
         ) from error
     rng = np.random.default_rng(0)
@@ -163,8 +167,8 @@ def check_parity(net: nn.Module, path: Path) -> None:
 
 
 def card_toml(card: ModelCard) -> str:
-    """Return a card as the text of ``card.toml``; `ModelCard.from_dict` reads the parsed file back."""
-    # Strings, numbers and lists of them are written alike in JSON and in TOML.
+    """Return a card as the text of ``card.toml``. `ModelCard.from_dict` accepts the parsed file."""
+    # Strings, numbers and lists of them have the same syntax in JSON and in TOML.
     return _toml(card.to_dict(), ())
 
 
@@ -176,7 +180,7 @@ def _toml(table: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's warnings about packages that are not used here off the user's screen."""
+    """Suppress the exporter's warnings about packages that are not used here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

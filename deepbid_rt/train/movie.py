@@ -1,7 +1,4 @@
-"""What training asks of a recording's pixels: a shape and a way to read a block of them, in memory or in a file.
-
-Knows nothing of file formats, scan directions or normalisation.
-"""
+"""Movies that training reads in blocks, from memory or from a file."""
 
 from __future__ import annotations
 
@@ -11,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.evaluation.movie import Movie
+from deepbid_rt.evaluation.movie import MovieReader
 
 
-class Typed(Movie, Protocol):
-    """A movie in a file; `deepbid_rt.recording.tiff_movie.TiffMovie` is one."""
+class MovieFile(MovieReader, Protocol):
+    """An open movie file; `deepbid_rt.recording.tiff_movie.TiffMovie` is one."""
 
     @property
     def mapped(self) -> bool:
-        """True when every page lies in the file as it is, so that none can turn out impossible to decode."""
+        """True when all pages are stored uncompressed, so that each can be decoded."""
         ...
 
     @property
@@ -29,11 +26,11 @@ class Typed(Movie, Protocol):
 
 
 class BlockReader(Protocol):
-    """Pixels of one recording, read in blocks so that it may be larger than memory."""
+    """The pixels of one recording, read in blocks, so that the recording may be larger than memory."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(T, C, Y, X): frames, channels, lines as scanned, pixels."""
+        """(T, C, Y, X): frames, channels, lines in the order of the scan, pixels."""
         ...
 
     @property
@@ -42,8 +39,8 @@ class BlockReader(Protocol):
         ...
 
     @property
-    def sound(self) -> bool:
-        """True when no frame can turn out unreadable or not finite; such a movie need not be looked through whole."""
+    def always_valid(self) -> bool:
+        """True when no frame can be unreadable or not finite, so that not all frames have to be checked."""
         ...
 
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
@@ -86,7 +83,7 @@ class ArrayMovie:
         return self._pixels.dtype
 
     @property
-    def sound(self) -> bool:
+    def always_valid(self) -> bool:
         """True for whole numbers."""
         return self.dtype.kind != "f"
 
@@ -96,15 +93,15 @@ class ArrayMovie:
 
 
 class FileMovie:
-    """A movie in a file that stays there; only the frames of the block are read.
+    """A movie that stays in its file; reading a block reads only the frames of the block.
 
     Parameters
     ----------
-    movie : Typed
-        An open file; closed by its owner.
+    movie : MovieFile
+        An open file; the caller closes it.
     """
 
-    def __init__(self, movie: Typed) -> None:
+    def __init__(self, movie: MovieFile) -> None:
         self._movie = movie
 
     @property
@@ -118,7 +115,7 @@ class FileMovie:
         return self._movie.dtype
 
     @property
-    def sound(self) -> bool:
+    def always_valid(self) -> bool:
         """True for uncompressed whole numbers."""
         return self._movie.mapped and self.dtype.kind != "f"
 
@@ -128,15 +125,15 @@ class FileMovie:
 
 
 class PlaneMovie:
-    """The frames of one plane of a movie whose planes were scanned in turn.
+    """The frames of one plane of a movie with interleaved planes.
 
     Parameters
     ----------
     movie : BlockReader
     plane : int
-        The frame of `movie` that is the plane's first.
+        Number of the plane, from 0: the frame of `movie` that is its first.
     planes : int
-        Frames of `movie` from one frame of the plane to the next.
+        Number of planes: frames of `movie` from one frame of the plane to the next.
     """
 
     def __init__(self, movie: BlockReader, plane: int, planes: int) -> None:
@@ -144,7 +141,7 @@ class PlaneMovie:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(T, C, Y, X) of the plane; a last round of planes that is not whole is left out."""
+        """(T, C, Y, X) of the plane; frames of an incomplete last round of planes are left out."""
         frames, channels, lines, pixels = self._movie.shape
         return frames // self._planes, channels, lines, pixels
 
@@ -154,11 +151,11 @@ class PlaneMovie:
         return self._movie.dtype
 
     @property
-    def sound(self) -> bool:
-        """As the movie."""
-        return self._movie.sound
+    def always_valid(self) -> bool:
+        """Same as for the movie."""
+        return self._movie.always_valid
 
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
         """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
-        places = range(t0 * self._planes + self._plane, t1 * self._planes + self._plane, self._planes)
-        return np.concatenate([self._movie.read(t, t + 1, c, y0, y1, x0, x1) for t in places])
+        frames = range(t0 * self._planes + self._plane, t1 * self._planes + self._plane, self._planes)
+        return np.concatenate([self._movie.read(t, t + 1, c, y0, y1, x0, x1) for t in frames])

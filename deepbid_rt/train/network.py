@@ -1,4 +1,4 @@
-"""The network that a recipe asks for. Knows nothing of training it."""
+"""Makes the network of a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_net(recipe: Recipe) -> nn.Module:
 
 
 def deepest_frames(recipe: Recipe) -> int | None:
-    """Return how many frames of a patch are left at the network's deepest level; None for a 2D network."""
+    """Return the number of frames of a patch at the network's deepest level; None for a 2D network."""
     if recipe.mode == "stream":
         return None
     return recipe.patch[0] if recipe.network == "rcan3d" else recipe.patch[0] // unet3d.GRID

@@ -1,4 +1,4 @@
-"""What training minimises, and how fast it steps. Knows nothing of recordings, files or devices."""
+"""The loss that training minimises, and the learning rate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from torch import Tensor
 
 from deepbid_rt.train.recipe import Recipe
 
-WARM_UP = 0.05
-"""Share of a limited time that the warm-up takes at most."""
-
-
-_LEAST_SIGNAL = 0.1
-"""Variances below this, in those of the noise, are not told apart by ``balance = "signal"``."""
+MAX_WARM_UP = 0.05
+"""Fraction of a time limit that the warm-up takes at most."""
+_SIGNAL_FLOOR = 0.1
+"""Signal variance, in noise variances, below which ``balance = "signal"`` weights all pairs about equally."""
 
 
 def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: Tensor | None = None) -> Tensor:
@@ -26,28 +24,30 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     scale : Tensor
         (N,) raw counts per normalised unit, float32.
     recipe : Recipe
-        Gives the weights ``l1`` and ``mse`` (both 0.5 in the papers).
+        Its fields ``l1`` and ``mse`` (both 0.5 in the papers) and ``balance`` are used.
     weight : Tensor, optional
-        Shape of the target: 1 where it counts, 0 where not.
+        Shape of the target: 1 where it counts, 0 where it does not.
 
     Returns
     -------
     Tensor
-        Scalar. Of order 1 for any camera, because the unit is the noise's standard deviation.
+        Scalar, of order 1 for any detector, because the unit is the standard deviation of the noise.
 
     Notes
     -----
-    The absolute error is minimised by the median. Photon noise is skewed, its median lies below its mean, so this
-    term alone would darken the result. In raw counts, as the papers have it, the squared error outweighs it by the
-    scale: on 16-bit data of some ten counts of noise its share is a few percent or less. Loss in normalised units
-    with equal weights would be another loss, and would move the mean intensity. Set ``l1 = 0`` for 8-bit data.
+    The absolute error is minimal at the median. The median of photon noise, which is skewed, is below its mean, so the
+    absolute error alone would darken the result. In raw counts, as in the papers, the squared error is larger by a
+    factor of ``scale``: on 16-bit data with some ten counts of noise, the absolute error contributes a few percent or
+    less. In normalised units with equal weights it would contribute much more, and change the mean intensity. Set
+    ``l1 = 0`` for 8-bit data.
 
-    With ``balance = "log"`` it is the mean logarithm of each pair's loss: the likelihood of a normal error of unknown
-    size. In units of its noise a bright recording's error is many times that of a dim one, which it would drown.
+    With ``balance = "log"`` the loss is the mean over pairs of the logarithm of each pair's loss, the likelihood of a
+    normal error of unknown size. Without it, bright recordings dominate: in units of the noise, their errors are many
+    times those of dim ones.
 
-    With ``balance = "signal"`` each pair's is divided by ``sqrt(1 + 10 v)``, where v, the variance of its answer over
-    that of the noise, carries no gradient. The logarithm still favours bright pairs, since most of a dim one's error is
-    the noise of its target; division by v itself, the unexplained share of the picture, favours dim ones.
+    With ``balance = "signal"`` each pair's loss is divided by ``sqrt(1 + 10 v)``, where v is the variance of the output
+    in noise variances; v carries no gradient. The logarithm still favours bright pairs, because most of a dim pair's
+    error is the noise of its target. Division by v itself (the unexplained share of the picture) favours dim pairs.
     """
     error = output - target
     s = scale.view(-1, *[1] * (error.ndim - 1))
@@ -58,7 +58,7 @@ def loss(output: Tensor, target: Tensor, scale: Tensor, recipe: Recipe, weight: 
     pair = each.mean(axes) if weight is None else (each * weight).sum(axes) / weight.sum(axes)
     if recipe.balance == "log":
         return pair.log().mean()
-    return (pair / (1 + output.detach().var(axes) / _LEAST_SIGNAL).sqrt()).mean()
+    return (pair / (1 + output.detach().var(axes) / _SIGNAL_FLOOR).sqrt()).mean()
 
 
 def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
@@ -69,9 +69,8 @@ def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
     output, target : Tensor
         (N, 1, T, Y, X) in normalised units, float32.
     gap : Tensor
-        Same shape: how target and input differ in the network's own answer to the block that both were taken from.
-        Lines or slices that lie one pitch apart show different places; what the network itself sees between them is
-        taken off the error. Carries no gradient.
+        Same shape: target minus input in the network's own output for the block that both were taken from. Neighbouring
+        lines or slices show different places; this difference is subtracted from the error. Carries no gradient.
 
     Notes
     -----
@@ -80,15 +79,21 @@ def gap_loss(output: Tensor, target: Tensor, gap: Tensor) -> Tensor:
     return (target - output - gap).square().mean()
 
 
-def learning_rate(recipe: Recipe, step: int, spent: float = 0.0) -> float:
-    """Return the learning rate of step ``step`` (0 is the first): linear warm-up, then the recipe's decay.
+def learning_rate(recipe: Recipe, step: int, time_used: float = 0.0) -> float:
+    """Return the learning rate of a step: linear warm-up, then the recipe's decay.
 
-    ``spent`` is the share of the recipe's minutes that is gone: the decay follows whichever of steps and time is
-    further, and the warm-up is over after `WARM_UP` of the time at the latest.
+    Parameters
+    ----------
+    recipe : Recipe
+    step : int
+        Number of the step; 0 is the first.
+    time_used : float
+        Fraction of the recipe's minutes that is used up. The decay follows the steps or the time, whichever is further
+        along, and the warm-up ends after `MAX_WARM_UP` of the time at the latest.
     """
-    if step < recipe.warm_up_steps and spent < WARM_UP:
-        return recipe.learning_rate * max((step + 1) / recipe.warm_up_steps, spent / WARM_UP)
+    if step < recipe.warm_up_steps and time_used < MAX_WARM_UP:
+        return recipe.learning_rate * max((step + 1) / recipe.warm_up_steps, time_used / MAX_WARM_UP)
     if recipe.decay == "none":
         return recipe.learning_rate
     done = (step - recipe.warm_up_steps) / max(recipe.steps - recipe.warm_up_steps, 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(max(done, spent), 1.0)))
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(max(done, time_used), 1.0)))

@@ -1,7 +1,4 @@
-"""The processes that train one network together, one for each device, as torchrun starts them.
-
-Knows nothing of recordings, networks or files.
-"""
+"""The processes that train one network together, one per device, started by torchrun."""
 
 from __future__ import annotations
 
@@ -18,34 +15,34 @@ from deepbid_rt.errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """Who trains along."""
+    """The processes that train together, as seen from one of them."""
 
     size: int = 1
-    """Processes."""
+    """Number of processes."""
     rank: int = 0
-    """Number of this one; 0 writes and reports."""
+    """Number of this process. Process 0 writes files and reports progress."""
     device: int = 0
-    """Number of its device on its computer."""
+    """Number of this process's device on its computer."""
 
     def share(self, batch: int) -> range:
-        """Return which pairs of a batch are this process's.
+        """Return the indices of this process's pairs in a batch of `batch` pairs.
 
         Raises
         ------
         EngineError
-            When the batch cannot be shared equally.
+            When the batch cannot be divided equally.
         """
         if batch % self.size:
             raise EngineError(
                 f"a batch of {batch} for {self.size} processes",
-                expected="a batch that can be shared equally",
+                expected="a batch that can be divided equally",
                 todo="set the recipe's batch to a multiple of the number of processes",
             )
         part = batch // self.size
         return range(self.rank * part, (self.rank + 1) * part)
 
     def total(self, values: Sequence[float]) -> list[float]:
-        """Add up each value over all processes, which all have to call this; every one gets the same sums."""
+        """Return the sum of each value over all processes. All processes must call this; all get the same sums."""
         if self.size == 1:
             return list(values)
         device = f"cuda:{self.device}" if distributed.get_backend() == "nccl" else "cpu"
@@ -54,14 +51,14 @@ class ProcessGroup:
         totals: list[float] = sums.tolist()
         return totals
 
-    def any(self, answer: bool) -> bool:
-        """Return whether the answer is yes in any process; all have to call this."""
-        return self.total([answer])[0] > 0
+    def any(self, value: bool) -> bool:
+        """Return whether the value is true in any process. All processes must call this."""
+        return self.total([value])[0] > 0
 
 
 @contextmanager
 def join_process_group() -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started, over NCCL where there is CUDA and Gloo elsewhere; or be alone."""
+    """Join the processes that torchrun started, over NCCL with CUDA and over Gloo without; else a group of one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ProcessGroup()

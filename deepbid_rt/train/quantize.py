@@ -1,6 +1,6 @@
-"""An engine file with 8-bit convolutions: half the time where the processor has no matrix unit, a quarter the size.
+"""Quantizes an engine file to 8-bit convolutions.
 
-Knows nothing of recordings or checkpoints; it reads an exported file and writes another.
+This halves the time per frame on processors without a matrix unit, and makes the file about four times smaller.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ from numpy.typing import NDArray
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.openvino_core import core
-from deepbid_rt.train.export import written_whole
+from deepbid_rt.train.export import atomic_write
 
-LARGEST_DIFFERENCE = 0.15
-"""Root mean square difference between the answers of both files that is accepted, in standard deviations of noise."""
-_LEAST_INPUTS = 16
-_INSIDE = re.compile(r"(encoders|decoders|ups)\.")
-"""Begins the names of the weights of the U-Net, which decides how view and memories are averaged."""
+MAX_DIFFERENCE = 0.15
+"""Largest accepted root mean square difference between the outputs of both files, in standard deviations of noise."""
+_MIN_INPUTS = 16
+_UNET_WEIGHT = re.compile(r"(encoders|decoders|ups)\.")
+"""Start of the names of the weights of the U-Net, which computes how view and temporal averages are weighted."""
 
 
 def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]) -> float:
-    """Write a stream engine again, with weights and activations of 8 bits inside.
+    """Write a copy of a stream engine whose U-Net has 8-bit weights and activations.
 
-    What is averaged stays in floating point, from the input to the answer: 256 values do not span a view. The U-Net
-    beside it, which decides how it is averaged and takes most of the time, need not be as exact.
+    The pixels stay in floating point from input to output, because 256 values cannot represent a view. The U-Net, which
+    computes the weights of their averages and takes most of the time, tolerates 8 bits.
 
     Parameters
     ----------
     source : Path
         An engine file of kind stream, as `deepbid_rt.train.export.export` writes it.
     out_path : Path
-        The file to write, whole or not at all.
+        The file to write, atomically.
     inputs : sequence of ndarray
-        (K, Y, X) float32, at least 16: what the engine is given in use. The ranges of all activations are measured on
-        them, and the answers are compared on them.
+        (K, Y, X) float32, at least 16: inputs as in use. The ranges of all activations are measured on them, and the
+        outputs of both files are compared on them.
 
     Returns
     -------
     float
-        Root mean square difference between the answers of both files, in standard deviations of the noise.
+        Root mean square difference between the outputs of both files, in standard deviations of the noise.
 
     Raises
     ------
     EngineError
-        When the file is no stream engine, the inputs are too few, or the answers differ by more than
-        `LARGEST_DIFFERENCE`.
+        When the file is not a stream engine, there are too few inputs, or the outputs differ by more than
+        `MAX_DIFFERENCE`.
     FileError
         When the file cannot be written.
 
@@ -63,70 +63,70 @@ def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]
     Post-training quantization by NNCF with its quick bias correction; the file holds plain QuantizeLinear and
     DequantizeLinear nodes, which OpenVINO and TensorRT both turn into 8-bit convolutions.
     """
-    card_to_quantize(source)
+    read_stream_card(source)
     model = onnx.load(source)
-    if len(inputs) < _LEAST_INPUTS:
+    if len(inputs) < _MIN_INPUTS:
         raise EngineError(
-            f"{len(inputs)} inputs to measure on",
-            expected=f"at least {_LEAST_INPUTS}",
+            f"{len(inputs)} inputs to measure the ranges on",
+            expected=f"at least {_MIN_INPUTS}",
             todo="quantize with a recording of more frames",
         )
     name = model.graph.input[0].name
-    given = [{name: array[None]} for array in inputs]
+    samples = [{name: array[None]} for array in inputs]
     with _quiet():
-        small = nncf.quantize(
+        quantized = nncf.quantize(
             model,
-            nncf.Dataset(given),
-            subset_size=len(given),
+            nncf.Dataset(samples),
+            subset_size=len(samples),
             preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=nncf.IgnoredScope(names=kept_in_float(model)),
+            ignored_scope=nncf.IgnoredScope(names=nodes_kept_in_float(model)),
         )
-    with written_whole(out_path) as part:
-        part.write_bytes(small.SerializeToString())
-        difference = _difference(source, part, inputs)
-        if not difference <= LARGEST_DIFFERENCE:
+    with atomic_write(out_path) as part:
+        part.write_bytes(quantized.SerializeToString())
+        difference = _rms_difference(source, part, inputs)
+        if not difference <= MAX_DIFFERENCE:
             raise EngineError(
-                f"answers that differ by {difference:.2g} standard deviations of the noise after quantization",
-                expected=f"at most {LARGEST_DIFFERENCE:g}",
-                todo="use the engine as it is, or measure on inputs like those it will meet; no file was written",
+                f"outputs that differ by {difference:.2g} standard deviations of the noise after quantization",
+                expected=f"at most {MAX_DIFFERENCE:g}",
+                todo="use the engine as it is, or measure on a recording like those in use; no file was written",
             )
     return difference
 
 
-def card_to_quantize(source: Path) -> ModelCard:
-    """Return the card of an engine file that `quantize` takes.
+def read_stream_card(source: Path) -> ModelCard:
+    """Return the card of a stream engine file, the kind that `quantize` accepts.
 
     Raises
     ------
     EngineError
-        When it carries no card, or is no stream engine.
+        When the file has no card, or is not a stream engine.
     """
     model = onnx.load(source)
     cards = [ModelCard.from_json(entry.value) for entry in model.metadata_props if entry.key == METADATA_KEY]
     if not cards or cards[0].kind != "stream":
         raise EngineError(
             f"{source}, which is an engine of kind {cards[0].kind}" if cards else f"{source}, which has no model card",
-            expected="an engine of kind stream that deepbid-rt export wrote",
-            todo="quantize such a file",
+            expected="an engine of kind stream, written by deepbid-rt export",
+            todo="choose such a file",
         )
     return cards[0]
 
 
-def kept_in_float(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes that stay as they are: all but the convolutions of the U-Net itself."""
-    return [node.name for node in model.graph.node if not any(_INSIDE.match(name) for name in node.input)]
+def nodes_kept_in_float(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the nodes that stay in floating point: all but the convolutions of the U-Net."""
+    return [node.name for node in model.graph.node if not any(_UNET_WEIGHT.match(name) for name in node.input)]
 
 
-def _difference(one: Path, other: Path, inputs: Sequence[NDArray[np.float32]]) -> float:
+def _rms_difference(original: Path, quantized: Path, inputs: Sequence[NDArray[np.float32]]) -> float:
     plugin, config = core(), {"INFERENCE_PRECISION_HINT": "f32"}
-    first, second = (plugin.compile_model(path, "CPU", config) for path in (one, other))
+    first, second = (plugin.compile_model(path, "CPU", config) for path in (original, quantized))
     squares = [np.mean((first(array[None])[0] - second(array[None])[0]) ** 2) for array in inputs]
     return float(np.sqrt(np.mean(squares)))
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep NNCF's progress off stdout, where results are printed, and its remarks off the screen."""
+    """Send NNCF's progress to stderr, because results are printed on stdout, and suppress its messages."""
     logger = logging.getLogger("nncf")
     level = logger.level
     logger.setLevel(logging.ERROR)

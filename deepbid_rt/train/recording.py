@@ -1,7 +1,4 @@
-"""One recording as training sees it: a movie, its scan, its split, and the frames kept back to judge.
-
-Knows nothing of random numbers, batches of other recordings or torch.
-"""
+"""A recording to train on: a movie, its scan, its split into pairs, and the frames kept for validation."""
 
 from __future__ import annotations
 
@@ -22,44 +19,52 @@ from deepbid_rt.train.check_recording import check_recording
 from deepbid_rt.train.line_phase_movie import LinePhaseCorrectedMovie, line_offset_of
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
-from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.recipe_rules import Mode
+from deepbid_rt.train.recipe import Recipe, TrainingMode
 
 log = logging.getLogger(__name__)
 
-VOLUMES: tuple[Mode, ...] = ("tis", "sis")
-"""Modes whose network sees the slices of a volume where others see the frames of a plane."""
+VOLUME_MODES: tuple[TrainingMode, ...] = ("tis", "sis")
+"""Modes for volumes: the network's T axis holds the slices of a volume instead of the frames of a plane."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A movie that pairs can be drawn from; made by `open_recording`."""
+    """A movie with all that is needed to make training pairs from it; returned by `open_recording`."""
 
     movie: BlockReader
     scan: ScanGeometry
     split: Split
     normalizers: tuple[Normalizer, ...]
     """One per channel, measured on the recording's first frames."""
-    frames_training: int
-    """Frames before this one are trained on, the others only judged on."""
+    training_frames: int
+    """Number of frames at the start that are trained on; the others are for validation."""
     slices: int = 1
-    """Slices of a volume, for the splits ``tis`` and ``sis``; frames are slice after slice, volume after volume."""
+    """Slices of a volume, for the splits ``tis`` and ``sis``; the frames of the movie are the slices of all volumes."""
     aligned_px: float = 0.0
-    """Pixels by which backward lines are moved to the left as `movie` is read."""
+    """Pixels by which backward lines are moved to the left when `movie` is read."""
 
     @property
     def description(self) -> str:
-        """Shape, pixel type and layout, for the card, the log and to tell recordings apart on resuming."""
+        """Shape, pixel type and layout, for the card, the log, and the comparison when a run is continued."""
         shape = "x".join(map(str, self.movie.shape))
         lines = "unidirectional" if not self.scan.bidirectional else "mirrored" if self.scan.mirrored else "as sampled"
         volumes = f" of {self.slices} slices" if self.slices > 1 else ""
         moved = f", backward lines moved by {-self.aligned_px:+.2f} px" if self.aligned_px else ""
         return f"{shape} {self.movie.dtype.str} {self.scan.layout} {lines} {self.split}{volumes}{moved}"
 
-    def views(self, t0: int, t1: int) -> NDArray[np.float32]:
-        """Read frames as (T, C, V, Y, X) in units of the network and image order, V the scan directions.
+    def read_views(self, t0: int, t1: int) -> NDArray[np.float32]:
+        """Read frames ``t0`` to ``t1 - 1`` in network units and image order.
 
-        A last line without a partner is left out. Raises `StageError` when pixels are not finite.
+        Returns
+        -------
+        ndarray
+            (T, C, V, Y, X). V is 2 for collinear scans, forward and backward; a last line without a partner is left
+            out. V is 1 for ordinary scans, whose view has the lines of both directions.
+
+        Raises
+        ------
+        StageError
+            When pixels are not finite.
         """
         _, channels, lines, columns = self.movie.shape
         counts = np.stack([self.movie.read(t0, t1, c, 0, lines, 0, columns) for c in range(channels)], axis=1)
@@ -82,12 +87,12 @@ def open_recordings(
     planes: int = 1,
     line_phase: LinePhasePolicy = "auto",
 ) -> list[Recording]:
-    """Return the recordings that one movie of interleaved planes is made of, see `open_recording`.
+    """Return the recordings in a movie of interleaved planes, see `open_recording`.
 
-    Each plane is a recording of its own, with its own offset and noise, as it is in the live path; for modes ``tis``
-    and ``sis`` the planes are the slices of volumes, which stay together. All have one line phase.
+    Each plane becomes a recording with its own offset and noise, as in the live path. For modes ``tis`` and ``sis`` the
+    planes are the slices of a volume and stay together. The line phase is measured once for all planes.
     """
-    if recipe.mode in VOLUMES or planes == 1:
+    if recipe.mode in VOLUME_MODES or planes == 1:
         recordings = [open_recording(movie, scan, recipe, planes)]
     else:
         recordings = [open_recording(PlaneMovie(movie, plane, planes), scan, recipe) for plane in range(planes)]
@@ -95,8 +100,8 @@ def open_recordings(
     if line_offset is None:
         return recordings
     log.warning(
-        "backward lines of a recording of %d frames are moved by %+.2f px along x before anything is learned from "
-        "them; --line-phase off leaves them where they are",
+        "the backward lines of a recording of %d frames are moved by %+.2f px along x for training; to turn this off, "
+        "use --line-phase off",
         movie.shape[0],
         -line_offset.px,
     )
@@ -107,7 +112,7 @@ def open_recordings(
 
 
 def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slices: int = 1) -> Recording:
-    """Check that a recording fits the recipe, look it through, and measure its offset and noise.
+    """Check that a recording fits the recipe and can be trained on, and measure its offset and noise.
 
     Parameters
     ----------
@@ -115,13 +120,13 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
     scan : ScanGeometry
     recipe : Recipe
     slices : int
-        Slices of a volume, for modes ``tis`` and ``sis``; frames of a last volume that is not whole are left out.
+        Slices of a volume, for modes ``tis`` and ``sis``; frames of an incomplete last volume are left out.
 
     Raises
     ------
     StreamError
-        When the layout does not fit the recipe's mode, the recording is too small or too short for the patch, or
-        its pixels cannot be learned from, see `deepbid_rt.train.check_recording.check_recording`.
+        When the scan does not fit the recipe's mode, the recording is too small or too short for the patch, or its
+        pixels cannot be trained on, see `deepbid_rt.train.check_recording.check_recording`.
     FileError
         When a frame cannot be read.
     """
@@ -129,53 +134,53 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
     if recipe.gap_weight and split == "mp-collinear":
         raise StreamError(
             "a collinear recording for a recipe with gap_weight",
-            expected="lines that lie apart, whose distance the gap-amending term takes back",
-            todo="set gap_weight = 0, or say how the lines lie with --scan",
+            expected="an ordinary scan, whose lines show different places",
+            todo="set gap_weight = 0, or state the right scan with --scan",
         )
     frames, _, lines, pixels = movie.shape
-    t, y, x = _least_size(split, recipe)
-    if recipe.mode in VOLUMES:
-        held = _held_volumes(frames // slices, slices, recipe) * slices
+    t, y, x = _min_size(split, recipe)
+    if recipe.mode in VOLUME_MODES:
+        held_out = _held_out_volumes(frames // slices, slices, recipe) * slices
         frames = frames // slices * slices
     else:
-        held = max(math.ceil(frames * recipe.held_out), t)
-    if frames - held < t or lines < y or pixels < x:
+        held_out = max(math.ceil(frames * recipe.held_out), t)
+    if frames - held_out < t or lines < y or pixels < x:
         raise StreamError(
             f"a recording of {frames} frames of {lines} x {pixels} pixels",
             expected=f"at least {2 * t} frames of {y} x {x} for the recipe's patch and a held-out part as long",
             todo="choose a smaller patch or a larger recording",
         )
-    normalizers = check_recording(movie, min(recipe.calibration_frames, frames - held))
-    return Recording(movie, scan, split, normalizers, frames - held, slices)
+    normalizers = check_recording(movie, min(recipe.calibration_frames, frames - held_out))
+    return Recording(movie, scan, split, normalizers, frames - held_out, slices)
 
 
-def _held_volumes(volumes: int, slices: int, recipe: Recipe) -> int:
-    """Return how many volumes at the end are kept back; refuse too few or too thin ones."""
-    depth, least = (recipe.patch[0], 2) if recipe.mode == "tis" else (2 * recipe.patch[0], 1)
-    held = max(math.ceil(volumes * recipe.held_out), least)
-    if slices < depth or volumes - held < least:
+def _held_out_volumes(volumes: int, slices: int, recipe: Recipe) -> int:
+    """Return how many volumes at the end are for validation; refuse too few volumes and too few slices."""
+    depth, minimum = (recipe.patch[0], 2) if recipe.mode == "tis" else (2 * recipe.patch[0], 1)
+    held_out = max(math.ceil(volumes * recipe.held_out), minimum)
+    if slices < depth or volumes - held_out < minimum:
         raise StreamError(
             f"a recording of {volumes} volumes of {slices} slices",
-            expected=f"at least {2 * least} volumes of {depth} slices for mode {recipe.mode} and the recipe's patch",
-            todo="say with --planes how many slices make a volume, or choose a patch of fewer frames",
+            expected=f"at least {2 * minimum} volumes of {depth} slices for mode {recipe.mode} and the recipe's patch",
+            todo="state the number of slices of a volume with --planes, or choose a patch of fewer frames",
         )
-    return held
+    return held_out
 
 
-def _least_size(split: Split, recipe: Recipe) -> tuple[int, int, int]:
-    """Return the (T, Y, X) of raw pixels that one pair takes."""
+def _min_size(split: Split, recipe: Recipe) -> tuple[int, int, int]:
+    """Return the (T, Y, X) of raw pixels that one pair is made of."""
     if recipe.mode == "stream" and split == "mp-rows":
-        return recipe.patch  # lines of both directions stand in one patch
+        return recipe.patch  # the patch has the lines of both directions
     return block_size(split, recipe.patch)
 
 
-def _split_of(mode: Mode, scan: ScanGeometry) -> Split:
+def _split_of(mode: TrainingMode, scan: ScanGeometry) -> Split:
     if mode in ("mp", "stream"):
         return "mp-collinear" if scan.layout == "collinear" else "mp-rows"
     if (mode == "mp-collinear") != (scan.layout == "collinear"):
         raise StreamError(
             f"a recording with {scan.layout} lines for mode {mode}",
             expected="collinear lines for mp-collinear and ordinary ones for the other modes",
-            todo="use mode mp, or say how the lines lie with --scan",
+            todo="use mode mp, or state the right scan with --scan",
         )
     return cast("Split", mode)

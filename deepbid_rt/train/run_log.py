@@ -1,7 +1,4 @@
-"""What a run wrote down: one line of JSON for each step and each held-out check, and TensorBoard where asked for.
-
-Knows nothing of training.
-"""
+"""The log of a training run: one line of JSON for each step and each validation, and optionally TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,61 +13,62 @@ from deepbid_rt.errors import EngineError
 from deepbid_rt.train.checkpoint import replace_text
 
 LOG = "log.jsonl"
-BOARD = "tensorboard"
+TENSORBOARD = "tensorboard"
 
 
 class RunLog:
-    """Appends to a run's log.
+    """Appends to the log of a run.
 
     Parameters
     ----------
     run_dir : Path
         An existing folder.
     step : int
-        Steps that are done: what a killed run logged after them is dropped, because those steps will be done again.
-    board : bool
-        Write for TensorBoard too, into a folder of that name.
+        Number of finished steps. Entries of later steps, logged before the process was killed, are deleted, because
+        those steps are repeated.
+    tensorboard : bool
+        Also write a TensorBoard log, into a folder of that name.
 
     Raises
     ------
     OSError
         When the folder cannot be written.
     EngineError
-        When TensorBoard is asked for and not installed.
+        When a TensorBoard log is requested and TensorBoard is not installed.
     """
 
-    def __init__(self, run_dir: Path, step: int, board: bool = False) -> None:
-        self._board: Any = None
-        if board:
-            require_board()
+    def __init__(self, run_dir: Path, step: int, tensorboard: bool = False) -> None:
+        self._summary_writer: Any = None
+        if tensorboard:
+            require_tensorboard()
         path = run_dir / LOG
         if path.exists():
-            kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
+            kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
             replace_text(path, "".join(line + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8", newline="\n")
-        if board:
+        if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(run_dir / BOARD, purge_step=step + 1)
+            self._summary_writer = SummaryWriter(run_dir / TENSORBOARD, purge_step=step + 1)
 
     def write(self, step: int, **values: float) -> None:
-        """Note values of a step."""
+        """Append values of a step."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
-        if self._board:
+        if self._summary_writer:
             for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+                self._summary_writer.add_scalar(name, value, step)
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, _kind: type | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
         self._file.close()
-        if self._board:
-            self._board.close()
+        if self._summary_writer:
+            self._summary_writer.close()
 
 
-def require_board() -> None:
+def require_tensorboard() -> None:
     """Raise `EngineError` when TensorBoard is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise EngineError(
@@ -81,12 +79,12 @@ def require_board() -> None:
 
 
 def read_curve(run_dir: Path, name: str) -> tuple[list[int], list[float]]:
-    """Return steps and values of ``loss``, ``learning_rate``, ``held_out`` or ``response`` that are finite."""
-    entries = [json.loads(line) for line in _whole_lines(run_dir / LOG)]
+    """Return the steps and the finite values of ``loss``, ``learning_rate``, ``held_out`` or ``response``."""
+    entries = [json.loads(line) for line in _complete_lines(run_dir / LOG)]
     points = [(e["step"], e[name]) for e in entries if name in e and math.isfinite(e[name])]
     return [step for step, _ in points], [value for _, value in points]
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Return the lines that a kill did not tear."""
+def _complete_lines(path: Path) -> list[str]:
+    """Return the lines without a last one that is incomplete because the process was killed."""
     return [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]

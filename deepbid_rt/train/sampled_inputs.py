@@ -1,6 +1,6 @@
-"""What an engine would be given while a recording passes: a sample of its inputs, without running any network.
+"""Random sample of the inputs that a stream engine gets for a recording, computed without running its network.
 
-Goes through the `Denoiser` of the live path, so that inputs are those of use. Knows nothing of files or quantization.
+The recording goes through the `Denoiser` of the live path, so the inputs are the same as in use.
 """
 
 from __future__ import annotations
@@ -10,26 +10,27 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import ModelCard
 from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.input_recorder import InputRecorder
 from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.ports import FrameSource
 
 
 def sampled_inputs(card: ModelCard, source: FrameSource, count: int) -> list[NDArray[np.float32]]:
-    """Return inputs from all over a recording.
+    """Return a random sample of the inputs for a recording.
 
     Parameters
     ----------
     card : ModelCard
-        Of an engine of kind stream.
+        Card of an engine of kind stream.
     source : FrameSource
         Open; its first series is read to the end.
     count : int
-        Inputs wanted; fewer come when the recording has no more.
+        Number of inputs; fewer are returned if the recording has fewer.
 
     Returns
     -------
     list of ndarray
-        (K, Y, X) float32, each input of the recording with the same chance; the same ones every time.
+        (K, Y, X) float32. Each input of the recording has the same probability; the sample is the same every time.
 
     Raises
     ------
@@ -38,33 +39,8 @@ def sampled_inputs(card: ModelCard, source: FrameSource, count: int) -> list[NDA
     EngineError
         When the engine cannot take this recording.
     """
-    listener = _Listener(card, count)
-    _, frames = denoise(source, lambda info: Denoiser(listener, info))
+    recorder = InputRecorder(card, count=count)
+    _, frames = denoise(source, lambda info: Denoiser(recorder, info))
     for _ in frames:
         pass
-    return listener.kept
-
-
-class _Listener:
-    """An engine that answers with the view itself and keeps a sample of what it was given (reservoir sampling)."""
-
-    description = "listener (no network)"
-
-    def __init__(self, card: ModelCard, count: int) -> None:
-        self.card = card
-        self.kept: list[NDArray[np.float32]] = []
-        self._count, self._met, self._rng = count, 0, np.random.default_rng(0)
-
-    def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Accept any shape."""
-
-    def infer(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the view of the inputs (K, Y, X)."""
-        place = self._met if self._met < self._count else int(self._rng.integers(self._met + 1))
-        self._met += 1
-        if place < self._count:
-            self.kept[place : place + 1] = [window.copy()]
-        return window[:1]
-
-    def close(self) -> None:
-        """Do nothing."""
+    return recorder.inputs

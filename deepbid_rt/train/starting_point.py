@@ -1,7 +1,4 @@
-"""Where fine-tuning begins: a run, a checkpoint of ours or of another project, or an engine file.
-
-Knows nothing of recordings or of how training goes on.
-"""
+"""The starting point of fine-tuning: the weights of a run, a checkpoint (also of other projects) or an engine file."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from torch import Tensor
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.train.checkpoint import as_checkpoint, best_of, read_tensors
+from deepbid_rt.train.checkpoint import as_checkpoint, best_checkpoint_path, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
 from deepbid_rt.train.imported_checkpoint import is_imported, read_imported_checkpoint
 from deepbid_rt.train.network import make_net
@@ -24,24 +21,24 @@ from deepbid_rt.train.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class StartingPoint:
-    """What another network has learned."""
+    """The weights of another network."""
 
     kind: str
-    """Its network: ``unet3d``, ``rcan3d``, or ``stream`` for that of mode stream."""
+    """The network: ``unet3d``, ``rcan3d``, or ``stream`` for that of mode stream."""
     width: int
     weights: Mapping[str, Tensor]
-    """Under the names of our networks, for pictures in units of the noise."""
+    """Under the names in `deepbid_rt.nets`, for pictures in units of the noise."""
     optimizer: Mapping[str, Any] | None = None
-    """Adam's state, from checkpoints of ours."""
+    """Adam's state; only checkpoints of this package have it."""
 
-    def require_fit(self, recipe: Recipe) -> None:
-        """Raise `EngineError` when a recipe asks for another network than this one."""
+    def require_match(self, recipe: Recipe) -> None:
+        """Raise `EngineError` when a recipe has another network than this one."""
         kind = "stream" if recipe.mode == "stream" else recipe.network
         if self.kind != kind:
             raise EngineError(
                 f"a starting point with network {self.kind} for a recipe with {kind}",
                 expected="the same network",
-                todo="take --preset fast for a stream engine, --preset window for one with a window",
+                todo="use --preset fast for a stream engine, --preset window for a window engine",
             )
         if self.width != recipe.width:
             raise EngineError(
@@ -49,12 +46,12 @@ class StartingPoint:
                 expected=f"the recipe's width {recipe.width}",
                 todo="change the recipe's width or the starting point",
             )
-        wanted = {key: w.shape for key, w in make_net(recipe).state_dict().items()}
-        if {key: w.shape for key, w in self.weights.items()} != wanted:
+        expected = {key: w.shape for key, w in make_net(recipe).state_dict().items()}
+        if {key: w.shape for key, w in self.weights.items()} != expected:
             raise EngineError(
                 f"a starting point with other layers than the recipe's {kind}",
-                expected="as many memories, frames ahead, levels, groups and blocks as in the recipe",
-                todo="take them from the recipe.toml of the starting point",
+                expected="the numbers of memories, later frames, levels, groups and blocks of the recipe",
+                todo="copy them from the recipe.toml of the starting point",
             )
 
 
@@ -65,23 +62,23 @@ def load_starting_point(path: Path, unit: float) -> StartingPoint:
     ----------
     path : Path
     unit : float
-        Counts per network unit of the recordings to train on: networks of the other projects see raw counts, and
-        have to be turned to the unit of ours, the noise.
+        Counts per network unit of the recordings to train on. Networks of other projects take raw counts, so their
+        weights are converted to this unit, the noise.
 
     Raises
     ------
     FileError
         When it cannot be read.
     EngineError
-        When it is none of these, or collapsed in training.
+        When it is none of these, or its network collapsed in training.
     """
     if path.suffix == ".onnx":
-        return _of_engine(path)
-    path = best_of(path)
+        return _from_engine(path)
+    path = best_checkpoint_path(path)
     data = read_tensors(path)
     if is_imported(data):
-        seed = read_imported_checkpoint(data, path)
-        return StartingPoint("unet3d", seed.width, seed.weights_in(unit))
+        imported = read_imported_checkpoint(data, path)
+        return StartingPoint("unet3d", imported.width, imported.weights_for_unit(unit))
     checkpoint = as_checkpoint(data, path)
     refuse_collapsed(checkpoint.response, path)
     recipe = checkpoint.recipe
@@ -89,12 +86,12 @@ def load_starting_point(path: Path, unit: float) -> StartingPoint:
     return StartingPoint(kind, recipe.width, checkpoint.average, checkpoint.optimizer)
 
 
-def _of_engine(path: Path) -> StartingPoint:
-    import onnx  # only for engines: checkpoints do without
+def _from_engine(path: Path) -> StartingPoint:
+    import onnx  # imported here because only engine files need it
 
     try:
         model = onnx.load(path)
-    except Exception as error:  # protobuf has many of its own
+    except Exception as error:  # protobuf raises many types of its own
         raise FileError(
             f"the engine {path} cannot be read ({error})",
             expected="an .onnx file written by deepbid-rt export",

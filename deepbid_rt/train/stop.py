@@ -1,4 +1,4 @@
-"""Ctrl-C as a request to stop at the next safe place. Knows nothing of training."""
+"""Turns Ctrl-C into a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from types import FrameType
 
 
 class StopSignal:
-    """Turns the first Ctrl-C into a request to stop after the step; a second one interrupts at once."""
+    """Context in which the first Ctrl-C sets `requested`. The second one raises `KeyboardInterrupt`, as usual.
 
-    seen = False
+    Only the main thread can handle signals; in other threads this does nothing.
+    """
+
+    requested = False
 
     def __enter__(self) -> StopSignal:
-        self._here = threading.current_thread() is threading.main_thread()
-        if self._here:
-            self._before = signal.signal(signal.SIGINT, self._catch)
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
+        if self._in_main_thread:
+            self._previous_handler = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._here:
-            signal.signal(signal.SIGINT, self._before)
+        if self._in_main_thread:
+            signal.signal(signal.SIGINT, self._previous_handler)
 
-    def _catch(self, _number: int, _frame: FrameType | None) -> None:
-        self.seen = True
-        signal.signal(signal.SIGINT, self._before)
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(signal.SIGINT, self._previous_handler)

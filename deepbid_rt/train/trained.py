@@ -1,7 +1,4 @@
-"""A trained network with its card, from a run, a checkpoint of ours, or one of another project.
-
-Knows nothing of ONNX or of what the network is used for.
-"""
+"""Loads a trained network with its model card, from a run or a checkpoint (also of other projects)."""
 
 from __future__ import annotations
 
@@ -16,33 +13,44 @@ from deepbid_rt.card import ModelCard, Normalization
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Layout
 from deepbid_rt.nets import unet2d, unet3d
-from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_of, read_tensors
+from deepbid_rt.train.checkpoint import Checkpoint, as_checkpoint, best_checkpoint_path, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
-from deepbid_rt.train.imported_checkpoint import SEEN, is_imported, read_imported_checkpoint
+from deepbid_rt.train.imported_checkpoint import DEFAULT_NORMALIZATION, is_imported, read_imported_checkpoint
 from deepbid_rt.train.network import make_net
 
-_FIRST = 16
-"""Frames that wait for each other when a stream engine begins: they answer each other, so more than a recipe asks of a
-recording, whose normalisation learns more from fewer, see docs/stream-engine.md, "What is noise"."""
+_STREAM_CALIBRATION_FRAMES = 16
+"""First frames of a series that a stream engine calibrates on.
+
+They are denoised together at the end of the calibration, each with temporal averages of the others, and more of them
+give better averages. This is independent of the recipe's `calibration_frames`: there, fewer frames are better, see
+docs/lab-notes/2026-11-29-quality.md, "What is noise".
+"""
 
 
 def load_trained(
-    source: Path, name: str, seen: Normalization | None = None, *, exact: bool = False, collapsed: bool = False
+    source: Path,
+    name: str,
+    normalization: Normalization | None = None,
+    *,
+    exact: bool = False,
+    allow_collapsed: bool = False,
 ) -> tuple[nn.Module, ModelCard]:
-    """Load the best network of a run, or that of a checkpoint file.
+    """Load the best network of a run, or the network of a checkpoint file.
 
     Parameters
     ----------
     source : Path
-        A run folder or a checkpoint file, ours or one of DeepBID or DeepCAD-RT.
+        A run folder, or a checkpoint file of this package, of DeepBID or of DeepCAD-RT.
     name : str
         The engine's name on the card.
-    seen : Normalization, optional
-        What a network of another project was trained to see; `SEEN` when left out. Ours know it themselves.
+    normalization : Normalization, optional
+        Normalisation that a network of another project was trained with; the default is `DEFAULT_NORMALIZATION`.
+        Checkpoints of this package state their own.
     exact : bool
-        Let a network of another project see all that it can, see `deepbid_rt.train.imported_checkpoint.ImportedCheckpoint.card`.
-    collapsed : bool
-        Load a network even if it has collapsed, to look at it.
+        Use windows as long as the receptive field of a network of another project, see
+        `deepbid_rt.train.imported_checkpoint.ImportedCheckpoint.card`.
+    allow_collapsed : bool
+        Load a network even if it has collapsed, to inspect it.
 
     Returns
     -------
@@ -55,24 +63,24 @@ def load_trained(
     FileError
         When the checkpoint cannot be read.
     EngineError
-        When it holds another network, or one that collapsed in training, or `seen` or `exact` are given for a
-        checkpoint of ours.
+        When it holds an unsupported network, or one that collapsed in training, or when `normalization` or `exact` are
+        given for a checkpoint of this package.
     """
-    path = best_of(source)
+    path = best_checkpoint_path(source)
     data = read_tensors(path)
     if is_imported(data):
-        seed = read_imported_checkpoint(data, path)
-        net: nn.Module = unet3d.UNet3D(seed.width)
-        net.load_state_dict(seed.weights)
-        return net.eval(), seed.card(name, seen or SEEN, exact=exact)
-    if seen or exact:
+        imported = read_imported_checkpoint(data, path)
+        net: nn.Module = unet3d.UNet3D(imported.width)
+        net.load_state_dict(imported.weights)
+        return net.eval(), imported.card(name, normalization or DEFAULT_NORMALIZATION, exact=exact)
+    if normalization or exact:
         raise EngineError(
             f"an offset rule or exact windows for {path}, a checkpoint of deepbid-rt",
-            expected="these for checkpoints of other projects only",
+            expected="these options only for checkpoints of other projects",
             todo="leave --offset, --scale and --exact out",
         )
     checkpoint = as_checkpoint(data, path)
-    if not collapsed:
+    if not allow_collapsed:
         refuse_collapsed(checkpoint.response, path)
     net = make_net(checkpoint.recipe)
     net.load_state_dict(checkpoint.average)
@@ -80,17 +88,18 @@ def load_trained(
 
 
 def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
-    """Return the card of the engine that a checkpoint becomes.
+    """Return the model card of the engine made from a checkpoint.
 
     Raises
     ------
     EngineError
-        When the recipe's window, hop and look-ahead do not make a valid card.
+        When the recipe's window, hop and look-ahead are not valid on a card.
     """
     recipe = checkpoint.recipe
     layouts: tuple[Layout, ...] = ("collinear", "ordinary")
-    trained = {word for recording in checkpoint.recordings for word in recording.split()}
+    trained_layouts = {word for recording in checkpoint.recordings for word in recording.split()}
     stream = recipe.mode == "stream"
+    calibration_frames = _STREAM_CALIBRATION_FRAMES if stream else recipe.calibration_frames
     time: dict[str, Any] = (
         {"memories": recipe.memories, "views": recipe.views, "look_ahead": recipe.stream_look_ahead}
         if stream
@@ -99,10 +108,10 @@ def make_card(checkpoint: Checkpoint, name: str) -> ModelCard:
     return ModelCard(
         name=name,
         kind="stream" if stream else "window",
-        scan=tuple(layout for layout in layouts if layout in trained),
+        scan=tuple(layout for layout in layouts if layout in trained_layouts),
         **time,
         grid=unet2d.grid_of(recipe.levels) if stream else unet3d.GRID,
-        normalization=Normalization(rule="calibrate", frames=_FIRST if stream else recipe.calibration_frames),
+        normalization=Normalization(rule="calibrate", frames=calibration_frames),
         training={
             "mode": recipe.mode,
             **({} if stream else {"network": recipe.network}),

@@ -1,7 +1,4 @@
-"""The picture at the end of a run: how its losses fell, and what its best network does to frames it never learned from.
-
-Knows nothing of how the run went on; it reads the run's folder.
-"""
+"""Draws the report of a run: its loss curves, and held-out frames denoised with its best network."""
 
 from __future__ import annotations
 
@@ -18,16 +15,17 @@ from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import FileError
 from deepbid_rt.frame import DTYPES, Frame, StreamInfo
 from deepbid_rt.scan.directions import split_scan, to_image_order
-from deepbid_rt.train.collapse import collapse, has_collapsed
+from deepbid_rt.train.collapse import describe_collapse, has_collapsed
+from deepbid_rt.train.net_engine import NetEngine
 from deepbid_rt.train.recording import Recording
 from deepbid_rt.train.run_log import read_curve
-from deepbid_rt.train.torch_engine import TorchEngine
 from deepbid_rt.train.trained import load_trained
 
 REPORT = "report.png"
 _SIDE, _FRAMES = 256, 48
-"""Pixels of a view and frames that are denoised, at most: seconds on two cores."""
+"""Largest side of the denoised view in pixels, and largest number of frames: takes seconds on two cores."""
 _PERCENTILES = (1.0, 99.8)
+"""Of the pixels, shown as black and white."""
 
 
 def draw_report(run_dir: Path, recording: Recording) -> Path:
@@ -36,28 +34,28 @@ def draw_report(run_dir: Path, recording: Recording) -> Path:
     Parameters
     ----------
     run_dir : Path
-        Of a run that has a checkpoint.
+        Folder of a run that has a checkpoint.
     recording : Recording
-        Its last frames, which were kept back, are denoised as the live path does it.
+        Its held-out frames are denoised with the code of the live path.
 
     Raises
     ------
     FileError
-        When a frame or checkpoint cannot be read or the picture not be written.
+        When a frame or checkpoint cannot be read, or the picture cannot be written.
     """
-    net, card = load_trained(run_dir, "report", collapsed=True)
-    raw, denoised, mean = _pictures(recording, TorchEngine(net, card))
+    net, card = load_trained(run_dir, "report", allow_collapsed=True)
+    raw, denoised, mean = _pictures(recording, NetEngine(net, card))
     figure = Figure(figsize=(12, 8.4), layout="constrained")
     _, responses = read_curve(run_dir, "response")
     if responses and has_collapsed(responses[-1]):
-        figure.suptitle(collapse(responses[-1]), color="tab:red")
+        figure.suptitle(describe_collapse(responses[-1]), color="tab:red")
     grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.35))
     _draw_curves(figure.add_subplot(grid[0, :]), run_dir)
     best = f"denoised, step {card.training['step']}"
-    for column, (label, picture, like) in enumerate(
+    for column, (label, picture, levels) in enumerate(
         (("raw, held-out frame", raw, raw), (best, denoised, mean), ("mean of raw held-out frames", mean, mean))
     ):
-        low, high = np.percentile(like, _PERCENTILES)
+        low, high = np.percentile(levels, _PERCENTILES)
         axes = figure.add_subplot(grid[1, column])
         axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         axes.set_title(f"{label}\n{low:.4g} to {high:.4g} counts", fontsize=10)
@@ -68,8 +66,8 @@ def draw_report(run_dir: Path, recording: Recording) -> Path:
     except OSError as error:
         raise FileError(
             f"the report {path} cannot be written ({error.strerror or error})",
-            expected="a folder with room for it",
-            todo="make room; the run itself is whole and can be exported",
+            expected="a folder on a disk with enough space",
+            todo="make room; the run itself is complete and can be exported",
         ) from error
     return path
 
@@ -96,29 +94,29 @@ def _draw_curves(axes: Axes, run_dir: Path) -> None:
     other.legend(handles=lines, loc="best", frameon=False)
 
 
-def _pictures(recording: Recording, engine: TorchEngine) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return a raw view, the same denoised, and the mean of all raw views of that place, each (Y, X)."""
-    movie, scan, first = recording.movie, recording.scan, recording.frames_training
+def _pictures(recording: Recording, engine: NetEngine) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return a raw view, the denoised view, and the mean of all raw views, all (Y, X) of the same place."""
+    movie, scan, first = recording.movie, recording.scan, recording.training_frames
     frames, _, lines, pixels = movie.shape
-    tall = 2 * _SIDE if scan.layout == "collinear" else _SIDE
-    y0, y1 = _middle(lines, tall)
+    max_lines = 2 * _SIDE if scan.layout == "collinear" else _SIDE
+    y0, y1 = _middle(lines, max_lines)
     x0, x1 = _middle(pixels, _SIDE)
     whole = movie.read(first, min(first + _FRAMES, frames), 0, y0, y1, 0, pixels)
     counts = to_image_order(whole, scan)[..., x0:x1]
     counts = np.ascontiguousarray(counts if counts.dtype.str in DTYPES else counts.astype(np.float32))
     scan = dataclasses.replace(scan, mirrored=True)
     denoiser = Denoiser(engine, StreamInfo((1, *counts.shape[1:]), counts.dtype, 1.0, scan), line_phase="off")
-    answers = [out for n, frame in enumerate(counts) for out in denoiser.push(Frame(n, frame[None]))]
-    answers += denoiser.flush()
+    denoised = [out for n, frame in enumerate(counts) for out in denoiser.push(Frame(n, frame[None]))]
+    denoised += denoiser.flush()
     middle = len(counts) // 2
-    alike = counts[middle % recording.slices :: recording.slices]
-    views = np.stack(split_scan(alike, scan), axis=1) if scan.layout == "collinear" else alike[:, None]
-    of_middle = views[middle // recording.slices, 0]
-    return of_middle, answers[middle].pixels[0], views.mean(axis=(0, 1))
+    same_slice = counts[middle % recording.slices :: recording.slices]
+    views = np.stack(split_scan(same_slice, scan), axis=1) if scan.layout == "collinear" else same_slice[:, None]
+    raw = views[middle // recording.slices, 0]
+    return raw, denoised[middle].pixels[0], views.mean(axis=(0, 1))
 
 
-def _middle(length: int, wanted: int) -> tuple[int, int]:
-    """Return first and end of the middle of an axis, an even start and length."""
-    wanted = min(wanted, length // 2 * 2)
-    start = (length - wanted) // 4 * 2
-    return start, start + wanted
+def _middle(length: int, max_size: int) -> tuple[int, int]:
+    """Return start and end of the middle part of an axis; start and size are even."""
+    size = min(max_size, length // 2 * 2)
+    start = (length - size) // 4 * 2
+    return start, start + size

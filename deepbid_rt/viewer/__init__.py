@@ -1,4 +1,5 @@
-"""What the experimenter watches during a session: raw and denoised frames, live, in a process of its own.
+"""The viewer: shows raw and denoised frames of a session, live, in a process of its own.
 
-Everything here that decides is pure; `canvas` alone imports vispy, and the modules of the window alone import PySide6.
+The modules that decide what is shown need neither a screen nor a graphics card. Only `canvas` imports vispy, and only
+the modules of the window import PySide6.
 """

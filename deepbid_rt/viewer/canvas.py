@@ -1,6 +1,6 @@
-"""Draws scenes with OpenGL: one textured rectangle for each picture, lines over it.
+"""Draws scenes with OpenGL: a textured rectangle for each picture, and the outlines of regions over it.
 
-The only module that imports vispy. Knows no window, stream or mouse: it draws into whatever OpenGL context is current.
+The only module that imports vispy. It draws into the OpenGL context that is current.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from deepbid_rt.viewer.panels import Layer, Panel, Scene
 
 _CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
 
-# GLSL 1.20, which every card and software renderer has. Software GL draws a bare texture several times as fast as
-# anything that is computed for each pixel of the window.
+# GLSL 1.20, which every card and software renderer supports. The shaders only copy a texture, because software GL is
+# several times slower when a shader computes something for each pixel of the window.
 _PICTURE_VERTEX = """
 attribute vec2 a_corner;
-uniform vec4 u_place;      // left, top, width and height, from -1 to 1
+uniform vec4 u_rect;       // left, top, width and height in clip coordinates, -1 to 1
 varying vec2 v_at;
 void main() {
     v_at = a_corner;
-    gl_Position = vec4(u_place.xy + a_corner * u_place.zw, 0.0, 1.0);
+    gl_Position = vec4(u_rect.xy + a_corner * u_rect.zw, 0.0, 1.0);
 }
 """
 _PICTURE_FRAGMENT = """
@@ -35,11 +35,11 @@ void main() {
 }
 """
 _LINE_VERTEX = """
-attribute vec2 a_place;    // pixels of the image
-uniform vec4 u_place;      // of the image, as above
-uniform vec2 u_image;      // pixels and lines of the image
+attribute vec2 a_point;    // image pixels
+uniform vec4 u_rect;       // as above, for the whole image
+uniform vec2 u_image;      // width and height of the image in pixels
 void main() {
-    gl_Position = vec4(u_place.xy + a_place / u_image * u_place.zw, 0.0, 1.0);
+    gl_Position = vec4(u_rect.xy + a_point / u_image * u_rect.zw, 0.0, 1.0);
 }
 """
 _LINE_FRAGMENT = """
@@ -51,10 +51,10 @@ void main() {
 
 
 class Canvas:
-    """Draws `Scene`s in one OpenGL context. Nothing is asked of the context before `draw`."""
+    """Draws `Scene`s in one OpenGL context, which is first needed in `draw`."""
 
     def __init__(self) -> None:
-        self._vispy = FakeCanvas()  # what vispy wants to know of a window
+        self._vispy = FakeCanvas()  # vispy requires a canvas, but not a window
         self._pictures: dict[Layer, NDArray[np.uint8]] = {}
         self._textures: dict[Layer, gloo.Texture2D] = {}
         self._program = gloo.Program(_PICTURE_VERTEX, _PICTURE_FRAGMENT)
@@ -62,37 +62,38 @@ class Canvas:
         self._lines = gloo.Program(_LINE_VERTEX, _LINE_FRAGMENT)
 
     def draw(self, scene: Scene | None, size: tuple[int, int], zoom: float = 1.0) -> None:
-        """Draw a scene into the current context; None: only the background.
+        """Draw a scene into the current context.
 
         Parameters
         ----------
         scene : Scene or None
-            What to draw. A picture goes to the card only where it is another array than the last time.
+            What to draw; None: only the background. A picture is sent to the graphics card only if it is another
+            array than at the last call.
         size : tuple of int
-            Width and height, in the pixels that the camera counts in.
+            Width and height of the canvas in logical pixels, the unit of the camera.
         zoom : float
-            Pixels of the screen for each of them.
+            Device pixels for one logical pixel.
         """
         set_current_canvas(self._vispy)
         gloo.set_viewport(0, 0, round(size[0] * zoom), round(size[1] * zoom))
         gloo.set_state(blend=False, depth_test=False, scissor_test=False, clear_color=(*BACKGROUND, 1.0))
         gloo.clear(color=True, depth=False)
         if scene is not None:
-            for panel, place in zip(scene.panels, place_panels(len(scene.panels), *size), strict=True):
-                self._draw_panel(scene, panel, place, zoom)
+            for panel, rect in zip(scene.panels, place_panels(len(scene.panels), *size), strict=True):
+                self._draw_panel(scene, panel, rect, zoom)
         self._vispy.flush()
 
-    def _draw_panel(self, scene: Scene, panel: Panel, place: Rect, zoom: float) -> None:
+    def _draw_panel(self, scene: Scene, panel: Panel, rect: Rect, zoom: float) -> None:
         if not {*panel.layers} <= {*scene.pictures}:
             return
-        left, width = round(place.x * zoom), round(place.width * zoom)
-        height = round(place.height * zoom)
+        left, width = round(rect.x * zoom), round(rect.width * zoom)
+        height = round(rect.height * zoom)
         gloo.set_viewport(left, 0, width, height)
         lines, pixels = scene.image
-        x, y = scene.camera.to_panel((0.0, 0.0), (place.width, place.height))
-        across, down = (2 * scene.camera.scale * n / side for n, side in ((pixels, place.width), (lines, place.height)))
-        where = (2 * x / place.width - 1, 1 - 2 * y / place.height, across, -down)
-        self._program["u_place"] = where
+        x, y = scene.camera.to_panel((0.0, 0.0), (rect.width, rect.height))
+        across, down = (2 * scene.camera.scale * n / side for n, side in ((pixels, rect.width), (lines, rect.height)))
+        where = (2 * x / rect.width - 1, 1 - 2 * y / rect.height, across, -down)
+        self._program["u_rect"] = where
         split = round(scene.split * width) if panel.mix == "swipe" else width
         parts = [(left, split), (left + split, width - split)][: len(panel.layers)]
         for layer, (begin, wide) in zip(panel.layers, parts, strict=True):
@@ -106,13 +107,13 @@ class Canvas:
             gloo.clear(color=(1.0, 1.0, 1.0, 1.0), depth=False)
             gloo.set_state(scissor_test=False, clear_color=(*BACKGROUND, 1.0))
         for outline, color in scene.outlines:
-            self._lines["u_place"], self._lines["u_image"] = where, (pixels, lines)
-            self._lines["a_place"] = np.array(outline, np.float32)
+            self._lines["u_rect"], self._lines["u_image"] = where, (pixels, lines)
+            self._lines["a_point"] = np.array(outline, np.float32)
             self._lines["u_color"] = color
             self._lines.draw("line_strip")
 
     def _texture(self, layer: Layer, picture: NDArray[np.uint8]) -> gloo.Texture2D:
-        """Return the texture of a layer with this picture in it."""
+        """Return the texture of a layer, after sending the picture to it if needed."""
         texture = self._textures.get(layer)
         if texture is None or texture.shape != picture.shape:
             if texture is not None:

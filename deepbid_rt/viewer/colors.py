@@ -1,7 +1,7 @@
-"""Colour maps, and how counts become pictures: channels through limits and maps into bytes. Pure arrays; no card.
+"""Turns counts into coloured pictures: contrast limits, then a colour map for each channel.
 
-On the processor, and at the resolution of the image: where a software renderer draws, a program for each pixel of the
-window costs far more.
+Colours are computed on the CPU and at the resolution of the image, because a software renderer takes far longer to
+compute them for each pixel of the window.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from deepbid_rt.viewer.levels import Limits
 MapName = Literal["gray", "green", "magenta", "fire"]
 MAPS: tuple[MapName, ...] = get_args(MapName)
 BACKGROUND = (0.055, 0.063, 0.078)
+"""Colour of the canvas around the image; red, green, blue from 0 to 1."""
 NOT_A_NUMBER = (1.0, 0.55, 0.0)
-"""Colour of pixels that are NaN or infinite: nothing that a map would give."""
+"""Colour of pixels that are NaN or infinite. No map has it."""
 STEPS = 256
+"""Colours of a map."""
 REGIONS = (
     (0.31, 0.76, 0.97),
     (1.0, 0.79, 0.25),
@@ -28,7 +30,7 @@ REGIONS = (
     (1.0, 0.57, 0.4),
     (0.7, 0.7, 1.0),
 )
-"""Colours of regions of interest, in turn."""
+"""Colours of the outlines and traces of regions of interest, used in turn."""
 
 _FIRE = (
     (0.0, 0.0, 0.0, 0.0),
@@ -38,11 +40,11 @@ _FIRE = (
     (0.8, 1.0, 0.74, 0.1),
     (1.0, 1.0, 1.0, 0.92),
 )
-"""Where, and red, green, blue there; brightness rises evenly."""
+"""Positions from 0 to 1, each with its red, green and blue; chosen so that brightness rises evenly."""
 
 
 def color_table(name: MapName) -> NDArray[np.uint8]:
-    """Return a map as (STEPS, 4), red, green, blue and an opaque alpha from 0 to 255, black to white."""
+    """Return a map as (STEPS, 4) uint8 from dark to bright: red, green, blue and an alpha of 255."""
     ramp = np.linspace(0, 1, STEPS)
     zero = np.zeros_like(ramp)
     match name:
@@ -53,36 +55,37 @@ def color_table(name: MapName) -> NDArray[np.uint8]:
         case "magenta":
             colors = [ramp, zero, ramp]
         case "fire":
-            where, *stops = np.array(_FIRE).T
-            colors = [np.interp(ramp, where, stop) for stop in stops]
+            positions, *stops = np.array(_FIRE).T
+            colors = [np.interp(ramp, positions, stop) for stop in stops]
     table: NDArray[np.uint8] = np.rint(255 * np.stack([*colors, np.ones_like(ramp)], axis=1)).astype(np.uint8)
     return table
 
 
 _PACKED = {name: color_table(name).view(np.uint32).ravel() for name in MAPS}
-"""One number for each step: looked up in one go."""
-_ODD = (*(round(255 * part) for part in NOT_A_NUMBER), 255)
+"""Each colour as one uint32, so that a single look-up colours a pixel."""
+_NOT_FINITE_RGBA = (*(round(255 * part) for part in NOT_A_NUMBER), 255)
 
 
 def default_maps(channels: int) -> list[MapName]:
-    """Return a map for each channel: gray for one, the customary green and magenta for two."""
+    """Return a map for each channel: gray for one channel; green and magenta, as is customary, for two."""
     return ["gray"] if channels == 1 else [("green", "magenta", "gray", "fire")[n % 4] for n in range(channels)]
 
 
 def compose(image: NDArray[Any], limits: Sequence[Limits], maps: Sequence[MapName]) -> NDArray[np.uint8]:
-    """Merge channels into a picture: each through its limits and its map, added up, cut at white.
+    """Colour each channel with its limits and its map, and add the channels up; sums are clipped at 255.
 
     Parameters
     ----------
     image : ndarray
-        Counts (C, Y, X) of any real type.
+        Counts (C, Y, X) of any real dtype.
     limits, maps
         One for each channel.
 
     Returns
     -------
     ndarray
-        (Y, X, 4) uint8: red, green, blue, 255. Pixels that are not finite in any channel are `NOT_A_NUMBER`.
+        (Y, X, 4) uint8: red, green, blue, 255. A pixel that is not finite in some channel has the colour
+        `NOT_A_NUMBER`.
     """
     colored = (
         _look_up(_steps(channel, black, (STEPS - 1) / (white - black), 0.0), name)
@@ -95,14 +98,21 @@ def compose(image: NDArray[Any], limits: Sequence[Limits], maps: Sequence[MapNam
 
 
 def difference(first: NDArray[Any], second: NDArray[Any], limits: Sequence[Limits]) -> NDArray[np.uint8]:
-    """Return `second` minus `first` as a gray picture (Y, X, 4): mid-gray where equal, the span of limits up to white.
+    """Return `second` minus `first` as a gray picture: mid-gray where they are equal.
+
+    White and black are differences of plus and minus the range of the limits.
 
     Parameters
     ----------
     first, second : ndarray
-        Counts (C, Y, X) of any real type.
+        Counts (C, Y, X) of any real dtype. Channels are averaged.
     limits
-        Of `second`, one for each channel; channels are averaged.
+        Those of `second`, one for each channel.
+
+    Returns
+    -------
+    ndarray
+        (Y, X, 4) uint8, as from `compose`.
     """
     total = np.zeros(first.shape[1:], np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -114,17 +124,17 @@ def difference(first: NDArray[Any], second: NDArray[Any], limits: Sequence[Limit
 
 
 def count_not_finite(image: NDArray[Any]) -> int:
-    """Return how many values are NaN or infinite."""
+    """Return the number of values that are NaN or infinite."""
     return 0 if image.dtype.kind != "f" else int(image.size - np.isfinite(image).sum())
 
 
 def _steps(channel: NDArray[Any], zero: float, gain: float, offset: float) -> NDArray[np.uint8]:
-    """Return (channel - zero) * gain + offset as the nearest step of a map."""
+    """Return (channel - zero) * gain + offset, rounded and clipped to 0..STEPS-1."""
     with np.errstate(invalid="ignore", over="ignore"):
         bright = np.subtract(channel, np.float32(zero), dtype=np.float32)
         bright *= np.float32(gain)
         bright += np.float32(offset + 0.5)
-        # The order matters: NaN is neither less nor greater, and comes out of both as the number.
+        # fmax and fmin return the number when the other value is NaN, so that the cast below is defined.
         np.fmax(bright, np.float32(0), out=bright)
         np.fmin(bright, np.float32(STEPS - 0.5), out=bright)
     nearest: NDArray[np.uint8] = bright.astype(np.uint8)
@@ -132,12 +142,12 @@ def _steps(channel: NDArray[Any], zero: float, gain: float, offset: float) -> ND
 
 
 def _look_up(steps: NDArray[np.uint8], name: MapName) -> NDArray[np.uint8]:
-    # No step lies outside of a map; "wrap" is the fastest of numpy's ways not to care.
+    # Every step is within the map. The mode "wrap" is the fastest, as numpy then raises nothing.
     return _PACKED[name].take(steps, mode="wrap").view(np.uint8).reshape(*steps.shape, 4)
 
 
 def _marked(picture: NDArray[np.uint8], image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Mark in a picture what is not finite in the image (C, Y, X)."""
+    """Give the pixels of a picture that are not finite in the image (C, Y, X) the colour `NOT_A_NUMBER`."""
     if image.dtype.kind == "f" and not (finite := np.isfinite(image).all(axis=0)).all():
-        picture[~finite] = _ODD
+        picture[~finite] = _NOT_FINITE_RGBA
     return picture

@@ -1,55 +1,59 @@
-"""What the user has chosen, and how each action changes it. Knows no key, mouse or window."""
+"""The choices of the user (mode, channel, plane, colour maps, tool) and the actions that change them."""
 
 from __future__ import annotations
 
 from typing import get_args
 
 from deepbid_rt.viewer.colors import MAPS, MapName, default_maps
-from deepbid_rt.viewer.panels import Mode
-from deepbid_rt.viewer.roi import Shape
+from deepbid_rt.viewer.panels import DisplayMode
+from deepbid_rt.viewer.roi import RoiShape
 
 AVERAGES = (2, 4, 8, 16, 32, 64)
-MERGED = 4
-"""Most channels in one picture."""
+"""Numbers of raw frames that can be averaged."""
+MAX_MERGED = 4
+"""Largest number of channels in one picture; there is a distinct colour map for each."""
 
 
 class Controls:
-    """Choices; begins with what needs no configuring."""
+    """The current choices. The defaults suit a stream of one channel and one plane."""
 
     def __init__(self) -> None:
-        self.mode: Mode = "side"
+        self.mode: DisplayMode = "side"
         self.average_shown = False
         self.average_frames = 8
         self.split = 0.5
-        self.tool: Shape | None = None
-        """What dragging draws; None: it moves the picture."""
+        self.tool: RoiShape | None = None
+        """The shape that dragging draws; None: dragging moves the picture."""
         self.help = False
         self.channels = 1
-        """Channels that the stream has."""
+        """Number of channels of the stream."""
         self.channel: int | None = 0
-        """The chosen channel; None: all merged."""
+        """The chosen channel; None: all channels merged."""
         self.plane = 0
         self.planes = 1
         self.maps: list[MapName] = default_maps(1)
-        """Of each channel of the stream."""
+        """The colour map of each channel of the stream."""
 
     @property
     def average(self) -> int:
-        """Raw frames to average; 1 when no average is shown."""
+        """Number of raw frames to average; 1 when no average is shown."""
         return self.average_frames if self.average_shown else 1
 
     @property
     def drawn(self) -> list[int]:
-        """The channels drawn."""
-        return list(range(min(self.channels, MERGED))) if self.channel is None else [self.channel]
+        """The channels in the picture."""
+        return list(range(min(self.channels, MAX_MERGED))) if self.channel is None else [self.channel]
 
     @property
     def active(self) -> int:
-        """The channel that contrast, map and traces are about."""
+        """The channel that contrast, colour map and traces refer to."""
         return self.channel or 0
 
-    def begin(self, channels: int, planes: int) -> None:
-        """Follow a new series; choices that it still offers are kept. Several channels begin merged."""
+    def start_series(self, channels: int, planes: int) -> None:
+        """Adapt the choices to a new series. Those that are still possible stay.
+
+        A change of the number of channels resets channel and maps; several channels are merged at first.
+        """
         if channels != self.channels:
             self.channels, self.maps = channels, default_maps(channels)
             self.channel = None if channels > 1 else 0
@@ -57,11 +61,11 @@ class Controls:
         self.plane = min(self.plane, planes - 1)
 
     def act(self, action: str) -> bool:
-        """Do what an action of `KEYS` says; False when it is not one about choices."""
-        if action in get_args(Mode):
-            self.mode = action  # type: ignore[assignment]  # one of the names just looked up
-        elif action in get_args(Shape):
-            self.tool = None if self.tool == action else action  # type: ignore[assignment]  # likewise
+        """Do an action of `KEYS`; returns False, and does nothing, when the action does not change a choice."""
+        if action in get_args(DisplayMode):
+            self.mode = action  # type: ignore[assignment]  # checked one line above
+        elif action in get_args(RoiShape):
+            self.tool = None if self.tool == action else action  # type: ignore[assignment]  # checked one line above
         elif action == "average":
             self.average_shown = not self.average_shown
         elif action in ("fewer", "more"):
@@ -80,8 +84,8 @@ class Controls:
 
     def _step_average(self, step: int) -> None:
         self.average_shown = True
-        place = AVERAGES.index(self.average_frames) + step
-        self.average_frames = AVERAGES[min(max(place, 0), len(AVERAGES) - 1)]
+        index = AVERAGES.index(self.average_frames) + step
+        self.average_frames = AVERAGES[min(max(index, 0), len(AVERAGES) - 1)]
 
     def _next_channel(self) -> None:
         if self.channels == 1:

@@ -1,6 +1,6 @@
-"""The receiving side: both streams read in threads of their own, joined, measured and kept.
+"""Receives the raw and the denoised stream, joins their frames, measures regions and keeps the last seconds.
 
-The only module of the viewer with threads. Knows sources of frames; no window, and no network beyond `ZmqSource`.
+Two threads read, one for each stream. The window's thread calls everything else.
 """
 
 from __future__ import annotations
@@ -8,80 +8,85 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TextIO
 
 from deepbid_rt.errors import DeepbidError, StreamError
-from deepbid_rt.frame import Event, Frame, StreamInfo
-from deepbid_rt.viewer.history import History
-from deepbid_rt.viewer.pair import Pair, Pairing
-from deepbid_rt.viewer.recent import Recent
+from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamInfo
+from deepbid_rt.live.pairing import FramePair, FramePairing
+from deepbid_rt.viewer.image_pair import ImagePair, image_pair
+from deepbid_rt.viewer.latest_value import LatestValue
+from deepbid_rt.viewer.pair_history import PairHistory
+from deepbid_rt.viewer.recent_events import RecentEvents
 from deepbid_rt.viewer.roi import Roi
-from deepbid_rt.viewer.slot import Slot
-from deepbid_rt.viewer.traces import Traces
+from deepbid_rt.viewer.roi_traces import RoiTraces
 from deepbid_rt.wire.source_status import SourceState
 from deepbid_rt.zmq_io import ZmqSource
 
-POLL_S = 0.05
+READ_TIMEOUT_S = 0.05
+"""How long a thread waits for a frame before it checks whether it must stop."""
 RING_FRAMES = 32
-"""Frames that may wait to be read, far more than ever do while the viewer lives."""
-_ALIVE = ("live", "stalled")
+"""Frames of a stream that may wait to be read: a second at 30 Hz, while a reading thread needs milliseconds."""
+_LIVE = ("live", "stalled")
 
 
 def denoised_source(endpoint: str) -> ZmqSource:
-    """Subscribe to denoised frames."""
+    """Return a source that subscribes to denoised frames; not open yet."""
     return ZmqSource(endpoint, topic=b"den/", default_layout="ordinary", ring_frames=RING_FRAMES)
 
 
 def raw_source(endpoint: str) -> ZmqSource:
-    """Subscribe to raw frames."""
+    """Return a source that subscribes to raw frames; not open yet."""
     return ZmqSource(endpoint, topic=b"raw/", default_layout="ordinary", ring_frames=RING_FRAMES)
 
 
 class Feed:
-    """Follows a session as one more subscriber; nothing flows back.
+    """Subscribes to a session. Sends nothing back to it.
 
     Parameters
     ----------
     denoised : ZmqSource
-        The session's stream.
+        The stream of the session.
     raw : ZmqSource or None
-        The microscope's; may come later, see `connect_raw`.
-    history : History, optional
-        What is kept for looking back.
+        The stream of the microscope; `connect_raw` can add it later.
+    history : PairHistory, optional
+        Keeps pairs for looking back.
     """
 
-    def __init__(self, denoised: ZmqSource, raw: ZmqSource | None = None, history: History | None = None) -> None:
+    def __init__(self, denoised: ZmqSource, raw: ZmqSource | None = None, history: PairHistory | None = None) -> None:
         self.denoised, self.raw = denoised, raw
-        self.newest: Slot[Pair] = Slot()
+        self.newest: LatestValue[ImagePair] = LatestValue()
         """The newest pair of the chosen plane."""
         self.info: StreamInfo | None = None
         """The series that is shown; None before the first."""
         self.series = 0
-        """How many series began, of either stream."""
+        """Number of series so far: those of the denoised stream, and those of a raw stream that is shown alone."""
         self.messages: deque[str] = deque(maxlen=8)
-        """What went wrong, oldest first."""
+        """The last errors, oldest first."""
         self.failure: BaseException | None = None
-        """What stopped a reading thread."""
+        """The exception that ended a reading thread."""
         self.plane = 0
-        self._history = history or History()
-        self._pairing, self._traces, self._arrivals = Pairing(), Traces(), Recent()
+        """The plane that is shown."""
+        self._history = history or PairHistory()
+        self._pairing, self._traces, self._arrivals = FramePairing(), RoiTraces(), RecentEvents()
+        self._raw_scan = ScanGeometry()
+        self._lines: int | None = None  # of the denoised stream
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def open(self) -> None:
         """Start reading. Raises `EndpointError` when an address cannot be used."""
-        self._start(self.denoised, self._take_denoised, "denoised")
+        self._start(self.denoised, self._push_denoised, "denoised")
         if self.raw is not None:
-            self._start(self.raw, self._take_raw, "raw")
+            self._start(self.raw, self._push_raw, "raw")
 
     def connect_raw(self, source: ZmqSource) -> None:
-        """Follow the microscope as well, from now on."""
+        """Start reading the microscope's stream as well. Raises `EndpointError` when its address cannot be used."""
         self.raw = source
-        self._start(source, self._take_raw, "raw")
+        self._start(source, self._push_raw, "raw")
 
     def close(self) -> None:
         """Stop reading and release the network; may be called twice."""
@@ -93,93 +98,98 @@ class Feed:
                 source.close()
 
     def state(self) -> SourceState:
-        """Return how the session stands; that of the microscope where only that was ever heard."""
+        """Return the state of the denoised stream, or of the raw stream as long as no denoised stream has come."""
         state = self.denoised.status().state
         return self.raw.status().state if state == "waiting" and self.raw is not None else state
 
     def input_hz(self) -> float:
-        """Return how many denoised frames come each second (raw ones, without a session)."""
+        """Return the rate of denoised frames, or of raw frames when there is no denoised stream."""
         with self._lock:
             return self._arrivals.rate_hz(time.monotonic())
 
-    def pairs(self) -> list[Pair]:
-        """Return what is kept of the chosen plane, oldest first."""
+    def pairs(self) -> list[ImagePair]:
+        """Return the kept pairs of the chosen plane, oldest first."""
         with self._lock:
             return self._history.pairs(self.plane)
 
     @contextmanager
-    def traces(self) -> Iterator[Traces]:
-        """Lend the traces, which stand still meanwhile."""
+    def traces(self) -> Iterator[RoiTraces]:
+        """Give access to the traces; the reading threads wait until the context ends."""
         with self._lock:
             yield self._traces
 
     def follow(self, roi: Roi) -> None:
-        """Follow a region, from what is kept on."""
+        """Measure a region in all kept pairs of its plane and in those to come."""
         with self._lock:
             self._traces.follow(roi, self._history.pairs(roi.plane))
 
     def write_csv(self, file: TextIO) -> int:
-        """Write all traces; returns the number of lines."""
+        """Write all traces as CSV; returns the number of lines without the header."""
         with self._lock:
             return self._traces.write_csv(file)
 
-    # Reading threads.
+    # The reading threads.
 
-    def _start(self, source: ZmqSource, take: Callable[[Event], None], name: str) -> None:
+    def _start(self, source: ZmqSource, push: Callable[[Event], None], name: str) -> None:
         source.open()
-        thread = threading.Thread(target=self._read, args=(source, take, name), name=f"view {name}", daemon=True)
+        thread = threading.Thread(target=self._read, args=(source, push, name), name=f"view {name}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _read(self, source: ZmqSource, take: Callable[[Event], None], name: str) -> None:
+    def _read(self, source: ZmqSource, push: Callable[[Event], None], name: str) -> None:
         try:
             while not self._closing.is_set():
                 try:
-                    event = source.read(POLL_S)
+                    event = source.read(READ_TIMEOUT_S)
                 except StreamError as error:
                     self.messages.append(f"{name} stream: {error.came}")  # the source goes on with the next series
                     continue
                 if isinstance(event, Frame):
-                    event = replace(event, pixels=event.pixels.copy())  # valid until the next read only
+                    event = replace(event, pixels=event.pixels.copy())  # the source overwrites them at the next read
                 if event is not None:
                     with self._lock:
-                        take(event)
-        # Anything: the window must say that no more will come, and why.
+                        push(event)
+        # Any exception: the window must show that the stream is no longer read, and why.
         except Exception as error:
             self.failure = error
             came = error.came if isinstance(error, DeepbidError) else f"{type(error).__name__} ({error})"
             self.messages.append(f"{name} stream is no longer read: {came}")
 
-    def _take_denoised(self, event: Event) -> None:
+    def _push_denoised(self, event: Event) -> None:
         if isinstance(event, StreamInfo):
-            self._begin(event)
-            self._pairing.begin_denoised(event)
+            self._start_series(event)
+            self._lines = event.shape[1]
+            self._pairing.reset_denoised()
         elif isinstance(event, Frame):
             self._arrivals.add(time.monotonic())
-            alive = self.raw is not None and self.raw.status().state in _ALIVE
-            self._keep(self._pairing.take_denoised(event, raw_alive=alive))
+            raw_live = self.raw is not None and self.raw.status().state in _LIVE
+            self._push_pairs(self._images(self._pairing.push_denoised(event, raw_live=raw_live)))
 
-    def _take_raw(self, event: Event) -> None:
-        alive = self.denoised.status().state in _ALIVE
+    def _push_raw(self, event: Event) -> None:
+        denoised_live = self.denoised.status().state in _LIVE
         if isinstance(event, StreamInfo):
-            self._pairing.begin_raw(event)
-            if not alive:
-                self._begin(event)
+            self._raw_scan = event.scan
+            self._pairing.reset_raw()
+            if not denoised_live:
+                self._start_series(event)
         elif isinstance(event, Frame):
-            if not alive:
+            if not denoised_live:
                 self._arrivals.add(time.monotonic())
-            self._keep(self._pairing.take_raw(event, denoised_alive=alive))
+            self._push_pairs(self._images(self._pairing.push_raw(event, denoised_live=denoised_live)))
 
-    def _begin(self, info: StreamInfo) -> None:
+    def _images(self, pairs: Iterable[FramePair]) -> list[ImagePair]:
+        return [image_pair(pair, self._raw_scan, self._lines) for pair in pairs]
+
+    def _start_series(self, info: StreamInfo) -> None:
         self.info = info
         self.series += 1
         self.plane = min(self.plane, info.planes - 1)
-        self._history.clear()
-        self._traces.begin(info.rate_hz)
+        self._history.reset()
+        self._traces.reset(info.rate_hz)
 
-    def _keep(self, pairs: list[Pair]) -> None:
+    def _push_pairs(self, pairs: list[ImagePair]) -> None:
         for pair in pairs:
-            self._history.add(pair, time.monotonic())
-            self._traces.add(pair)
+            self._history.push(pair, time.monotonic())
+            self._traces.push(pair)
             if pair.plane == self.plane:
                 self.newest.put(pair)

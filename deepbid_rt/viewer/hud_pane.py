@@ -1,4 +1,4 @@
-"""The head-up display as labels. Widgets; what they say is `hud`'s business."""
+"""The widgets of the head-up display. Their texts come from `hud`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from deepbid_rt.viewer.hud import Facts, Line, figure_lines, frame_text, loss_lines, recording_line, state_line
+from deepbid_rt.viewer.hud import Facts, HudLine, figure_lines, frame_text, loss_lines, recording_line, state_line
 from deepbid_rt.viewer.theme import FAINT, INK, PILLS, TONES
 
 
 class StatusBar(QWidget):
-    """The top row: state, frame, message, recording."""
+    """The top row: state, frame, message and recording."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class StatusBar(QWidget):
         self.frame = QLabel()
         self.message = QLabel()
         self.message.setObjectName("message")
-        # However long a message is, it must not widen the window.
+        # A long message must not widen the window.
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.help = QLabel("H: keys")
         self.help.setStyleSheet(f"color: {FAINT}")
@@ -30,17 +30,17 @@ class StatusBar(QWidget):
             row.addWidget(widget, int(widget is self.message))
 
     def show_facts(self, facts: Facts) -> None:
-        """Show how things stand."""
+        """Show the facts."""
         _fill(self.state, state_line(facts))
         recording = recording_line(facts)
-        _fill(self.recording, Line("recording", f"REC {recording.value}", recording.tone))
+        _fill(self.recording, HudLine("recording", f"REC {recording.value}", recording.tone))
         self.frame.setText(frame_text(facts))
         self.message.setText(facts.message)
         self.message.setToolTip(facts.message)
 
 
 class HudPane(QFrame):
-    """Two columns: figures, and frames lost by cause."""
+    """Two columns: figures of the session, and lost frames by cause."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,15 +57,15 @@ class HudPane(QFrame):
         self._labels: dict[tuple[int, str], QLabel] = {}
 
     def show_facts(self, facts: Facts) -> None:
-        """Show how things stand."""
+        """Show the facts."""
         self._show_column(figure_lines(facts), 0)
         self._show_column(loss_lines(facts), 2)
 
     def texts(self) -> dict[str, str]:
-        """Return what stands beside each label; those of lost frames begin with ``lost``."""
+        """Return the value of each label. Labels of lost frames get the prefix ``lost``."""
         return {("lost " if column else "") + name: label.text() for (column, name), label in self._labels.items()}
 
-    def _show_column(self, lines: Sequence[Line], column: int) -> None:
+    def _show_column(self, lines: Sequence[HudLine], column: int) -> None:
         for row, line in enumerate(lines, start=1):
             key = (column, line.label)
             if key not in self._labels:
@@ -80,11 +80,11 @@ class HudPane(QFrame):
 
 
 def pane(widget: QWidget) -> QFrame:
-    """Put a widget on a ground like that of the figures."""
-    ground = QFrame()
-    ground.setObjectName("pane")
-    QVBoxLayout(ground).addWidget(widget)
-    return ground
+    """Return a frame with the background of the panes, with the widget inside."""
+    frame = QFrame()
+    frame.setObjectName("pane")
+    QVBoxLayout(frame).addWidget(widget)
+    return frame
 
 
 def _pill() -> QLabel:
@@ -94,12 +94,12 @@ def _pill() -> QLabel:
     return label
 
 
-def _fill(label: QLabel, line: Line) -> None:
+def _fill(label: QLabel, line: HudLine) -> None:
     _set(label, line.value, f"background: {PILLS[line.tone]}; color: {INK}")
 
 
 def _set(label: QLabel, text: str, style: str) -> None:
-    """Change a label only where it changes: styles are costly."""
+    """Set text and style only if they differ, as a new style is slow to apply."""
     if label.text() != text:
         label.setText(text)
     if label.styleSheet() != style:

@@ -1,4 +1,4 @@
-"""The keyboard: what each key does, said once, for the window, the on-screen list and the documentation."""
+"""All keyboard shortcuts. The window, its list of keys and the documentation are made from this table."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One shortcut."""
+    """A keyboard shortcut."""
 
     key: str
-    """As Qt writes it."""
+    """In the notation of Qt."""
     action: str
+    """Name of the action that it starts."""
     meaning: str
+    """For users."""
 
 
 KEYS = (
     Key("Space", "pause", "pause the view, or go on live; the session is not touched"),
     Key("Left", "back", "one frame back (pauses)"),
-    Key("Right", "on", "one frame on"),
+    Key("Right", "on", "one frame forward"),
     Key("Home", "oldest", "oldest frame kept (pauses)"),
     Key("End", "newest", "newest frame kept"),
     Key("1", "side", "raw and denoised side by side"),
@@ -31,9 +33,9 @@ KEYS = (
     Key("C", "channel", "next channel; after the last one, all merged"),
     Key("P", "plane", "next plane"),
     Key("M", "map", "next colour map of the chosen channel"),
-    Key("L", "lock", "lock the contrast, or let it follow"),
-    Key("I", "independent", "contrast of its own for each picture, or the same for all"),
-    Key("0", "automatic", "automatic contrast: gives up lock and manual limits"),
+    Key("L", "lock", "lock the contrast, or unlock it"),
+    Key("I", "independent", "separate contrast for each picture, or the same for all"),
+    Key("0", "automatic", "automatic contrast: ends lock and manual limits"),
     Key("R", "rectangle", "draw a rectangular region: drag"),
     Key("E", "ellipse", "draw an elliptic region: drag"),
     Key("O", "lasso", "draw a region by hand: drag"),
@@ -50,6 +52,6 @@ KEYS = (
 
 
 def help_text() -> str:
-    """Return the list that the window shows."""
+    """Return the list of keys that the window shows."""
     width = max(len(key.key) for key in KEYS)
     return "\n".join(f"{key.key:<{width}}  {key.meaning}" for key in KEYS)

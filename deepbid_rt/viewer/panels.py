@@ -1,4 +1,4 @@
-"""What is drawn: which pictures stand in which panels, and what lies over them. Plain values, no card, no window."""
+"""What is drawn: the panels, the pictures in them and the outlines over them, as plain values."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.viewer.camera import Camera
-from deepbid_rt.viewer.roi import Point
+from deepbid_rt.viewer.roi import Vertex
 
-Source = Literal["raw", "average", "denoised"]
+ImageSource = Literal["raw", "average", "denoised"]
 Layer = Literal["raw", "average", "denoised", "difference"]
-"""A coloured picture: of one source, or of two."""
-Mode = Literal["side", "swipe", "blink", "difference"]
+"""A coloured picture of one image source, or of the difference of two."""
+DisplayMode = Literal["side", "swipe", "blink", "difference"]
 Mix = Literal["first", "swipe", "difference"]
 BLINK_S = 0.5
-"""Seconds that each picture stands in ``blink``."""
+"""Seconds for which each picture is shown in the mode ``blink``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel."""
+    """One panel: an image source, or two of them combined."""
 
     title: str
-    first: Source
-    second: Source | None = None
+    first: ImageSource
+    second: ImageSource | None = None
     mix: Mix = "first"
-    """``swipe``: `first` left of the dividing line, `second` right; ``difference``: `second` minus `first`."""
+    """``swipe``: `first` left of the dividing line and `second` right of it; ``difference``: `second` minus `first`."""
 
     @property
-    def sources(self) -> tuple[Source, ...]:
-        """What must be there for it."""
+    def sources(self) -> tuple[ImageSource, ...]:
+        """The image sources that it needs."""
         return (self.first,) if self.second is None else (self.first, self.second)
 
     @property
@@ -44,28 +44,38 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """All that a canvas needs."""
+    """Everything that a canvas needs in order to draw."""
 
     panels: Sequence[Panel]
     camera: Camera
     image: tuple[int, int]
     """Lines and pixels of the frame."""
     pictures: Mapping[Layer, NDArray[np.uint8]] = field(default_factory=dict)
-    """(Y, X, 4), of the whole frame, thinned out where it is large; a panel stays empty where one is missing. The same
-    array is the same picture."""
+    """Pictures (Y, X, 4) of the whole frame, with fewer pixels where the frame is large. A panel stays empty if one of
+    its pictures is missing. Arrays are compared by identity: the same array is the same picture."""
     split: float = 0.5
-    """Where the dividing line of ``swipe`` stands, 0 left to 1 right."""
-    outlines: Sequence[tuple[Sequence[Point], tuple[float, float, float]]] = field(default=())
-    """Lines in image pixels, and their colours."""
+    """Position of the dividing line of ``swipe``, from 0 (left) to 1 (right)."""
+    outlines: Sequence[tuple[Sequence[Vertex], tuple[float, float, float]]] = field(default=())
+    """Closed lines in image pixels, each with its colour."""
 
 
-def panels_of(mode: Mode, average: int, now_s: float) -> list[Panel]:
-    """Return the panels of a mode from left to right; `average` > 1 adds the running average of so many raw frames."""
-    baseline: Source = "average" if average > 1 else "raw"
-    names: dict[Source, str] = {"raw": "raw", "average": f"average of {average} raw", "denoised": "denoised"}
+def panels_of(mode: DisplayMode, average: int, now_s: float) -> list[Panel]:
+    """Return the panels of a display mode, from left to right.
+
+    Parameters
+    ----------
+    mode : DisplayMode
+    average : int
+        Raw frames in the running average. With 1 there is none; otherwise it is shown as well, or instead of the raw
+        frame where only two images can be compared.
+    now_s : float
+        Monotonic seconds; decides which picture ``blink`` shows.
+    """
+    baseline: ImageSource = "average" if average > 1 else "raw"
+    names: dict[ImageSource, str] = {"raw": "raw", "average": f"average of {average} raw", "denoised": "denoised"}
     match mode:
         case "side":
-            sources: tuple[Source, ...] = ("raw", "average", "denoised") if average > 1 else ("raw", "denoised")
+            sources: tuple[ImageSource, ...] = ("raw", "average", "denoised") if average > 1 else ("raw", "denoised")
             return [Panel(names[source], source) for source in sources]
         case "swipe":
             return [Panel(f"{names[baseline]}  |  denoised", baseline, "denoised", "swipe")]

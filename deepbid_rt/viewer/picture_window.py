@@ -1,7 +1,7 @@
-"""The window of the pictures: an OpenGL window within the viewer's, and the mouse on it. Decides nothing.
+"""The OpenGL window with the pictures, inside the viewer's window, and its mouse events.
 
-A window of its own and no `QOpenGLWidget`: Qt draws the latter into a texture and then all of the viewer's window anew,
-at each frame, which costs software GL four times as much as the pictures.
+It is a window and not a `QOpenGLWidget`. Qt draws such a widget into a texture and then redraws the whole window of the
+viewer at each frame; with software GL that takes four times as long as drawing the pictures.
 """
 
 from __future__ import annotations
@@ -15,59 +15,60 @@ from PySide6.QtOpenGL import QOpenGLWindow
 from deepbid_rt.viewer.canvas import Canvas
 from deepbid_rt.viewer.panels import Scene
 
-_NOTCH = 120
-"""What Qt says of one notch of a wheel."""
+_ANGLE_PER_NOTCH = 120
+"""Qt's angle for one notch of a mouse wheel, in eighths of a degree."""
 
 
 class PictureWindow(QOpenGLWindow):
-    """Shows a scene, and says what the mouse does: each of its moves, however fast they come.
+    """Shows a scene and emits signals for the mouse, one for every single move.
 
     Parameters
     ----------
     scene : callable
-        Asked for what to draw whenever it is drawn, not more often than the screen shows pictures; None: nothing yet.
+        Returns the scene, or None before the first frame. Called once for each drawing, at most at the refresh rate of
+        the screen.
     """
 
     pressed = Signal(QPointF)
-    """Left button; where: pixels from the upper left corner, as in `size()`. So are the others."""
+    """Left button pressed; position in logical pixels from the upper left corner, as for all signals here."""
     moved = Signal(QPointF)
     released = Signal(QPointF)
     wheeled = Signal(QPointF, float)
-    """Where, and how many notches."""
+    """Position, and number of notches."""
     resized = Signal()
 
     def __init__(self, scene: Callable[[], Scene | None]) -> None:
         super().__init__()
         self._scene, self._canvas = scene, Canvas()
-        # A region drawn by hand needs each move of the mouse, not the newest of some. On X11 Qt switches this on when
-        # the application begins, so it can be switched off only after that.
+        # A region drawn by hand needs every move of the mouse, so Qt must not merge moves. On X11 Qt switches merging
+        # on when the application starts, so it can be switched off only after that.
         QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)
-        # Keys are the business of the window around it.
+        # The window around this one handles the keys.
         self.setFlag(Qt.WindowType.WindowDoesNotAcceptFocus)
 
     def paintGL(self) -> None:  # noqa: N802 - Qt's name
-        """Draw."""
+        """Draw the scene."""
         self._canvas.draw(self._scene(), (self.width(), self.height()), self.devicePixelRatio())
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        """Say that there is another size."""
+        """Emit `resized`."""
         super().resizeEvent(event)
         self.resized.emit()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Say where."""
+        """Emit `pressed`."""
         if event.button() == Qt.MouseButton.LeftButton:
             self.pressed.emit(event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Say where."""
+        """Emit `moved`."""
         self.moved.emit(event.position())
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        """Say where."""
+        """Emit `released`."""
         if event.button() == Qt.MouseButton.LeftButton:
             self.released.emit(event.position())
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
-        """Say where and how far."""
-        self.wheeled.emit(event.position(), event.angleDelta().y() / _NOTCH)
+        """Emit `wheeled`."""
+        self.wheeled.emit(event.position(), event.angleDelta().y() / _ANGLE_PER_NOTCH)

@@ -1,4 +1,4 @@
-"""One viewer from start to end: the application, its window and its feed."""
+"""Runs one viewer: the Qt application, its window and its feed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from PySide6.QtWidgets import QApplication
 from deepbid_rt.errors import RefusedError
 from deepbid_rt.live.latency import LatencyHistogram
 from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
-from deepbid_rt.viewer.history import History
-from deepbid_rt.viewer.view import View
+from deepbid_rt.viewer.pair_history import PairHistory
+from deepbid_rt.viewer.viewer_model import ViewerModel
 from deepbid_rt.viewer.window import ViewerWindow
 
-SETTLED_S = 5.0
-"""What is measured begins so long after the window opened: what opening it costs says nothing of watching."""
+WARM_UP_S = 5.0
+"""Rates, ages and processor time are measured from this time on, as opening the window is not typical."""
 
 
 def check_screen() -> None:
-    """Raise `RefusedError` where Qt would end the process instead of raising: no screen, or a missing library."""
+    """Raise `RefusedError` if there is no screen, or a library is missing: Qt would then abort the process."""
     if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
         return
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
@@ -41,50 +41,73 @@ def check_screen() -> None:
         ctypes.CDLL("libxcb-cursor.so.0")
     except OSError as error:
         raise RefusedError(
-            "a system without libxcb-cursor",
-            expected="the libraries that Qt needs to open a window",
-            todo="install the packages that docs/viewer.md names",
+            "the library libxcb-cursor is missing",
+            expected="the libraries with which Qt opens a window",
+            todo="install the packages that docs/how-to/watch-with-the-viewer.md names",
         ) from error
 
 
 def run_viewer(
     connect: str, raw: str | None, history_s: float, folder: Path, rois: Path, seconds: float | None
 ) -> dict[str, Any]:
-    """Show a session until the window is closed, or for so many seconds; returns what was displayed.
+    """Show a session until the window is closed.
+
+    Parameters
+    ----------
+    connect : str
+        Address of the denoised stream.
+    raw : str or None
+        Address of the raw stream; None: the session says where it is.
+    history_s : float
+        Seconds that can be looked back.
+    folder : Path
+        Where snapshots and traces are written.
+    rois : Path
+        File of the regions.
+    seconds : float or None
+        Close the window after this time.
+
+    Returns
+    -------
+    dict
+        Numbers of displayed, received and skipped frames, their rate and age, the processor time of all threads for
+        each frame, and the last errors.
 
     Raises
     ------
     RefusedError
-        When there is no screen, or an address is malformed.
+        When there is no screen.
+    EndpointError
+        When an address is malformed.
     """
     check_screen()
     application = QApplication.instance() or QApplication(["deepbid-rt"])
-    feed = Feed(denoised_source(connect), raw_source(raw) if raw else None, History(history_s))
+    feed = Feed(denoised_source(connect), raw_source(raw) if raw else None, PairHistory(history_s))
     feed.open()
     try:
-        window = ViewerWindow(View(feed), folder, rois)
+        window = ViewerWindow(ViewerModel(feed), folder, rois)
         window.show()
 
         def close(_signum: int, _frame: FrameType | None) -> None:
             window.close()
 
-        # Seen within one tick of the window's timer: until then Qt runs no Python.
+        # Python runs the handler only when Qt calls Python the next time, which is at the next poll of the window.
         previous = {signum: signal.signal(signum, close) for signum in (signal.SIGINT, signal.SIGTERM)}
-        settled: list[_Moment] = []
-        QTimer.singleShot(round(SETTLED_S * 1000), lambda: settled.append(_Moment(window.view)))
+        warm: list[_Measurement] = []
+        QTimer.singleShot(round(WARM_UP_S * 1000), lambda: warm.append(_Measurement(window.model)))
         if seconds is not None:
             QTimer.singleShot(round(seconds * 1000), window.close)
         application.exec()
         for signum, handler in previous.items():
             signal.signal(signum, handler)
-        facts, view = window.view.facts(), window.view
+        facts, model = window.model.facts(), window.model
         return {
-            "displayed": view.displayed,
-            "with_raw": view.with_raw,
+            "displayed": model.displayed,
+            "with_raw": model.with_raw,
             "received": feed.denoised.status().received,
             "skipped": feed.newest.skipped,
             "age_ms_last_10_s": {"p50": facts.age_ms[0], "p95": facts.age_ms[1]},
-            **(settled[0].until_now(view) if settled else {}),
+            **(warm[0].until_now(model) if warm else {}),
             "lost": dict(facts.lost),
             "messages": list(feed.messages),
         }
@@ -92,19 +115,19 @@ def run_viewer(
         feed.close()
 
 
-class _Moment:
-    """What a view and this process had done, to be compared with later; ages are counted anew from here on."""
+class _Measurement:
+    """Measures what the viewer displays from its creation on, and how much processor time this process takes."""
 
-    def __init__(self, view: View) -> None:
-        self._displayed, self._cpu_s, self._at_s = view.displayed, time.process_time(), time.monotonic()
-        view.all_ages = LatencyHistogram()
+    def __init__(self, model: ViewerModel) -> None:
+        self._displayed, self._cpu_s, self._at_s = model.displayed, time.process_time(), time.monotonic()
+        model.all_ages = LatencyHistogram()
 
-    def until_now(self, view: View) -> dict[str, Any]:
-        """Return what was displayed since, how old it was, and the processor time of all threads for each frame."""
-        frames, passed_s = view.displayed - self._displayed, time.monotonic() - self._at_s
+    def until_now(self, model: ViewerModel) -> dict[str, Any]:
+        """Return the rate of displayed frames, their age, and the processor time of all threads for each of them."""
+        frames, passed_s = model.displayed - self._displayed, time.monotonic() - self._at_s
         return {
             "displayed_fps": round(frames / passed_s, 2),
-            "age_ms_p50": view.all_ages.quantile_ms(0.5),
-            "age_ms_p95": view.all_ages.quantile_ms(0.95),
+            "age_ms_p50": model.all_ages.quantile_ms(0.5),
+            "age_ms_p95": model.all_ages.quantile_ms(0.95),
             "cpu_ms_per_frame": round(1e3 * (time.process_time() - self._cpu_s) / frames, 2) if frames else None,
         }

@@ -1,7 +1,4 @@
-"""A moment kept: the picture as PNG, the frames as TIFF, the state as JSON. And the traces as CSV.
-
-Knows pairs and files; no window: whoever has one hands over how to save its picture.
-"""
+"""Writes snapshots (the window as PNG, the frames as TIFF, the state as JSON) and the traces as CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import FileError
 from deepbid_rt.recording.tiff_writer import TiffMovieWriter
-from deepbid_rt.viewer.view import View
+from deepbid_rt.viewer.viewer_model import ViewerModel
 
 
 def write_snapshot(
@@ -26,7 +23,7 @@ def write_snapshot(
     state: Mapping[str, Any],
     save_picture: Callable[[Path], bool],
 ) -> list[Path]:
-    """Write a snapshot under names that nothing has yet.
+    """Write a snapshot; existing files are never overwritten.
 
     Parameters
     ----------
@@ -37,19 +34,19 @@ def write_snapshot(
     frames : mapping
         Frames (C, Y, X) by name, such as ``raw`` and ``denoised``.
     state : mapping
-        Plain values.
+        Values for the JSON file.
     save_picture : callable
-        Saves the picture as PNG; returns False when that failed.
+        Saves the picture of the window as PNG; returns False when that failed.
 
     Returns
     -------
     list of Path
-        The files.
+        The files that were written.
 
     Raises
     ------
     FileError
-        When something cannot be written.
+        When a file cannot be written.
     """
     try:
         stem = _free_stem(folder, f"snapshot_{index:06d}")
@@ -69,28 +66,48 @@ def write_snapshot(
     return files
 
 
-def state_of(view: View) -> dict[str, Any]:
-    """Return choices, limits, regions and facts of a view as plain values."""
-    c, levels, pair = view.controls, view.levels, view.playback.shown
-    facts = asdict(view.facts())
+def state_of(model: ViewerModel) -> dict[str, Any]:
+    """Return choices, contrast limits, regions and facts of the viewer as values for JSON."""
+    c, levels, pair = model.controls, model.levels, model.playback.shown
+    facts = asdict(model.facts())
     facts["lost_now"] = sorted(facts["lost_now"])
     return {
-        "series": view.feed.info.series if view.feed.info else None,
+        "series": model.feed.info.series if model.feed.info else None,
         "t_ns": pair.t_ns if pair else None,
         "mode": c.mode,
         "average_frames": c.average,
         "channels_drawn": c.drawn,
         "maps": c.maps,
-        "limits": {source: {str(channel): levels.of(source, channel) for channel in c.drawn} for source in view.images},
+        "limits": {
+            source: {str(channel): levels.of(source, channel) for channel in c.drawn} for source in model.images
+        },
         "limits_independent": levels.independent,
         "limits_locked": levels.locked,
-        "regions": [asdict(roi) for roi in view.regions()],
+        "regions": [asdict(roi) for roi in model.regions()],
         "facts": facts,
     }
 
 
 def write_traces(folder: Path, write: Callable[[TextIO], int]) -> tuple[Path, int]:
-    """Write traces to a new CSV file; returns it and how many lines it has. Raises `FileError`."""
+    """Write traces to a new CSV file.
+
+    Parameters
+    ----------
+    folder : Path
+        Created when missing.
+    write : callable
+        Writes to an open text file and returns the number of lines.
+
+    Returns
+    -------
+    tuple
+        The path of the file, and the number of lines.
+
+    Raises
+    ------
+    FileError
+        When the file cannot be written.
+    """
     try:
         path = _free_stem(folder, "traces").with_suffix(".csv")
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -100,7 +117,7 @@ def write_traces(folder: Path, write: Callable[[TextIO], int]) -> tuple[Path, in
 
 
 def _free_stem(folder: Path, name: str) -> Path:
-    """Return a path without suffix that no file begins with; names by the second, so that files sort by time."""
+    """Return a path without suffix that no file has yet. It holds the time, so that files sort by time."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{name}_{time.strftime('%Y%m%d-%H%M%S')}"
     tries = (folder / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 10_000))

@@ -1,4 +1,4 @@
-"""Colours and letters of the window: dark, as the room is. Plain values."""
+"""Colours and style sheet of the window. They are dark, because microscope rooms are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PILLS: dict[Tone, str] = {
     "alarm": "#b00020",
     "faint": "#2a3038",
 }
-"""Grounds of what must be seen from afar; letters on them are `INK`."""
+"""Background colours of the state and the recording, which must be read from afar; the text on them is `INK`."""
 
 STYLE = f"""
 QMainWindow, QWidget {{ background: {GROUND}; color: {INK}; font-size: 13px; }}

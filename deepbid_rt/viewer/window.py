@@ -1,4 +1,4 @@
-"""The window: widgets around a `View`, timers, keys and mouse. Decides nothing that `View` can decide."""
+"""The window: widgets, timers, keys and mouse. What they show and do is decided in `ViewerModel`."""
 
 from __future__ import annotations
 
@@ -22,35 +22,39 @@ from deepbid_rt.viewer.roi import load_rois, save_rois
 from deepbid_rt.viewer.snapshot import state_of, write_snapshot, write_traces
 from deepbid_rt.viewer.theme import STYLE
 from deepbid_rt.viewer.trace_plot import TracePlot, curves_of
-from deepbid_rt.viewer.view import View
+from deepbid_rt.viewer.viewer_model import ViewerModel
 
-TICK_MS = 15
-"""How often the window looks for a new pair: a little more often than a screen shows pictures."""
-SLOW_MS = 250
-"""How often figures, traces and histogram are drawn anew."""
+POLL_MS = 15
+"""Interval at which the window asks for a new pair; a little shorter than the refresh interval of a 60 Hz screen."""
+STATUS_MS = 250
+"""Interval at which figures, traces and histogram are updated."""
+MESSAGE_S = 6.0
+"""How long a message stays in the top row."""
+_FOOT_HEIGHT = 176
+"""Height of traces, histogram and figures: seven lines of text."""
 
 
 class ViewerWindow(QMainWindow):
-    """Shows a view until it is closed.
+    """The window of the viewer.
 
     Parameters
     ----------
-    view : View
+    model : ViewerModel
         What to show.
     folder : Path
-        Where snapshots and traces go.
+        Where snapshots and traces are written.
     rois : Path
-        The file of the regions; loaded when it is there.
+        File of the regions; loaded if it exists.
     """
 
-    def __init__(self, view: View, folder: Path, rois: Path) -> None:
+    def __init__(self, model: ViewerModel, folder: Path, rois: Path) -> None:
         super().__init__()
-        self.view, self._folder, self._rois = view, folder, rois
-        self._said, self._said_until_s = "", 0.0
+        self.model, self._folder, self._rois = model, folder, rois
+        self._message, self._message_until_s = "", 0.0
         self._titles: list[QLabel] = []
         self.setWindowTitle("deepbid-rt")
         self.setStyleSheet(STYLE)
-        self.pictures = PictureWindow(view.scene)
+        self.pictures = PictureWindow(model.scene)
         self._frame = QWidget.createWindowContainer(self.pictures)
         self.status, self.hud, self.levels, self.traces = StatusBar(), HudPane(), LevelsBar(), TracePlot()
         self.scrub = QSlider(Qt.Orientation.Horizontal)
@@ -58,71 +62,71 @@ class ViewerWindow(QMainWindow):
         self._lay_out()
         self._connect()
         if rois.exists():
-            self._guarded(lambda: view.set_regions(load_rois(rois)))
+            self._guarded(lambda: model.set_regions(load_rois(rois)))
         self.resize(1280, 800)
-        self.tick()
+        self.poll()
         self.show_facts()
 
-    def tick(self) -> None:
-        """Draw what is new."""
-        if self.view.tick():
+    def poll(self) -> None:
+        """Draw the newest pair if there is a new one."""
+        if self.model.poll():
             self.draw()
 
     def draw(self) -> None:
-        """Have the picture drawn as it stands then."""
+        """Ask Qt to draw the picture; Qt then asks for the scene."""
         self._show_titles()
         self.pictures.update()
 
     def show_facts(self) -> None:
-        """Show figures, traces and histogram as they stand; join the microscope's stream once its address is known."""
-        view, facts = self.view, self.view.facts()
+        """Update figures, traces and histogram, and connect to the raw stream once its address is known."""
+        model, facts = self.model, self.model.facts()
         endpoint = facts.report.raw_endpoint
-        if view.feed.raw is None and endpoint is not None:
-            self._guarded(lambda: view.feed.connect_raw(raw_source(endpoint)))
+        if model.feed.raw is None and endpoint is not None:
+            self._guarded(lambda: model.feed.connect_raw(raw_source(endpoint)))
         self.status.show_facts(facts)
-        if time.monotonic() < self._said_until_s:
-            self.status.message.setText(self._said)
+        if time.monotonic() < self._message_until_s:
+            self.status.message.setText(self._message)
         self.hud.show_facts(facts)
-        channel, levels = view.controls.active, view.levels
-        source = next(reversed(view.images), "denoised")
-        samples = {name: some.get(channel, np.empty(0, np.float32)) for name, some in view.samples.items()}
-        self.levels.show_levels(samples, levels.of(source, channel), levels.note(channel))
-        self.traces.show_curves(curves_of(view.feed, channel))
-        if view.playback.paused and self.scrub.maximum() != len(view.playback.held) - 1:
-            self.scrub.setMaximum(len(view.playback.held) - 1)
-        if view.playback.paused and not self.scrub.isSliderDown():
-            self.scrub.setValue(view.playback.place)
-        self.scrub.setVisible(view.playback.paused)
+        channel, levels = model.controls.active, model.levels
+        source = next(reversed(model.images), "denoised")
+        samples = {name: pixels.get(channel, np.empty(0, np.float32)) for name, pixels in model.samples.items()}
+        self.levels.show_levels(samples, levels.of(source, channel), levels.describe(channel))
+        self.traces.show_curves(curves_of(model.feed, channel))
+        if model.playback.paused and self.scrub.maximum() != len(model.playback.held) - 1:
+            self.scrub.setMaximum(len(model.playback.held) - 1)
+        if model.playback.paused and not self.scrub.isSliderDown():
+            self.scrub.setValue(model.playback.position)
+        self.scrub.setVisible(model.playback.paused)
 
     def act(self, action: str) -> None:
-        """Do what a key says."""
-        windows: dict[str, Callable[[], Any]] = {
+        """Do the action of a key."""
+        actions: dict[str, Callable[[], Any]] = {
             "snapshot": self._snapshot,
             "export": self._export,
-            "save": lambda: save_rois(self._rois, self.view.regions()),
-            "load": lambda: self.view.set_regions(load_rois(self._rois)),
+            "save": lambda: save_rois(self._rois, self.model.regions()),
+            "load": lambda: self.model.set_regions(load_rois(self._rois)),
             "fullscreen": lambda: self.showNormal() if self.isFullScreen() else self.showFullScreen(),
             "quit": self.close,
         }
-        if not self.view.act(action):
-            done = self._guarded(windows[action])
+        if not self.model.act(action):
+            done = self._guarded(actions[action])
             if done and action in ("save", "load"):
-                self.say(f"regions {action}{'d' if action == 'save' else 'ed'}: {self._rois}")
+                self.show_message(f"regions {action}{'d' if action == 'save' else 'ed'}: {self._rois}")
         self._show_choices()
 
     def picture(self) -> QPixmap:
-        """Return what the window shows; Qt's own `grab` knows nothing of windows within it."""
+        """Return a picture of the window, with the OpenGL window in it, which Qt's own `grab` leaves out."""
         picture = self.grab()
         painter = QPainter(picture)
         painter.drawImage(self._frame.mapTo(self, QPoint(0, 0)), self.pictures.grabFramebuffer())
         painter.end()
         return picture
 
-    def say(self, text: str) -> None:
-        """Say something in the top row, for some seconds."""
-        self._said, self._said_until_s = text, time.monotonic() + 6.0
+    def show_message(self, text: str) -> None:
+        """Show a message in the top row for `MESSAGE_S` seconds."""
+        self._message, self._message_until_s = text, time.monotonic() + MESSAGE_S
 
-    # Making.
+    # The widgets.
 
     def _lay_out(self) -> None:
         body = QWidget()
@@ -137,13 +141,13 @@ class ViewerWindow(QMainWindow):
         self.scrub.hide()
         foot = QHBoxLayout()
         for widget, stretch in ((pane(self.traces), 3), (pane(self.levels), 1), (self.hud, 0)):
-            widget.setFixedHeight(176)
+            widget.setFixedHeight(_FOOT_HEIGHT)
             foot.addWidget(widget, stretch)
         column.addLayout(foot)
         self.setCentralWidget(body)
         self.help.setObjectName("help")
         self.help.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        # A window of its own, too: what is not would lie beneath the pictures.
+        # It must be a native window, as the pictures are one, which covers all other widgets.
         self.help.setAttribute(Qt.WidgetAttribute.WA_NativeWindow)
         self.help.hide()
 
@@ -153,55 +157,55 @@ class ViewerWindow(QMainWindow):
             shortcut.activated.connect(lambda action=key.action: self.act(action))
         self.levels.changed.connect(self._set_levels)
         self.scrub.sliderMoved.connect(self._seek)
-        pictures, pointer, view = self.pictures, self.view.pointer, self.view
-        pictures.pressed.connect(lambda at: pointer.press(at.toTuple(), view.places()))
+        pictures, pointer, model = self.pictures, self.model.pointer, self.model
+        pictures.pressed.connect(lambda at: pointer.press(at.toTuple(), model.panel_rects()))
         pictures.moved.connect(lambda at: pictures.update() if pointer.move(at.toTuple()) else None)
         pictures.released.connect(self._released)
         pictures.wheeled.connect(self._wheeled)
         pictures.resized.connect(self._resized)
-        pictures.frameSwapped.connect(view.painted)
-        for period_ms, work in ((TICK_MS, self.tick), (SLOW_MS, self.show_facts)):
+        pictures.frameSwapped.connect(model.painted)
+        for period_ms, work in ((POLL_MS, self.poll), (STATUS_MS, self.show_facts)):
             timer = QTimer(self)
             timer.setTimerType(Qt.TimerType.PreciseTimer)
             timer.timeout.connect(work)
             timer.start(period_ms)
 
-    # What Qt calls.
+    # Called by Qt.
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802 - Qt's name
-        """Keep the list of keys in the middle."""
+        """Keep the list of keys in the middle of the window."""
         super().resizeEvent(event)
         self.help.adjustSize()
         self.help.move((self.width() - self.help.width()) // 2, (self.height() - self.help.height()) // 2)
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
-        """Stop the timers, so that nothing is drawn on a canvas that is going."""
+        """Stop the timers, so that nothing is drawn on a canvas that is being destroyed."""
         for timer in self.findChildren(QTimer):
             timer.stop()
         super().closeEvent(event)
 
     def _resized(self) -> None:
-        self.view.size = (max(1, self.pictures.width()), max(1, self.pictures.height()))
+        self.model.size = (max(1, self.pictures.width()), max(1, self.pictures.height()))
 
     def _released(self, at: QPointF) -> None:
-        self.view.pointer.release(at.toTuple())
+        self.model.pointer.release(at.toTuple())
         self._show_choices()
 
     def _wheeled(self, at: QPointF, notches: float) -> None:
-        self.view.pointer.wheel(at.toTuple(), notches, self.view.places())
+        self.model.pointer.wheel(at.toTuple(), notches, self.model.panel_rects())
         self.draw()
 
     def _show_choices(self) -> None:
-        """Show what an action or the mouse has changed."""
-        self.help.setVisible(self.view.controls.help)
+        """Update the window after an action or the mouse changed something."""
+        self.help.setVisible(self.model.controls.help)
         self.help.raise_()
-        cross = self.view.controls.tool is not None
+        cross = self.model.controls.tool is not None
         self.pictures.setCursor(Qt.CursorShape.CrossCursor if cross else Qt.CursorShape.ArrowCursor)
         self.draw()
         self.show_facts()
 
     def _show_titles(self) -> None:
-        titles = self.view.titles()
+        titles = self.model.titles()
         while len(self._titles) > len(titles):
             self._titles.pop().deleteLater()
         while len(self._titles) < len(titles):
@@ -214,37 +218,37 @@ class ViewerWindow(QMainWindow):
             if label.text() != title:
                 label.setText(title)
 
-    # What actions and widgets ask for.
+    # Actions of keys and widgets.
 
     def _set_levels(self, black: float, white: float) -> None:
-        self.view.levels.set_manual(self.view.controls.active, black, white)
+        self.model.levels.set_manual(self.model.controls.active, black, white)
         self.draw()
 
-    def _seek(self, place: int) -> None:
-        self.view.playback.seek(place)
-        self.view.refresh()
+    def _seek(self, position: int) -> None:
+        self.model.playback.seek(position)
+        self.model.refresh()
         self.draw()
 
     def _snapshot(self) -> None:
-        pair = self.view.playback.shown
+        pair = self.model.playback.shown
         if pair is None:
-            self.say("nothing to keep yet: no frame came")
+            self.show_message("no snapshot: no frame has arrived yet")
             return
         frames = {"raw": pair.raw, "denoised": pair.denoised}
-        there = {name: pixels for name, pixels in frames.items() if pixels is not None}
-        state, picture = state_of(self.view), self.picture()
-        files = write_snapshot(self._folder, pair.index, there, state, lambda path: picture.save(str(path), "PNG"))
-        self.say(f"snapshot: {files[0]} and {len(files) - 1} more")
+        received = {name: pixels for name, pixels in frames.items() if pixels is not None}
+        state, picture = state_of(self.model), self.picture()
+        files = write_snapshot(self._folder, pair.index, received, state, lambda path: picture.save(str(path), "PNG"))
+        self.show_message(f"snapshot: {files[0]} and {len(files) - 1} more")
 
     def _export(self) -> None:
-        path, lines = write_traces(self._folder, self.view.feed.write_csv)
-        self.say(f"traces: {lines} lines in {path}")
+        path, lines = write_traces(self._folder, self.model.feed.write_csv)
+        self.show_message(f"traces: {lines} lines in {path}")
 
     def _guarded(self, work: Callable[[], Any]) -> bool:
-        """Do something that may be refused; what refuses it is said, and the window goes on."""
+        """Do something that may fail: an error of this package is shown, and the method returns False."""
         try:
             work()
         except DeepbidError as error:
-            self.say(str(error))
+            self.show_message(str(error))
             return False
         return True

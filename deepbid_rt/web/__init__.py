@@ -1,10 +1,10 @@
-"""The page that a session shows to browsers: read-only, always the newest frame.
+"""The web page of a session: read-only, shows the newest frame and the state of the session.
 
-The only folder that imports aiohttp and prometheus_client. Whatever browsers do, frames flow as if nobody watched: the
-taps of `LatestFrames` keep references and answer at once, and everything else happens in the server's own thread.
+Browsers cannot slow a session down: the taps of `LatestFrames` only keep references to frames, and everything else
+happens in the thread of the server. Only this folder imports aiohttp and prometheus_client.
 """
 
 from deepbid_rt.web.latest_frames import LatestFrames
-from deepbid_rt.web.server import Server
+from deepbid_rt.web.server import PageServer
 
-__all__ = ["LatestFrames", "Server"]
+__all__ = ["LatestFrames", "PageServer"]

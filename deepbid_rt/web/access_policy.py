@@ -1,4 +1,4 @@
-"""Who may see the page: addresses, hosts and the token. Pure; knows no server."""
+"""Which requests the page answers: its address, the host names it accepts, and its token."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from deepbid_rt.errors import EndpointError
 from deepbid_rt.wire.loopback import is_loopback
 
-LEAST_TOKEN = 12
-"""Characters of the shortest token that is taken."""
+MIN_TOKEN_CHARS = 12
+"""Characters of the shortest token that is accepted; as many random ones are 72 bits, too many to try."""
 
 _ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
@@ -22,11 +22,18 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 class AccessPolicy:
     """Decides which requests are answered.
 
+    Parameters
+    ----------
+    host, port
+        The address of the page.
+    token : str, optional
+        What every request must contain. Without one, `host` must be a loopback address.
+
     Raises
     ------
     EndpointError
-        When other machines can reach the host and there is no token, or the token is short or cannot stand in an
-        address.
+        When other machines can reach the host and there is no token, or when the token is too short or has characters
+        that a URL cannot contain.
     """
 
     host: str
@@ -41,16 +48,16 @@ class AccessPolicy:
                     expected="a loopback address such as 127.0.0.1:8080, or a token",
                     todo="bind loopback, or choose a token with --http-token",
                 )
-        elif len(self.token) < LEAST_TOKEN or not _TOKEN.fullmatch(self.token):
+        elif len(self.token) < MIN_TOKEN_CHARS or not _TOKEN.fullmatch(self.token):
             raise EndpointError(
-                "a token that is too short or holds other than letters, digits, and . _ ~ -",
-                expected=f"at least {LEAST_TOKEN} of these characters",
+                "a token that is too short or has other characters than letters, digits, and . _ ~ -",
+                expected=f"at least {MIN_TOKEN_CHARS} of these characters",
                 todo="make one with python -c 'import secrets; print(secrets.token_urlsafe())'",
             )
 
     @classmethod
     def of(cls, address: str, token: str | None) -> AccessPolicy:
-        """Read ``HOST:PORT``; port 0 takes a free one. Raises `EndpointError` also when it is malformed."""
+        """Read ``HOST:PORT``, where port 0 means any free port. Raises `EndpointError` also when it is malformed."""
         match = _ADDRESS.fullmatch(address)
         if match is None or int(match["port"]) > 65535:
             raise EndpointError(
@@ -61,10 +68,10 @@ class AccessPolicy:
         return cls(match["host"], int(match["port"]), token)
 
     def admits_host(self, header: str | None) -> bool:
-        """Tell whether a request's ``Host`` is an address or a name of this machine.
+        """Return whether the ``Host`` header of a request is an IP address or a name of this machine.
 
-        A page of another origin whose name was made to resolve to this machine (DNS rebinding) sends that name; it can
-        never send an address.
+        This refuses DNS rebinding: a page of another origin, whose name was made to resolve to this machine, sends that
+        name and cannot send an IP address.
         """
         if not header:
             return False
@@ -78,7 +85,7 @@ class AccessPolicy:
         return True
 
     def admits_token(self, given: str | None) -> bool:
-        """Tell whether a token is the right one, in a time that does not depend on how much of it is right."""
+        """Return whether a token is correct. The time it takes does not tell how much of the token is correct."""
         if self.token is None:
             return True
         return hmac.compare_digest((given or "").encode("utf-8", "replace"), self.token.encode())

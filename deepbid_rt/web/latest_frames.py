@@ -1,32 +1,33 @@
-"""What the page shows: the newest pair of raw and denoised frame, and the last minute in points.
+"""What the page shows: the newest pair of raw and denoised frame of each plane, and the last minute as a trace.
 
-Two taps take frames from the pipeline; both return at once, whoever watches. Thread-safe; knows no server.
+Two taps receive frames from the pipeline. Both return at once, however many browsers watch. Thread-safe.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.scan.directions import Merge
-from deepbid_rt.web.trace import Point, Trace
+from deepbid_rt.live.pairing import FramePair, FramePairing
+from deepbid_rt.scan.directions import MergeMode
+from deepbid_rt.web.session_trace import SessionPoint, SessionTrace
 
-MOST_PLANES = 16
-"""Planes of which the newest frame is kept; others are not shown."""
-_WAITING_FRAMES = 64
-_WAITING_BYTES = 2**27
+MAX_PLANES = 16
+"""Planes that are shown; bounds the memory, as the newest pair of each plane is kept."""
+_MAX_WAITING_FRAMES = 64
+_MAX_WAITING_BYTES = 2**27
+"""Limits for the frames of each stream that wait for their counterparts."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A raw frame and what became of it."""
+class LatestPair:
+    """A raw frame and its denoised frame."""
 
     serial: int
-    """Rises with every pair of a session."""
+    """Number of the pair within the session; rises with every pair."""
     info: StreamInfo
     """The raw series."""
     raw: Frame
@@ -34,30 +35,29 @@ class Pair:
 
 
 class LatestFrames:
-    """Keeps what is newest.
+    """Keeps the newest pair of each plane, and the latency and motion of the last minute.
 
     Parameters
     ----------
     merge : {"mean", "forward", "backward", "interleave"}
-        How the denoised frames were merged, so that raw ones can be shown likewise.
+        How the denoised frames were merged; the page merges raw frames in the same way.
     clock_ns : callable
-        Nanoseconds since the Unix epoch.
+        Returns nanoseconds since the Unix epoch.
     """
 
-    def __init__(self, merge: Merge = "mean", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self.merge: Merge = merge
-        self.raw = FrameTap(self._raw_starts, self._take_raw)
+    def __init__(self, merge: MergeMode = "mean", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self.merge: MergeMode = merge
+        self.raw = FrameTap(self._start_raw, self._push_raw)
         """A `Sink` for raw frames."""
-        self.denoised = FrameTap(self._denoised_starts, self._take_denoised)
+        self.denoised = FrameTap(self._start_denoised, self._push_denoised)
         """A `Sink` for denoised frames."""
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
-        self._trace = Trace()
+        self._trace = SessionTrace()
         self._raw_info: StreamInfo | None = None
         self._info: StreamInfo | None = None
-        self._waiting: OrderedDict[int, Frame] = OrderedDict()  # raw frames whose answer has not come
-        self._answers: OrderedDict[int, Frame] = OrderedDict()  # and answers that came before their raw frame
-        self._pairs: dict[int, Pair] = {}
+        self._pairing = FramePairing(_MAX_WAITING_FRAMES, _MAX_WAITING_FRAMES, _MAX_WAITING_BYTES)
+        self._pairs: dict[int, LatestPair] = {}
         self._serial = 0
 
     @property
@@ -66,73 +66,78 @@ class LatestFrames:
         with self._lock:
             return self._info
 
-    def pair(self, plane: int) -> Pair | None:
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Numbers of raw and of denoised frames that wait for their counterparts."""
+        with self._lock:
+            return self._pairing.waiting
+
+    def pair(self, plane: int) -> LatestPair | None:
         """Return the newest pair of a plane; None before the first."""
         with self._lock:
             return self._pairs.get(plane)
 
-    def points(self, after: int) -> list[Point]:
-        """Return the points of the last minute that came after number `after`."""
+    def points(self, after: int) -> list[SessionPoint]:
+        """Return the points of the last minute whose serial is greater than `after`."""
         with self._lock:
             return list(self._trace.since(after))
 
-    def _raw_starts(self, info: StreamInfo) -> None:
+    # The pipeline calls these from two threads, one for each stream. The two may run in different series for a while.
+
+    def _start_raw(self, info: StreamInfo) -> None:
         with self._lock:
             self._raw_info = info
-            self._forget()
+            self._reset()
 
-    def _denoised_starts(self, info: StreamInfo) -> None:
+    def _start_denoised(self, info: StreamInfo) -> None:
         with self._lock:
             self._info = info
-            if self._raw_info is None or info.parent != self._raw_info.series:
-                self._forget()
+            if self._same_series():
+                self._pairing.reset_denoised()
+            else:
+                self._reset()
 
-    def _forget(self) -> None:
-        self._waiting.clear()
-        self._answers.clear()
-        self._pairs.clear()
-
-    def _take_raw(self, frame: Frame) -> None:
+    def _push_raw(self, frame: Frame) -> None:
         with self._lock:
-            if frame.index in self._answers:
-                self._join(frame, self._answers[frame.index])
-                return
-            self._waiting[frame.index] = frame
-            self._bound(self._waiting)
+            self._show(self._pairing.push_raw(frame))
 
-    def _take_denoised(self, frame: Frame) -> None:
+    def _push_denoised(self, frame: Frame) -> None:
         now_ns = self._clock_ns()
         sent_ns = frame.t_ns or frame.arrived_ns
         with self._lock:
             self._trace.add(now_ns / 1e9, (now_ns - sent_ns) / 1e6 if sent_ns else None, frame.motion)
-            while self._waiting and next(iter(self._waiting)) < frame.index:
-                self._waiting.popitem(last=False)
-            if frame.index in self._waiting:
-                self._join(self._waiting.pop(frame.index), frame)
-            else:
-                self._answers[frame.index] = frame
-                self._bound(self._answers)
+            if self._same_series():
+                self._show(self._pairing.push_denoised(frame))
 
-    def _join(self, raw: Frame, denoised: Frame) -> None:
-        while self._answers and next(iter(self._answers)) <= denoised.index:
-            self._answers.popitem(last=False)
-        # Two threads bring the frames: what is older than the pair shown, or of another series, is no news.
-        shown = self._pairs.get(denoised.plane)
-        info, made = self._raw_info, self._info
-        if info is None or made is None or made.parent != info.series or denoised.plane >= MOST_PLANES:
-            return
-        if shown is None or shown.denoised.index < denoised.index:
-            self._serial += 1
-            self._pairs[denoised.plane] = Pair(self._serial, info, raw, denoised)
+    def _same_series(self) -> bool:
+        """Return whether the denoised series was made from the raw series."""
+        raw, denoised = self._raw_info, self._info
+        return raw is not None and denoised is not None and denoised.parent == raw.series
 
-    def _bound(self, frames: OrderedDict[int, Frame]) -> None:
-        limit = min(_WAITING_FRAMES, max(2, _WAITING_BYTES // max(1, frames[next(reversed(frames))].pixels.nbytes)))
-        while len(frames) > limit:
-            frames.popitem(last=False)
+    def _reset(self) -> None:
+        self._pairing.reset_raw()
+        self._pairing.reset_denoised()
+        self._pairs.clear()
+
+    def _show(self, pairs: Iterable[FramePair]) -> None:
+        """Keep each pair that is complete as the newest of its plane."""
+        for pair in pairs:
+            raw, denoised, info = pair.raw, pair.denoised, self._raw_info
+            if raw is not None and denoised is not None and info is not None and denoised.plane < MAX_PLANES:
+                self._serial += 1
+                self._pairs[denoised.plane] = LatestPair(self._serial, info, raw, denoised)
 
 
 class FrameTap:
-    """A `Sink` that hands starts and frames to a board, and nothing else."""
+    """A `Sink` that hands the series and the frames it receives to two functions.
+
+    Parameters
+    ----------
+    start : callable
+        Called with each series that begins.
+    put : callable
+        Called with each frame; it may keep the frame.
+    """
 
     def __init__(self, start: Callable[[StreamInfo], None], put: Callable[[Frame], None]) -> None:
         self._start, self._put = start, put
@@ -146,10 +151,10 @@ class FrameTap:
         self._put(frame)
 
     def skip(self, gap: Gap) -> None:
-        """Do nothing: gaps are counted by the session."""
+        """Do nothing: the session counts gaps."""
 
     def end(self, end: StreamEnd) -> None:
-        """Keep showing the last frames."""
+        """Do nothing: the last frames stay on the page."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Do nothing: there is nothing to release."""

@@ -1,4 +1,4 @@
-"""The counters of a session for Prometheus. Pure but for its format's library; knows no server."""
+"""The counters of a session for Prometheus (``/metrics``)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from deepbid_rt import __version__
+from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.live.status import SessionState
-from deepbid_rt.web.report import Snapshot
 
 PREFIX = "deepbid_rt_"
 QUANTILES = (0.5, 0.95, 0.99)
 
 
 class Metrics(Collector):
-    """Reads a session whenever it is asked.
+    """Reads the session each time that Prometheus asks.
 
     Parameters
     ----------
-    look : callable
-        Returns the session's present `Snapshot`; from any thread.
+    report : callable
+        Returns the `SessionReport` of this moment; called from any thread.
     """
 
-    def __init__(self, look: Callable[[], Snapshot]) -> None:
-        self._look = look
+    def __init__(self, report: Callable[[], SessionReport]) -> None:
+        self._report = report
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -35,47 +35,51 @@ class Metrics(Collector):
         return generate_latest(self._registry)
 
     def describe(self) -> list[Metric]:
-        """Describe nothing ahead: the registry then does not read the session when it is made."""
+        """Return nothing, so that the registry does not read the session when it is created."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the present state of the session."""
-        snapshot = self._look()
-        status = snapshot.status
-        build = InfoMetricFamily(f"{PREFIX}session", "What runs.")
-        build.add_metric([], {"version": __version__, "engine": snapshot.engine, "runtime": snapshot.runtime})
+        """Yield the metrics of the session at this moment."""
+        report = self._report()
+        status = report.status
+        build = InfoMetricFamily(f"{PREFIX}session", "Version, engine and runtime of the session.")
+        build.add_metric([], {"version": __version__, "engine": report.engine, "runtime": report.runtime})
         yield build
-        yield _counter("frames", "Frames taken in and given out.", "direction", _flow(snapshot))
-        yield _counter("frames_lost", "Frames that will not come out, by cause.", "cause", dict(snapshot.lost))
-        yield _counter("bad_messages", "Messages refused, by kind of fault.", "kind", dict(snapshot.source.bad))
-        yield _counter(
-            "motion_frames", "Answered frames by what became of their motion.", "verdict", status.motion.counts
-        )
+        yield _counter("frames", "Frames received and frames denoised.", "direction", _flow(report))
+        yield _counter("frames_lost", "Lost frames, by cause.", "cause", report.lost)
+        yield _counter("bad_messages", "Refused messages, by kind of fault.", "kind", dict(report.source.bad))
+        yield _counter("motion_frames", "Denoised frames, by motion status.", "verdict", status.motion.counts)
         yield _gauge("frames_waiting", "Frames waiting for the engine.", float(status.waiting))
-        state = GaugeMetricFamily(f"{PREFIX}state", "1 for what the session is doing.", labels=["state"])
+        state = GaugeMetricFamily(f"{PREFIX}state", "1 for the state of the session, else 0.", labels=["state"])
         for each in SessionState:
             state.add_metric([each.value], float(each is status.state))
         yield state
         latency = GaugeMetricFamily(
-            f"{PREFIX}latency_seconds", "Durations since the session began.", labels=["stage", "quantile"]
+            f"{PREFIX}latency_seconds", "Quantiles of durations over the whole session.", labels=["stage", "quantile"]
         )
         for stage, histogram in status.latency.items():
             for q in QUANTILES:
                 if (value := histogram.quantile_ms(q)) is not None:
                     latency.add_metric([stage, str(q)], value / 1e3)
         yield latency
-        if (px := snapshot.line_phase.px) is not None:
-            yield _gauge("line_phase_pixels", "How far backward lines lie to the right of forward lines.", px)
-            yield _gauge("aligned_pixels", "How far they are moved to the left.", snapshot.line_phase.aligned_px)
+        if (px := report.line_phase.px) is not None:
+            yield _gauge(
+                "line_phase_pixels",
+                "Line phase: backward lines lie this far to the right.",
+                px,
+            )
+            yield _gauge(
+                "aligned_pixels", "Backward lines are moved this far to the left.", report.line_phase.aligned_px
+            )
         if (motion := status.motion.last) is not None:
-            shift = GaugeMetricFamily(f"{PREFIX}shift_pixels", "Where the last frame lay.", labels=["axis"])
+            shift = GaugeMetricFamily(f"{PREFIX}shift_pixels", "Displacement of the last frame.", labels=["axis"])
             shift.add_metric(["y"], motion.dy)
             shift.add_metric(["x"], motion.dx)
             yield shift
 
 
-def _flow(snapshot: Snapshot) -> dict[str, int]:
-    return {"in": snapshot.status.frames_in, "out": snapshot.status.frames_out}
+def _flow(report: SessionReport) -> dict[str, int]:
+    return {"in": report.status.frames_in, "out": report.status.frames_out}
 
 
 def _counter(name: str, text: str, label: str, counts: dict[str, int]) -> Metric:

@@ -1,1 +1,1 @@
-"""DBRT/1, the wire protocol, without sockets: bytes in, messages and events out, and back."""
+"""DBRT/1, the wire protocol, without sockets: encodes events as messages, decodes and follows received messages."""

@@ -1,6 +1,6 @@
-"""DBRT/1, the wire: messages to bytes and bytes to messages, as `bridge/PROTOCOL.md` lays down.
+"""The DBRT/1 codec: encodes and decodes messages as `bridge/PROTOCOL.md` defines them.
 
-Pure: knows no socket, thread or ring. `decode` trusts nothing; whatever the bytes, only `WireError` leaves it.
+`decode` validates everything: for any bytes it returns a message or raises `WireError`, never another exception.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, cast, get_args
 
 import numpy as np
@@ -30,21 +29,22 @@ _TOPIC = re.compile(rb"([A-Za-z0-9_-]{1,64})/([A-Za-z0-9_-]{1,64})/([a-z]{1,16})
 
 
 def decode(parts: Sequence[Part], *, default_layout: Layout | None = None, arrived_ns: int = 0) -> AnyMessage:
-    """Read one message. Nothing is allocated for pixels: a frame's pixels (C, Y, X) are a view of ``parts[2]``.
+    """Decode one message. The pixels (C, Y, X) of a frame are a read-only view of ``parts[2]``, not a copy.
 
     Parameters
     ----------
     parts : sequence of buffers
         Topic, header and payload; further parts are ignored.
     default_layout : Layout or None
-        How lines lie where the start body does not say; with None such a message is refused (kind ``layout``).
+        Scan layout of streams whose start body does not state one; with None such a start is refused (error kind
+        ``layout``).
     arrived_ns : int
-        Becomes `Frame.arrived_ns`.
+        Time of arrival, for `Frame.arrived_ns`.
 
     Raises
     ------
     WireError
-        Whenever the bytes are not a DBRT/1 message.
+        When the bytes are not a DBRT/1 message.
     """
     if len(parts) < 3:
         raise WireError(
@@ -114,10 +114,16 @@ def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int)
 
 def _read_motion(section: Header) -> Motion:
     dy, dx, confidence = (section.number(key) for key in ("dy", "dx", "confidence"))
-    bend = section.numbers("bend_dy"), section.numbers("bend_dx")
-    if len(bend[0]) != len(bend[1]):
-        raise section.refusal("bend_dx", f"a list of {len(bend[0])}, as bend_dy is")
-    return Motion(dy, dx, confidence, cast("MotionStatus", section.choice("verdict", get_args(MotionStatus))), *bend)
+    strips = section.numbers("bend_dy"), section.numbers("bend_dx")
+    if len(strips[0]) != len(strips[1]):
+        raise section.refusal("bend_dx", f"a list of {len(strips[0])} numbers, like bend_dy")
+    status = cast("MotionStatus", section.choice("verdict", get_args(MotionStatus)))
+    return Motion(dy, dx, confidence, status, *strips)
+
+
+def _write_motion(motion: Motion) -> dict[str, Any]:
+    shift = {"dy": motion.dy, "dx": motion.dx, "confidence": motion.confidence, "verdict": motion.status}
+    return {**shift, "bend_dy": motion.strip_dy, "bend_dx": motion.strip_dx}
 
 
 def _read_end(header: Header, default: str | None = None) -> StreamEnd:
@@ -129,19 +135,19 @@ def _byte_count(came: str, count: int) -> WireError:
 
 
 class Encoder:
-    """Writes one series, counting its messages. Not thread-safe: the caller takes turns.
+    """Encodes one series and numbers its messages. Not thread-safe: callers must not overlap.
 
     Parameters
     ----------
     info : StreamInfo
-        The series; every frame must match it.
+        The series; every frame must match its shape and type.
     role : str
         First word of the topic: ``raw`` from a microscope, ``den`` for denoised frames.
     clock_ns : callable
-        Nanoseconds since the Unix epoch.
+        Returns nanoseconds since the Unix epoch.
 
-    Every method that announces, ends or remarks raises `WireError` when its message would be refused by `decode`:
-    names that do not fit a topic, facts that do not fit a header.
+    `start`, `end` and `note` raise `WireError` when `decode` would refuse their message: when a name does not fit a
+    topic, or a fact does not fit a header.
     """
 
     def __init__(self, info: StreamInfo, role: str = "raw", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
@@ -158,15 +164,18 @@ class Encoder:
 
     @property
     def ended(self) -> bool:
-        """True after `end`."""
+        """True once `end` was called."""
         return self._ended is not None
 
     def start(self) -> list[Part]:
-        """Announce the series."""
-        return self._count("start", self._body)
+        """Return the message that announces the series."""
+        return self._pack_next("start", self._body)
 
     def frame(self, frame: Frame) -> list[Part]:
-        """Send a frame; the payload is a view of its pixels. Raises `StreamError` when it does not fit the series."""
+        """Return the message of a frame; its payload is a view of the pixels.
+
+        Raises `StreamError` when shape or type differ from the series.
+        """
         info, pixels = self.info, frame.pixels
         if pixels.shape != info.shape or pixels.dtype != info.dtype:
             raise StreamError(
@@ -186,30 +195,30 @@ class Encoder:
         if self.role != "raw" and frame.t_ns:
             fields["t_src"] = frame.t_ns
         if frame.motion is not None:
-            fields["motion"] = asdict(frame.motion)
+            fields["motion"] = _write_motion(frame.motion)
         if frame.aligned_px:
             fields["aligned_px"] = frame.aligned_px
-        self._pass(frame)
-        return self._count("frame", fields, np.ascontiguousarray(pixels).data.cast("B"))
+        self._count_frame(frame)
+        return self._pack_next("frame", fields, np.ascontiguousarray(pixels).data.cast("B"))
 
     def drop(self, frame: Frame) -> None:
-        """Use up a frame's numbers without sending it: receivers see a loss on the wire."""
-        self._pass(frame)
+        """Count a frame that is not sent: receivers see a loss on the wire."""
+        self._count_frame(frame)
         self._seq += 1
 
     def skip(self, gap: Gap) -> None:
-        """Note frames that never came: receivers see a loss at the source."""
+        """Count frames that the source lost: receivers see a loss at the source."""
         self._last_fn = gap.first + gap.count - 1
         self._lost_before = FrameFlag.SOURCE_LOST_BEFORE
 
     def end(self, end: StreamEnd) -> list[Part]:
-        """Finish the series."""
-        parts = self._count("end", {"reason": end.reason, "n_sent": self._frames, "last_fn": self._last_fn})
+        """Return the message that ends the series."""
+        parts = self._pack_next("end", {"reason": end.reason, "n_sent": self._frames, "last_fn": self._last_fn})
         self._ended = end
         return parts
 
     def beat(self, status: Mapping[str, Any] | None = None) -> list[Part]:
-        """Repeat the start body, with what the session has to say of itself. Beats are not counted."""
+        """Return a beat: the start body again, and the status of the session. Beats have no number of their own."""
         last_seq = max(self._seq - 1, 0)
         fields = {**self._body, "last_seq": last_seq, "last_fn": self._last_fn, "state": "running"}
         if self._ended is not None:
@@ -219,19 +228,18 @@ class Encoder:
         return self._pack("beat", fields, last_seq)
 
     def note(self, text: str) -> list[Part]:
-        """Send a remark."""
-        return self._count("note", {"text": text})
+        """Return a message with a remark."""
+        return self._pack_next("note", {"text": text})
 
-    def _pass(self, frame: Frame) -> None:
+    def _count_frame(self, frame: Frame) -> None:
         self._frames += 1
         self._last_fn = frame.index
         self._lost_before = FrameFlag.NONE
 
-    def _count(self, kind: str, fields: Mapping[str, Any], payload: Part = b"") -> list[Part]:
+    def _pack_next(self, kind: str, fields: Mapping[str, Any], payload: Part = b"") -> list[Part]:
         parts = self._pack(kind, fields, self._seq, payload)
         if kind != "frame":
-            # What every receiver would refuse must not leave; frames were checked against the series.
-            decode(parts)
+            decode(parts)  # a message that receivers would refuse must not be sent; `frame` has its own check
         self._seq += 1
         return parts
 

@@ -1,6 +1,6 @@
-"""One message header: a msgpack map that is read strictly and packed canonically.
+"""The header of a message: a msgpack map with strict reading and canonical packing.
 
-Knows nothing of kinds of messages, frames or sockets. Every fault in what was received is a `WireError`.
+Every fault in a received header raises `WireError`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from deepbid_rt.errors import WireError
 MAX_HEADER_BYTES = 64 * 1024
 MAX_INT = 2**63 - 1
 MAX_DEPTH = 8
-"""Maps and lists inside each other, the header itself included."""
+"""Largest nesting of maps and lists, the header itself included."""
 MAX_ITEMS = 1024
-"""Entries of one map or list."""
+"""Largest number of entries of one map or list."""
 CHECK_SENDER = "check the sender against bridge/PROTOCOL.md"
 
 
 def pack(values: Mapping[str, Any]) -> bytes:
-    """Pack plain values canonically: keys sorted at every level, integers in their shortest form, floats as 64 bit.
+    """Pack plain values canonically: keys sorted at every level, integers in their shortest form, floats with 64 bits.
 
     Raises
     ------
@@ -50,14 +50,14 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 class Header:
-    """A received map whose keys are read with their type and range checked.
+    """A received map. Each value is checked for type and range when it is read.
 
     Parameters
     ----------
     values : Mapping
         Plain values by key.
     name : str
-        What error messages call this map.
+        Name of this map in error messages.
     """
 
     __slots__ = ("name", "values")
@@ -104,9 +104,9 @@ class Header:
         return cls(values, "the header")
 
     def integer(self, key: str, *, low: int = 0, high: int = MAX_INT, default: int | None = None) -> int:
-        """Return an integer in low..high; ``default``, if there is one, stands in for an absent key or nil."""
+        """Return an integer in low..high, or `default`, if given, when the key is absent or nil."""
         value = self._get(key, default)
-        # A bool is an int to isinstance, but not to other languages.
+        # type() and not isinstance(): in Python a bool is an int, but on the wire it is not.
         if type(value) is not int or not low <= value <= high:
             raise self.refusal(key, f"an integer from {low} to {high}")
         return value
@@ -158,7 +158,7 @@ class Header:
         return Header(value, f"{self.name}'s {key}")
 
     def refusal(self, key: str, expected: str, *, kind: str = "key") -> WireError:
-        """Return the error for a value that is absent or wrong."""
+        """Return the error for a value that is missing or not as expected."""
         came = f"{key} = {reprlib.repr(self.values[key])}" if key in self.values else f"no {key}"
         return WireError(kind, f"{came} in {self.name}", expected=f"{key} to be {expected}", todo=CHECK_SENDER)
 

@@ -1,4 +1,4 @@
-"""Which hosts only this machine can reach. Knows nothing of sockets."""
+"""Loopback hosts: those that only this machine can reach."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a host, a name or an address with or without brackets."""
+    """Return True when only this machine can reach `host`, a name or an address with or without brackets."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""What one DBRT/1 message says, once read. Plain data: knows nothing of bytes or sockets."""
+"""Decoded DBRT/1 messages: one class per kind."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from deepbid_rt.frame import Frame, StreamEnd, StreamInfo
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What every message says."""
+    """The fields that all messages share."""
 
     role: str
     """``raw`` or ``den``."""
     source: str
     sid: str
-    """Series id as sent."""
+    """Series identifier, as sent."""
     seq: int
-    """Number of this message in its series; beats are not counted."""
+    """Number of this message in its series. A beat repeats the last number."""
     sent_ns: int
-    """Sender's clock, nanoseconds since the Unix epoch."""
+    """Time of sending on the sender's clock, nanoseconds since the Unix epoch."""
     hh: str
-    """Hash of the series' start body."""
+    """Hash of the start body of the series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,37 +35,37 @@ class StartMessage(Message):
 
 @dataclass(frozen=True, slots=True)
 class FrameMessage(Message):
-    """One frame; its pixels are a read-only view of the payload that was decoded."""
+    """One frame. Its pixels are a read-only view of the received payload."""
 
     frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
 class EndMessage(Message):
-    """A series is over."""
+    """A series has ended."""
 
     end: StreamEnd
     last_fn: int | None
-    """Number of the last frame that was sent or given up; None when there was none."""
+    """Number of the last frame, whether it was sent or lost; None when there was none."""
 
 
 @dataclass(frozen=True, slots=True)
 class BeatMessage(Message):
-    """A sign of life that repeats the start body for those who came late."""
+    """A sign of life. It repeats the start body, so that late receivers can join."""
 
     info: StreamInfo
     last_seq: int
-    """Number of the last counted message."""
+    """Number of the last message before this beat."""
     last_fn: int | None
     end: StreamEnd | None
-    """Set when the series is already over and the sender idle."""
+    """Set when the series has ended and the sender is idle."""
     status: Mapping[str, Any] = field(default_factory=dict)
-    """What the sender says of its session, see `SessionReport`; empty when it says nothing."""
+    """Status of the sender's session, see `BeatStatus`; empty when the sender gives none."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoteMessage(Message):
-    """Something the sender wants recorded at this point of the series."""
+    """A remark of the sender at this point of the series."""
 
     text: str
 

@@ -1,6 +1,6 @@
-"""The receive ring: between one writer that never waits and one reader.
+"""The receive ring: a bounded buffer between a writer that never waits and a reader.
 
-Knows nothing of sockets or messages. Pixels live in slots that are allocated when a series begins, not per frame.
+Pixels are copied into slots that are allocated when a series begins, not for each frame.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from deepbid_rt.errors import OverrunError, StreamError
 from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
 
 MAX_SERIES = 1024
-"""Unread series; more means that the reader is gone while a sender keeps restarting."""
+"""Largest number of unread series. More means that the reader has died while a sender keeps restarting."""
 MAX_GAPS = 256
-"""Neighbouring unread gaps of different causes; from here on they merge under the cause ``ring``."""
+"""Largest number of neighbouring unread gaps with different causes. Further ones merge into a gap of cause ``ring``."""
 
 Slot = NDArray[np.uint8]
 Control = StreamInfo | Gap | StreamEnd | StreamError
@@ -27,7 +27,7 @@ Control = StreamInfo | Gap | StreamEnd | StreamError
 
 @dataclass(slots=True)
 class _Entry:
-    """An unread frame, its slot, and what came after it and before the next frame."""
+    """An unread frame, its slot, and the other events between it and the next frame."""
 
     frame: Frame
     slot: Slot
@@ -35,22 +35,22 @@ class _Entry:
 
 
 class ReceiveRing:
-    """Hands events from a writer to a reader, in order, giving up the oldest unread frames when full.
+    """Passes events from a writer to a reader, in order; drops the oldest unread frames when it is full.
 
-    Each series begins with its `StreamInfo`, and all its frames are of that size.
-    `StreamInfo`, `Gap` and `StreamEnd` are never given up: a frame that is becomes a `Gap` with the cause ``ring``
-    in its place, and neighbouring gaps merge, so that a reader can pause for ever without the queue growing.
-    A `StreamError` travels in the same order and is raised by `get` when its turn comes.
+    Each series begins with its `StreamInfo`, and all its frames have that size.
+    `StreamInfo`, `Gap` and `StreamEnd` are never dropped. A dropped frame is replaced by a `Gap` with the cause
+    ``ring``, and neighbouring gaps merge, so that the ring does not grow however long the reader pauses.
+    A `StreamError` keeps its place in the order; `get` raises it when its turn comes.
 
-    One mutex guards the queue and the free slots; both threads hold it for a few list operations. Pixels are copied
-    outside it: a slot being written is known to the writer alone, a slot being read to the reader alone.
+    One lock guards the queues and the free slots. Both threads hold it for a few list operations only. Pixels are
+    copied outside it: only the writer has a slot that is being written, only the reader one that is being read.
 
     Parameters
     ----------
     frames : int
-        Most unread frames.
+        Largest number of unread frames.
     max_bytes : int
-        Memory for slots; when frames are large, fewer than ``frames`` are kept.
+        Memory for the slots. When frames are large, fewer than `frames` are kept.
     """
 
     def __init__(self, frames: int = 256, *, max_bytes: int = 2**30) -> None:
@@ -58,12 +58,12 @@ class ReceiveRing:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
-        # What stands ahead of the oldest unread frame, and the frames. Giving up a frame thus touches ends of
-        # queues only, and nothing in _ahead has a frame between it and its neighbour: gaps there can merge.
+        # _ahead holds the other events before the oldest unread frame, _entries the frames. So dropping a frame only
+        # changes the ends of the queues, and since no frame lies between two events of _ahead, gaps there can merge.
         self._ahead: deque[Control] = deque()
         self._entries: deque[_Entry] = deque()
-        # Last in, first out: the slot used next is the one most likely to be in a cache, and memory is touched
-        # only as far as the reader ever lagged.
+        # Last in, first out: the next slot is then likely to be in a cache, and only as many slots are ever touched
+        # as the reader was behind.
         self._free: list[Slot] = []
         self._slot_bytes = 0
         self._capacity = frames
@@ -74,7 +74,7 @@ class ReceiveRing:
 
     @property
     def max_frame_bytes(self) -> int:
-        """Largest frame the ring takes: an eighth of its memory, so that a few fit."""
+        """Largest frame that the ring accepts, bytes: an eighth of its memory, so that several frames fit."""
         return self._max_bytes // 8
 
     @property
@@ -84,11 +84,11 @@ class ReceiveRing:
 
     @property
     def lost(self) -> int:
-        """Frames given up since the ring was made."""
+        """Frames dropped so far."""
         return self._lost
 
     def put(self, event: Event | StreamError) -> None:
-        """Add an event; a frame's pixels are copied. For the writer thread; never waits for the reader.
+        """Append an event; the pixels of a frame are copied. For the writer thread; never waits for the reader.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class ReceiveRing:
                 if self._series >= MAX_SERIES:
                     raise OverrunError(
                         f"{MAX_SERIES} series began without one being read",
-                        expected="the reader of the stream to be alive",
+                        expected="a reader that keeps reading the stream",
                         todo="stop the sender that keeps restarting",
                     )
                 self._series += 1
@@ -113,15 +113,15 @@ class ReceiveRing:
             self._filled.notify()
 
     def fail(self, error: BaseException) -> None:
-        """Let `get` raise this error for ever once everything before it was read. For a writer that dies."""
+        """Make `get` raise this error, each time, once all events before it were read. For a writer that must stop."""
         with self._lock:
             self._failure = error
             self._filled.notify()
 
     def get(self, timeout_s: float) -> Event | None:
-        """Take the oldest event, or None when none came in time. For the reader thread.
+        """Return the oldest event, or None after `timeout_s` seconds without one. For the reader thread.
 
-        The pixels (C, Y, X) of a frame are a read-only view of its slot and stay as they are until the next call.
+        The pixels (C, Y, X) of a frame are a read-only view of its slot and stay valid until the next call.
         """
         with self._filled:
             self._release()
@@ -145,8 +145,8 @@ class ReceiveRing:
     def _put_frame(self, frame: Frame) -> None:
         with self._lock:
             while len(self._entries) >= self._capacity:
-                self._give_up_oldest()
-            # Never empty: of capacity + 1 slots of this size, the reader holds at most one.
+                self._drop_oldest()
+            # Never empty: there are capacity + 1 slots of this size, and the reader holds at most one.
             slot = self._free.pop()
         pixels: NDArray[Any] = slot.view(frame.pixels.dtype).reshape(frame.pixels.shape)
         np.copyto(pixels, frame.pixels)
@@ -156,7 +156,7 @@ class ReceiveRing:
             self._filled.notify()
 
     def _resize(self, slot_bytes: int) -> None:
-        """Allocate slots for a new series, unless those at hand fit."""
+        """Allocate slots for a new series, unless the present ones have the right size."""
         if slot_bytes == self._slot_bytes:
             return
         capacity = max(1, min(self._frames, self._max_bytes // slot_bytes - 1))
@@ -165,7 +165,7 @@ class ReceiveRing:
             self._slot_bytes, self._capacity, self._free = slot_bytes, capacity, free
 
     def _recycle(self, slot: Slot) -> None:
-        # Slots of earlier series, of other size or too many, are let go as they are read or given up.
+        # Slots of an earlier series that have another size, or are too many, are released when their frame is done.
         if slot.nbytes == self._slot_bytes and len(self._free) <= self._capacity:
             self._free.append(slot)
 
@@ -174,7 +174,7 @@ class ReceiveRing:
             self._recycle(self._held)
             self._held = None
 
-    def _give_up_oldest(self) -> None:
+    def _drop_oldest(self) -> None:
         entry = self._entries.popleft()
         _append(self._ahead, Gap(entry.frame.index, 1, "ring"))
         for event in entry.after:

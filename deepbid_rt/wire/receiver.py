@@ -1,6 +1,6 @@
-"""Messages in, events out: follows one stream, finds what is missing, and keeps count.
+"""Turns received messages into events: follows one stream, finds missing frames, and counts.
 
-Knows the wire and the ring but no socket, thread or clock: whoever receives calls `Receiver.take` and says when.
+It has no socket, thread or clock: its owner passes each message, and the time, to `Receiver.push`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ log = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Decodes, follows and counts the messages of one sender. `take` is for one thread; `status` for any.
+    """Decodes and follows the messages of one sender. `push` is for one thread; `status` for any.
 
-    A jump of ``seq`` is a loss on the wire; a jump of ``fn`` beyond that is a loss at the source; either going back,
-    or a new series id, is a new series. A beat announces the series to those who came late, and tells of losses at
-    the end of what was sent.
+    A jump of ``seq`` is a loss on the wire. A jump of ``fn`` beyond it is a loss at the source. When either goes back,
+    or the series identifier changes, a new series has begun. A beat announces the series to a late receiver and
+    reveals losses at the end of what was sent.
 
     Parameters
     ----------
     ring : ReceiveRing
-        Where events go.
+        Receives the events.
     default_layout : Layout or None
-        How lines lie where the sender does not say.
-    stall_s, lost_s : float
-        Seconds without a frame (at least 5 periods) and without any message, after which the state says so.
+        Scan layout of streams that do not state one; with None they are refused.
+    stall_s : float
+        The state becomes ``stalled`` after so many seconds without a frame, and not before 5 frame periods.
+    lost_s : float
+        The state becomes ``lost`` after so many seconds without any message.
     """
 
     def __init__(
@@ -48,21 +50,23 @@ class Receiver:
         self._series: Series | None = None
         self._last_sid = ""
         self._restarts = 0
-        self._heard_s = self._frame_s = 0.0
+        self._message_s = self._frame_s = 0.0
         self._received = self._unannounced = 0
         self._lost: dict[GapCause, int] = {"source": 0, "transport": 0}
         self._bad: dict[str, int] = {}
-        self._sender: Mapping[str, Any] = {}
+        self._sender_status: Mapping[str, Any] = {}
 
-    def take(self, parts: Sequence[Part], *, now_s: float, now_ns: int) -> None:
-        """Take one message.
+    def push(self, parts: Sequence[Part], *, now_s: float, now_ns: int) -> None:
+        """Decode one message and put the resulting events into the ring. A message that is not valid is counted.
 
         Parameters
         ----------
         parts : sequence of buffers
-            As received; not used after the call.
-        now_s, now_ns
-            Monotonic seconds, for the state; nanoseconds since the Unix epoch, for `Frame.arrived_ns`.
+            The received parts; not used after the call.
+        now_s : float
+            Monotonic time in seconds, for the state.
+        now_ns : int
+            Nanoseconds since the Unix epoch, for `Frame.arrived_ns`.
         """
         try:
             message = decode(parts, default_layout=self._default_layout, arrived_ns=now_ns)
@@ -70,21 +74,21 @@ class Receiver:
         except WireError as error:
             self._refuse(error)
             return
-        self._heard_s = now_s
+        self._message_s = now_s
         match message:
             case StartMessage():
-                self._take_start(message, now_s)
+                self._on_start(message, now_s)
             case FrameMessage():
-                self._take_frame(message, now_s)
+                self._on_frame(message, now_s)
             case BeatMessage():
-                self._take_beat(message, now_s)
+                self._on_beat(message, now_s)
             case EndMessage():
-                self._take_end(message)
+                self._on_end(message)
             case NoteMessage():
-                self._take_note(message)
+                self._on_note(message)
 
     def status(self, now_s: float) -> SourceStatus:
-        """Return state and counts at the monotonic time ``now_s``."""
+        """Return state and counts at the monotonic time `now_s`."""
         return SourceStatus(
             state=self._state(now_s),
             received=self._received,
@@ -92,21 +96,21 @@ class Receiver:
             bad=dict(self._bad),
             unannounced=self._unannounced,
             unread=self._ring.unread,
-            sender=self._sender,
+            sender=self._sender_status,
         )
 
     def _state(self, now_s: float) -> SourceState:
         series = self._series
         if series is None:
             return "ended" if self._last_sid else "waiting"
-        if now_s - self._heard_s >= self._lost_s:
+        if now_s - self._message_s >= self._lost_s:
             return "lost"
         if now_s - self._frame_s > max(5 / series.info.rate_hz, self._stall_s):
             return "stalled"
         return "live"
 
     def _check(self, message: Message, now_s: float) -> None:
-        """Raise `WireError` for what `decode` cannot know: the running series and the ring."""
+        """Raise `WireError` for faults that `decode` cannot see: of the running series and the size of the ring."""
         if isinstance(message, StartMessage | BeatMessage) and message.info.frame_bytes > self._ring.max_frame_bytes:
             raise WireError(
                 "frame-size",
@@ -115,14 +119,14 @@ class Receiver:
                 todo="give the source a larger ring",
             )
         series = self._series
-        if series is None or now_s - self._heard_s >= self._lost_s:
+        if series is None or now_s - self._message_s >= self._lost_s:
             return
         if (message.role, message.source) != (series.role, series.info.source):
             raise WireError(
                 "sender",
-                f"a message of {message.role}/{message.source} amid those of {series.role}/{series.info.source}",
+                f"a message of {message.role}/{message.source} among those of {series.role}/{series.info.source}",
                 expected="one sender",
-                todo="narrow the topic to the sender that is meant",
+                todo="subscribe to the topic of a single sender",
             )
         if (
             message.sid == series.sid
@@ -141,17 +145,17 @@ class Receiver:
         if self._bad[error.kind] == 1:
             log.warning("refused a message (%s): %s", error.kind, error)
             if error.kind in ("layout", "frame-size"):
-                # Without this message there is no stream at all, and whoever reads can do something about it.
+                # Without this message there is no stream at all, and the reader can change that.
                 self._ring.put(StreamError(error.came, expected=error.expected, todo=error.todo))
 
-    def _take_start(self, message: StartMessage, now_s: float) -> None:
+    def _on_start(self, message: StartMessage, now_s: float) -> None:
         series = self._running(message)
         if series is None or message.seq < series.next_seq:
             self._begin(message, message.info, message.seq + 1, None, now_s)
         else:
             series.follow(message.seq)
 
-    def _take_frame(self, message: FrameMessage, now_s: float) -> None:
+    def _on_frame(self, message: FrameMessage, now_s: float) -> None:
         series, frame = self._running(message), message.frame
         if series is None:
             self._unannounced += 1
@@ -166,8 +170,8 @@ class Receiver:
             self._received += 1
             self._frame_s = now_s
 
-    def _take_beat(self, message: BeatMessage, now_s: float) -> None:
-        last_fn, self._sender = message.last_fn, message.status
+    def _on_beat(self, message: BeatMessage, now_s: float) -> None:
+        last_fn, self._sender_status = message.last_fn, message.status
         if series := self._running(message):
             series.miss_before(message.last_seq + 1)
             self._report_missing(series, last_fn)
@@ -177,19 +181,19 @@ class Receiver:
             next_fn = None if last_fn is None else last_fn + 1
             self._begin(message, message.info, message.last_seq + 1, next_fn, now_s)
 
-    def _take_end(self, message: EndMessage) -> None:
+    def _on_end(self, message: EndMessage) -> None:
         if series := self._running(message):
             series.follow(message.seq)
             self._report_missing(series, message.last_fn)
             self._end(message.end)
 
-    def _take_note(self, message: NoteMessage) -> None:
+    def _on_note(self, message: NoteMessage) -> None:
         log.info("note from %s: %s", message.source, message.text)
         if series := self._running(message):
             series.follow(message.seq)
 
     def _running(self, message: Message) -> Series | None:
-        """Return the running series if the message belongs to it."""
+        """Return the running series if the message belongs to it, else None."""
         series = self._series
         return series if series and (message.sid, message.hh) == (series.sid, series.hh) else None
 
@@ -199,7 +203,7 @@ class Receiver:
         self._restarts = self._restarts + 1 if message.sid == self._last_sid else 0
         self._last_sid = message.sid
         if self._restarts:
-            # Recordings are named after the series, so one that begins again under its old id needs another name.
+            # Recordings are named after the series, so a series that restarts with the same identifier needs a new one.
             info = replace(info, series=f"{message.sid[:48]}-{self._restarts}")
         series = Series(message.role, message.sid, message.hh, info, next_seq, next_fn)
         self._ring.put(info)
@@ -211,7 +215,7 @@ class Receiver:
         self._ring.put(end)
 
     def _report_missing(self, series: Series, last_fn: int | None) -> None:
-        """Report the frames up to number ``last_fn`` that did not come."""
+        """Put gaps for the frames up to number `last_fn` that did not come."""
         if last_fn is not None:
             for gap in series.gaps_before(last_fn + 1):
                 self._lost[gap.cause] += gap.count

@@ -1,7 +1,4 @@
-"""How far one received series has come, and which of its frames are missing.
-
-Pure counting: knows nothing of messages, rings or clocks.
-"""
+"""The progress of a received series: which message and frame number comes next, and which frames are missing."""
 
 from __future__ import annotations
 
@@ -14,41 +11,41 @@ from deepbid_rt.frame import Gap, StreamInfo
 class Series:
     """The running series of a sender.
 
-    Messages are numbered (``seq``) and so are frames (``fn``). A message that is missing was lost on the wire; a
-    frame that is missing although no message is was lost at the source.
+    Messages have numbers (``seq``), and so have frames (``fn``). A missing message was lost on the wire. A frame that
+    is missing although no message is missing was lost at the source.
     """
 
     role: str
     sid: str
-    """Series id as sent; that of ``info`` differs when the sender began again under the same id."""
+    """Series identifier, as sent. That of `info` differs when the sender has restarted with the same identifier."""
     hh: str
     info: StreamInfo
     next_seq: int
     next_fn: int | None
-    """None before the first frame: any number may be the first."""
+    """Number of the next frame; None before the first frame, which may have any number."""
     missed: int = 0
-    """Messages lost since the last frame; how many of them were frames shows with the next frame number."""
+    """Messages lost since the last frame. The next frame number shows how many of them were frames."""
     fits: bool = True
-    """False once a frame contradicted ``info``."""
+    """False once a frame has contradicted `info`."""
 
     def goes_back(self, seq: int, fn: int) -> bool:
-        """Tell whether a frame with these numbers stands before what already came: the sender has begun again."""
+        """Return True when these numbers come before those already received: the sender has restarted."""
         return seq < self.next_seq or (self.next_fn is not None and fn < self.next_fn)
 
     def follow(self, seq: int) -> None:
-        """Count a message that came, and those missing before it. One from the past changes nothing."""
+        """Count a received message and the missing ones before it. A late message changes nothing."""
         if seq >= self.next_seq:
             self.miss_before(seq)
             self.next_seq = seq + 1
 
     def miss_before(self, seq: int) -> None:
-        """Count every message before number ``seq`` that did not come; a late beat's from the past changes nothing."""
+        """Count the messages before number `seq` that did not come. A late beat changes nothing."""
         if seq > self.next_seq:
             self.missed += seq - self.next_seq
             self.next_seq = seq
 
     def gaps_before(self, fn: int) -> list[Gap]:
-        """Return the frames missing before number ``fn``: as many as messages were missed are the wire's."""
+        """Return the gaps before frame number `fn`. As many frames as messages are missing were lost on the wire."""
         first = max(fn - self.missed, 0) if self.next_fn is None else self.next_fn
         missing = max(fn - first, 0)
         on_the_wire = min(self.missed, missing)

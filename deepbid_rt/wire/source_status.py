@@ -1,4 +1,4 @@
-"""How a received stream stands: plain values for whoever watches it."""
+"""State and counters of a received stream."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any, Literal
 from deepbid_rt.frame import GapCause
 
 SourceState = Literal["waiting", "live", "stalled", "lost", "ended"]
-"""``waiting``: no series yet; ``stalled``: signs of life but no frames; ``lost``: no signs of life."""
+"""``waiting``: no series yet. ``live``: frames arrive. ``stalled``: messages but no frames. ``lost``: no messages.
+``ended``: the last series has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """A snapshot; each figure is exact, but while frames flow they are read one after the other."""
+    """State and counters at one moment. While frames arrive, the counters are read one after the other."""
 
     state: SourceState
     received: int
-    """Frames that came and fitted, including those the ring gave up later."""
+    """Valid frames received, including those that the ring dropped later."""
     lost: Mapping[GapCause, int]
-    """Frames that did not reach the reader: ``source``, ``transport``, ``ring``."""
+    """Frames that did not reach the reader, by cause: ``source``, ``transport``, ``ring``."""
     bad: Mapping[str, int]
-    """Refused messages by kind of fault."""
+    """Refused messages, by kind of fault."""
     unannounced: int
-    """Frames of a series whose start or beat had not come yet."""
+    """Frames ignored because the start or beat of their series had not arrived."""
     unread: int
     """Frames waiting in the ring."""
     sender: Mapping[str, Any] = field(default_factory=dict)
-    """What the sender last said of its session in a beat; empty when it said nothing."""
+    """Status of the sender's session from its last beat, see `BeatStatus`; empty when it gave none."""

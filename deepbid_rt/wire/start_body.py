@@ -1,6 +1,6 @@
-"""The start body: what a series is, as a map on the wire, to and from `StreamInfo`.
+"""The start body: the wire form of `StreamInfo`.
 
-Knows nothing of messages, topics or sockets. Start messages and beats carry it; its hash stands in every message.
+Start messages and beats carry it. Every message carries its hash.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from deepbid_rt.frame import DTYPES, MAX_CHANNELS, MAX_SIDE, Direction, Layout, 
 from deepbid_rt.wire.header import CHECK_SENDER, Header
 
 SERIES = re.compile(r"[A-Za-z0-9-]{8,64}")
-"""A series id becomes part of file names, so nothing else may be in it."""
+"""A series identifier. It becomes part of file names, so other characters are refused."""
 
 _DIRECTIONS: dict[str, Direction] = {"fwd": "forward", "bwd": "backward"}
 _WORDS = {direction: word for word, direction in _DIRECTIONS.items()}
 _SCAN_KEYS = ("layout", "bidi", "first", "mirrored")
 _CARRIED = ("bits", "channels", "epoch_ns", "flyback_frames", "level", "pixel_um", "plane_z_um")
-"""Facts of a start body that have no field of their own and travel in `StreamInfo.user`."""
+"""Keys of the start body that `StreamInfo` has no field for; they are kept in `StreamInfo.user`."""
 
 
 def write_body(info: StreamInfo) -> dict[str, Any]:
@@ -48,13 +48,13 @@ def write_body(info: StreamInfo) -> dict[str, Any]:
 
 
 def read_body(header: Header, source: str, default_layout: Layout | None) -> StreamInfo:
-    """Return what a start message or beat says of its series.
+    """Return the description of a series from the header of its start message or of a beat.
 
     Raises
     ------
     WireError
-        When a value is missing, wrong, or contradicts another; when neither the body nor ``default_layout`` says how
-        lines lie (kind ``layout``).
+        When a value is missing, wrong or contradicts another; when neither the body nor `default_layout` gives the
+        scan layout (error kind ``layout``).
     """
     parent = header.values.get("parent")
     if parent is not None and not SERIES.fullmatch(header.text("parent")):
@@ -64,9 +64,9 @@ def read_body(header: Header, source: str, default_layout: Layout | None) -> Str
     if scan.values.get("layout") is None and default_layout is None:
         raise WireError(
             "layout",
-            "a start message that does not say how its lines lie",
+            "a start message without a scan layout",
             expected="scan.layout to be collinear or ordinary",
-            todo="let the sender say so, or choose --scan collinear or --scan ordinary",
+            todo="let the sender give it, or choose --scan collinear or --scan ordinary",
         )
     carried = {key: header.values[key] for key in _CARRIED if header.values.get(key) is not None}
     try:

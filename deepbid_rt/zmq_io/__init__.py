@@ -1,6 +1,6 @@
-"""The network: a source that subscribes to a DBRT/1 stream, and a sink that publishes one.
+"""ZeroMQ: a source that subscribes to a DBRT/1 stream, and a sink that publishes one.
 
-The only folder that imports zmq. Knows how bytes travel, not what they say: that is `wire` and `intake`.
+Only this folder imports zmq. It moves bytes; `deepbid_rt.wire` encodes and decodes them.
 """
 
 from deepbid_rt.zmq_io.sink import ZmqSink

@@ -1,4 +1,4 @@
-"""Addresses, and what both kinds of socket have in common. Knows nothing of messages."""
+"""Addresses, and the options that both kinds of socket share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import zmq
 from deepbid_rt.errors import EndpointError
 
 HIGH_WATER_MESSAGES = 64
-"""Messages a socket holds for a peer (about 2 s); beyond that libzmq drops the newest, which shows as a jump."""
+"""Messages that a socket keeps for a peer, about 2 s. Then libzmq drops the newest; receivers see a jump of `seq`."""
 POLL_MS = 50
-"""How long a quiet network may hold up `close`."""
+"""Longest wait for a message, before the receiving thread checks whether it should close."""
 
 _HEARTBEAT_MS, _HEARTBEAT_TIMEOUT_MS = 1000, 3000
 _ENDPOINT = re.compile(r"tcp://(?P<host>\*|\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>\*|[0-9]{1,5})")
 
 
 def host_of(endpoint: str, *, connect: bool = False) -> str:
-    """Return the host of ``tcp://HOST:PORT``. Raises `EndpointError` when malformed, or open where one connects."""
+    """Return the host of ``tcp://HOST:PORT``.
+
+    Raises `EndpointError` when the address is malformed, or, with `connect`, when host or port are wildcards.
+    """
     match = _ENDPOINT.fullmatch(endpoint)
     wildcard = match is not None and (match["host"] == "*" or match["port"] in ("*", "0"))
     if match is None or (connect and wildcard) or (match["port"] != "*" and int(match["port"]) > 65535):
@@ -32,14 +35,14 @@ def host_of(endpoint: str, *, connect: bool = False) -> str:
 
 
 def set_common(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    """Set the options of both kinds of socket: dead links are noticed, IPv6 only where it is written."""
+    """Set the options of both kinds of socket: heartbeats that reveal dead links, and IPv6 only for IPv6 addresses."""
     socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.IPV6, int("[" in endpoint))
 
 
 def unusable(endpoint: str, error: zmq.ZMQError) -> EndpointError:
-    """Return the error for an address that libzmq refused."""
+    """Return the error for an address that libzmq has refused."""
     if error.errno in (errno.EADDRINUSE, zmq.EADDRINUSE):
         return EndpointError(
             f"port in use {endpoint}",

@@ -1,4 +1,4 @@
-"""Frames to the network. Knows threads and sockets; what messages look like is `Encoder`'s."""
+"""A sink that publishes frames over ZeroMQ."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ log = logging.getLogger(__name__)
 
 _END_LINGER_MS = 1000
 _WAIT_S = 0.01
-"""How often a caller that waits for a subscriber looks."""
+"""How often `wait_for_subscriber` checks."""
 
 
 class ZmqSink:
-    """Publishes one stream; implements `Sink`. Subscribers may come and go; none can hold it up.
+    """Publishes one stream; implements `Sink`. Subscribers may come and go, and none can slow it down.
 
-    A second thread sends a beat every second, idle or not. zmq sockets are not thread-safe but may be used by
-    different threads in turn when a full memory fence lies between: one lock guards the socket and the encoder,
-    giving the fence, and numbers and bytes the same order on the wire. No other lock is taken inside it, and it is
-    held for one non-blocking send (a copy of one frame), so neither thread can wait long for the other. Sending
-    beats from `put` instead would leave an idle stream without any; queueing frames for a thread that owns the
-    socket would cost every frame a hand-over.
+    A second thread sends a beat every second, also while no frames arrive. A zmq socket is not thread-safe, but
+    several threads may use it in turn with a full memory fence in between. One lock guards the socket and the
+    encoder. It gives the fence, and the numbers the same order as the bytes on the wire. No other lock is taken while
+    it is held, and it is held for one non-blocking send (the copy of one frame), so neither thread waits long for the
+    other. Beats sent from `put` would stop when the stream is idle. A thread that owns the socket would cost every
+    frame a pass through a queue.
 
     Parameters
     ----------
     endpoint : str
         ``tcp://HOST:PORT`` to bind; port 0 or ``*`` takes a free one, see `endpoint`.
     role : str
-        First word of the topic: ``den`` for denoised frames, ``raw`` for a microscope.
+        First word of the topic: ``den`` for denoised frames, ``raw`` for raw frames.
     source_name : str or None
-        Second word of the topic; None takes that of the series.
+        Second word of the topic; None uses the source name of the series.
     insecure_lan : bool
-        Allow addresses other than loopback, where anybody may listen.
+        Allow addresses other than loopback. Anybody on the network can then receive the stream.
     beat_s : float
         Seconds between beats.
 
@@ -74,14 +74,14 @@ class ZmqSink:
         self._source_name = source_name
         self._beat_s = beat_s
         self._encoder: Encoder | None = None
-        self._report: Callable[[], Mapping[str, Any]] | None = None
+        self._status: Callable[[], Mapping[str, Any]] | None = None
         self._linger_ms = 0
         self._subscriptions: set[bytes] = set()
         self._failure: Exception | None = None
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        # XPUB is PUB that also tells who subscribes.
+        # XPUB is PUB that also receives the subscriptions.
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MESSAGES)
         set_common(self._socket, endpoint)
@@ -91,21 +91,21 @@ class ZmqSink:
             self._context.destroy(linger=0)
             raise unusable(endpoint, error) from error
         self.endpoint: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        """The address bound, with its real port."""
+        """The bound address, with its actual port."""
         self._thread = threading.Thread(target=self._beat, name="beat", daemon=True)
         self._thread.start()
 
-    def tell(self, report: Callable[[], Mapping[str, Any]]) -> None:
-        """Let every beat from now on carry what `report` returns; it is called in the thread of the beats."""
-        self._report = report
+    def set_status(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """Send what `status` returns with every beat from now on; it is called in the thread of the beats."""
+        self._status = status
 
     def wait_for_subscriber(self, timeout_s: float) -> bool:
-        """Wait until somebody subscribes to this role; False when nobody did in time, or `close` came first."""
+        """Wait for a subscriber to this role; return False after `timeout_s` seconds, or when closed meanwhile."""
         deadline = time.monotonic() + timeout_s
         role = f"{self._role}/".encode()
         while not self._closing.is_set():
             with self._lock:
-                self._hear_subscribers()
+                self._read_subscriptions()
                 if any(role.startswith(topic) or topic.startswith(role) for topic in self._subscriptions):
                     return True
             left = deadline - time.monotonic()
@@ -115,12 +115,12 @@ class ZmqSink:
         return False
 
     def start(self, info: StreamInfo) -> None:
-        """Begin a series, ending no other: subscribers see a running one replaced.
+        """Begin a series. A series that is still running is not ended: subscribers see that it is replaced.
 
         Raises
         ------
         WireError
-            When the series' names or facts do not fit the protocol.
+            When a name or a fact of the series does not fit the protocol.
         """
         encoder = Encoder(replace(info, source=self._source_name or info.source), self._role)
         with self._lock:
@@ -128,27 +128,27 @@ class ZmqSink:
             self._encoder = encoder
 
     def put(self, frame: Frame) -> None:
-        """Send one frame. Raises `StreamError` when it does not match its series."""
+        """Send one frame. Raises `StreamError` when its shape or type differ from the series."""
         with self._lock:
             self._send(self._series().frame(frame))
 
     def drop(self, frame: Frame) -> None:
-        """Lose a frame on purpose, for rehearsal: it is numbered but not sent."""
+        """Count a frame without sending it, to rehearse losses."""
         with self._lock:
             self._series().drop(frame)
 
     def skip(self, gap: Gap) -> None:
-        """Note frames that will not come: the next frame's number tells subscribers."""
+        """Count missing frames. Subscribers learn of them from the number of the next frame."""
         with self._lock:
             self._series().skip(gap)
 
     def end(self, end: StreamEnd) -> None:
-        """Finish the series."""
+        """End the series."""
         with self._lock:
             self._send(self._series().end(end), linger_ms=_END_LINGER_MS)
 
     def close(self) -> None:
-        """Release the network, waiting up to a second for an end to leave; may be called twice."""
+        """Close the socket, after waiting up to a second for a series' end to be sent; may be called twice."""
         self._closing.set()
         self._thread.join()
         with self._lock:
@@ -160,17 +160,17 @@ class ZmqSink:
             raise self._failure
         if self._encoder is None or self._encoder.ended:
             raise StreamError(
-                "a frame, gap or end outside a series", expected="a start before it", todo="start the sink first"
+                "a frame, gap or end outside a series", expected="a start before it", todo="call start first"
             )
         return self._encoder
 
     def _send(self, parts: list[Part], *, linger_ms: int = 0) -> None:
-        """Send; the caller holds the lock. Copies, as the pixels may change once `put` has returned."""
+        """Send a message; the caller holds the lock. Copies it, as pixels may change after `put` has returned."""
         self._socket.send_multipart(parts, copy=True)
         self._linger_ms = linger_ms
 
-    def _hear_subscribers(self) -> None:
-        """Read who subscribes; the caller holds the lock."""
+    def _read_subscriptions(self) -> None:
+        """Update the set of subscriptions; the caller holds the lock."""
         while self._socket.poll(0):
             message = self._socket.recv(zmq.NOBLOCK)
             change = self._subscriptions.add if message[:1] == b"\x01" else self._subscriptions.discard
@@ -179,11 +179,11 @@ class ZmqSink:
     def _beat(self) -> None:
         try:
             while not self._closing.wait(self._beat_s):
-                status = self._report() if self._report else None  # outside the lock, as it may look at the disk
+                status = self._status() if self._status else None  # outside the lock, as it may wait for a disk
                 with self._lock:
-                    self._hear_subscribers()
+                    self._read_subscriptions()
                     if self._encoder is not None:
                         self._send(self._encoder.beat(status), linger_ms=self._linger_ms)
-        # Anything: a stream without beats looks dead to subscribers, so the next call fails with the reason.
+        # Any error: a stream without beats looks dead to subscribers, so the next call of a method raises it.
         except Exception as error:
             self._failure = error

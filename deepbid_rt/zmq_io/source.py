@@ -1,4 +1,4 @@
-"""Frames from the network. Knows threads and sockets; what messages mean is `Receiver`'s."""
+"""A source that receives frames over ZeroMQ."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, se
 class ZmqSource:
     """Subscribes to one stream; implements `FrameSource`.
 
-    A thread of its own takes every message off the network, has it checked, and copies its pixels once, into the
-    ring. It never waits for the reader: a reader that is too slow loses the oldest frames and is told which.
+    A thread of its own receives every message, validates it, and copies its pixels once, into a ring. It never waits
+    for the reader: a reader that is too slow loses the oldest frames and gets a `Gap` in their place.
 
     Parameters
     ----------
     endpoint : str
-        ``tcp://HOST:PORT`` of the publisher, which may start later.
+        ``tcp://HOST:PORT`` of the publisher, which may also start later.
     default_layout : Layout or None
-        How lines lie where the stream does not say; with None such a stream is refused.
+        Scan layout of streams that do not state one; with None they are refused.
     topic : bytes
-        Prefix of the topics to follow; one sender should match.
+        Prefix of the topics to receive; it should match a single sender.
     ring_frames, ring_bytes : int
-        Most frames, and memory, that may wait for the reader. One frame may take an eighth of the memory.
+        Largest number of frames that wait for the reader, and memory for them. One frame may use an eighth of it.
     stall_s, lost_s : float
         See `Receiver`.
     clock : callable
-        Monotonic seconds.
+        Returns monotonic seconds.
 
     Raises
     ------
@@ -56,11 +56,11 @@ class ZmqSource:
     ) -> None:
         host_of(endpoint, connect=True)
         self.endpoint = endpoint
-        """The address connected to."""
+        """Address of the publisher."""
         self._topic = topic
         self._clock = clock
         self._ring = ReceiveRing(ring_frames, max_bytes=ring_bytes)
-        self._intake = Receiver(self._ring, default_layout=default_layout, stall_s=stall_s, lost_s=lost_s)
+        self._receiver = Receiver(self._ring, default_layout=default_layout, stall_s=stall_s, lost_s=lost_s)
         self._closing = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._thread: threading.Thread | None = None
@@ -81,28 +81,28 @@ class ZmqSource:
             socket.close()
             self.close()
             raise unusable(self.endpoint, error) from error
-        # From here on the socket belongs to the thread alone.
+        # From here on only the receiving thread uses the socket: zmq sockets are not thread-safe.
         self._thread = threading.Thread(target=self._receive, args=(socket,), name="receive", daemon=True)
         self._thread.start()
 
     def read(self, timeout_s: float) -> Event | None:
-        """Return the next event, or None when none came in time; a frame's pixels stay valid until the next call.
+        """Return the next event, or None after `timeout_s` seconds; a frame's pixels stay valid until the next call.
 
         Raises
         ------
         StreamError
-            Once, in place of a frame that does not match how its series began, or of a start that cannot be taken.
+            Once, in place of a frame that contradicts the start of its series, or of a start that is refused.
         Exception
-            Whatever stopped the receiving thread, once everything received before was read.
+            The error that stopped the receiving thread, once everything received before was read.
         """
         return self._ring.get(timeout_s)
 
     def status(self) -> SourceStatus:
         """Return state and counts; from any thread, before `open` and after `close` too."""
-        return self._intake.status(self._clock())
+        return self._receiver.status(self._clock())
 
     def close(self) -> None:
-        """Stop receiving and release the network; may be called twice. What is in the ring can still be read."""
+        """Stop receiving and close the socket; may be called twice. Events in the ring can still be read."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join()
@@ -116,8 +116,8 @@ class ZmqSource:
             while not self._closing.is_set():
                 if socket.poll(POLL_MS):
                     parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                    self._intake.take([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
-        # Anything: the reader must learn that no more will come, and why.
+                    self._receiver.push([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
+        # Any error: the reader must learn that no more frames will come, and why.
         except Exception as error:
             self._ring.fail(error)
         finally:

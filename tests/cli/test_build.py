@@ -8,10 +8,10 @@ import pytest
 import tifffile
 
 pytest.importorskip("onnx", reason="the train extra is not installed")
-from deepbid_rt.cli.build import PlanPrecision, run  # after the check for onnx
+from deepbid_rt.cli.build import PlanPrecision, build_command  # after the check for onnx
 from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.runtimes.tensorrt.load import Host
+from deepbid_rt.runtimes.tensorrt.load import GpuHost
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts
 from deepbid_rt.zmq_io import ZmqSink
 from tests.fakes import stream
@@ -23,7 +23,7 @@ def trt(monkeypatch):
     """A simulated TensorRT and GPU in the place of this computer's."""
     simulated = SimulatedTensorRt()
     defaults = (lambda: simulated, lambda: GPU, lambda: simulated.memory)
-    monkeypatch.setattr(Host.__init__, "__defaults__", defaults)
+    monkeypatch.setattr(GpuHost.__init__, "__defaults__", defaults)
     return simulated
 
 
@@ -37,7 +37,7 @@ def test_the_size_comes_from_a_running_stream(trt, tiny_stream_onnx, tmp_path, c
     sink.start(stream((1, 50, 30), scan=ScanGeometry("collinear")))
     out = tmp_path / "m.plan"
     try:
-        run(str(tiny_stream_onnx), out, source=sink.endpoint, precision=PlanPrecision.FP32)
+        build_command(str(tiny_stream_onnx), out, source=sink.endpoint, precision=PlanPrecision.FP32)
     finally:
         sink.close()
     assert read_facts(out).shape == (5, 32, 32)  # half the lines, on the grid
@@ -47,7 +47,7 @@ def test_the_size_comes_from_a_running_stream(trt, tiny_stream_onnx, tmp_path, c
 def test_a_stream_that_never_begins_is_refused(trt, tiny_stream_onnx, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["deepbid_rt.cli.build"], "WAIT_S", 0.2)
     with pytest.raises(StreamError, match=r"^no series from tcp://127.0.0.1:9 within 0 s"):
-        run(str(tiny_stream_onnx), tmp_path / "m.plan", source="tcp://127.0.0.1:9")
+        build_command(str(tiny_stream_onnx), tmp_path / "m.plan", source="tcp://127.0.0.1:9")
     assert not list(tmp_path.iterdir())
 
 
@@ -60,7 +60,7 @@ def test_parity_is_measured_on_a_recording(trt, tiny_stream_onnx, tmp_path, monk
     )
     movie = recording(tmp_path / "movie.tif", (24, 32))
     out = tmp_path / "m.plan"
-    run(str(tiny_stream_onnx), out, size="24x32", frames=movie)
+    build_command(str(tiny_stream_onnx), out, size="24x32", frames=movie)
     assert read_facts(out).parity["correlation"] >= 0.9995
     assert np.array_equal(asked[0], tifffile.imread(movie))
 
@@ -76,7 +76,7 @@ def test_ctrl_c_ends_a_build_at_its_next_step_and_leaves_nothing(trt, tiny_strea
     trt.on_step = interrupt
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(StageError, match=r"^the build was stopped"):
-        run(str(tiny_stream_onnx), tmp_path / "m.plan", size="24x32")
+        build_command(str(tiny_stream_onnx), tmp_path / "m.plan", size="24x32")
     assert steps == [0, 1]
     assert signal.getsignal(signal.SIGINT) is before
     assert not list(tmp_path.iterdir())
@@ -90,5 +90,5 @@ def test_a_second_ctrl_c_breaks_through(trt, tiny_stream_onnx, tmp_path):
 
     trt.on_step = interrupt
     with pytest.raises(KeyboardInterrupt):
-        run(str(tiny_stream_onnx), tmp_path / "m.plan", size="24x32")
+        build_command(str(tiny_stream_onnx), tmp_path / "m.plan", size="24x32")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What every engine promises. A new engine joins by a line in the `any_engine` fixture of ``tests/conftest.py``."""
+"""The contract of all engines. To test a new engine, add it to the `any_engine` fixture of ``tests/conftest.py``."""
 
 import numpy as np
 import pytest
@@ -21,12 +21,12 @@ def noise(shape, seed=0):
     return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
 
 
-def test_it_says_what_it_is(any_engine):
+def test_it_has_a_card_and_a_description(any_engine):
     assert isinstance(any_engine.card, ModelCard)
     assert any_engine.description
 
 
-def test_an_answer_has_the_shape_of_its_kind_and_is_finite_float32(any_engine):
+def test_the_output_has_the_shape_of_its_kind_and_is_finite_float32(any_engine):
     shape = shape_of(any_engine)
     any_engine.warm_up(shape)
     answer = any_engine.infer(noise(shape))
@@ -35,7 +35,7 @@ def test_an_answer_has_the_shape_of_its_kind_and_is_finite_float32(any_engine):
     assert np.isfinite(answer).all()
 
 
-def test_it_keeps_nothing_from_one_window_to_the_next(any_engine):
+def test_it_keeps_no_state_between_calls(any_engine):
     shape = shape_of(any_engine)
     any_engine.warm_up(shape)
     first = any_engine.infer(noise(shape)).copy()
@@ -45,7 +45,7 @@ def test_it_keeps_nothing_from_one_window_to_the_next(any_engine):
     assert not np.array_equal(first, other)
 
 
-def test_it_leaves_its_window_alone(any_engine):
+def test_it_does_not_write_to_its_input(any_engine):
     shape = shape_of(any_engine)
     any_engine.warm_up(shape)
     window = noise(shape)
@@ -53,8 +53,8 @@ def test_it_leaves_its_window_alone(any_engine):
     assert np.array_equal(window, noise(shape))
 
 
-def test_it_reads_the_window_in_place(any_engine):
-    """Windows are views into a ring that is written on; the answer must follow the memory, not an earlier copy."""
+def test_it_reads_its_input_at_each_call(any_engine):
+    """A window is a view of a ring buffer that changes; the engine must not use an earlier copy of it."""
     shape = shape_of(any_engine)
     any_engine.warm_up(shape)
     ring = np.zeros((2 * shape[0] + 3, *shape[1:]), np.float32)
@@ -80,8 +80,8 @@ def test_it_may_be_closed_twice_and_without_use(any_engine):
     any_engine.close()
 
 
-def test_shifting_a_window_along_the_grid_shifts_its_answer(any_engine):
-    """The promise behind `ModelCard.grid`, where neither window sees its border (44 lines for the papers' network)."""
+def test_shifting_the_input_along_the_grid_shifts_the_output(any_engine):
+    """The property that `ModelCard.grid` states, away from the borders (44 lines for the network of the papers)."""
     grid, rows, border = any_engine.card.grid, 128, 48
     shape = any_engine.card.depth, rows, 8
     any_engine.warm_up(shape)

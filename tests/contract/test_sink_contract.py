@@ -1,4 +1,4 @@
-"""What every sink promises. A new sink joins by a line in `SINKS`."""
+"""The contract of all sinks. To test a new sink, add it to `SINKS`."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,13 +21,13 @@ Movie = list[np.ndarray]
 
 
 @dataclass
-class Given:
+class SinkUnderTest:
     sink: Sink
     received: Callable[[], list[Movie]]
-    """What arrived, series by series; called after the last `end` and `close`."""
+    """Returns the movies that arrived, one for each series; called after the last `end` and `close`."""
 
 
-def into_list(_: Path, __: ExitStack) -> Given:
+def into_list(_: Path, __: ExitStack) -> SinkUnderTest:
     sink = ListSink()
 
     def received() -> list[Movie]:
@@ -39,13 +39,13 @@ def into_list(_: Path, __: ExitStack) -> Given:
                 movies[-1].append(event.pixels)
         return movies
 
-    return Given(sink, received)
+    return SinkUnderTest(sink, received)
 
 
-def recorder(folder: Path, stack: ExitStack) -> Given:
+def recorder(folder: Path, stack: ExitStack) -> SinkUnderTest:
     sidecar = Sidecar(folder)
     sink = Recorder(folder, "denoised", sidecar)
-    # The recorders of a session are closed before their log.
+    # A session closes its recorders before their log.
     stack.callback(lambda: sidecar.close())
     stack.callback(sink.close)
 
@@ -56,10 +56,10 @@ def recorder(folder: Path, stack: ExitStack) -> Given:
                 movies.append([page.asarray()[None] for page in file.pages])
         return movies
 
-    return Given(sink, received)
+    return SinkUnderTest(sink, received)
 
 
-def network(_: Path, stack: ExitStack) -> Given:
+def network(_: Path, stack: ExitStack) -> SinkUnderTest:
     sink = ZmqSink("tcp://127.0.0.1:0")
     stack.callback(sink.close)
     source = ZmqSource(sink.endpoint, topic=b"den/")
@@ -76,7 +76,7 @@ def network(_: Path, stack: ExitStack) -> Given:
                 movies[-1].append(event.pixels.copy())
         return movies
 
-    return Given(sink, received)
+    return SinkUnderTest(sink, received)
 
 
 SINKS = {"list": into_list, "recorder": recorder, "zmq": network}
@@ -105,7 +105,7 @@ def same(movie, info, numbers):
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.uint8, np.float32])
-def test_every_frame_arrives_as_it_was(given, dtype):
+def test_every_frame_arrives_unchanged(given, dtype):
     info = stream((1, 6, 8), dtype)
     write(given.sink, info, stamped_frames(info, 20))
     given.sink.close()
@@ -141,7 +141,7 @@ def test_gaps_may_come_anywhere_in_a_series(given):
     same(movie, info, [2, 3, 4, 15, 16, 17, 18, 19])
 
 
-def test_a_series_without_frames_is_no_trouble(given):
+def test_a_series_may_have_no_frames(given):
     given.sink.start(stream())
     given.sink.end(StreamEnd("abort"))
     given.sink.close()
@@ -159,8 +159,8 @@ def test_it_may_be_closed_twice_and_without_an_end(given, began):
     given.sink.close()
 
 
-def test_it_leaves_the_pixels_alone(given):
-    """They are shared with the other sinks, so that nobody may write on them."""
+def test_it_does_not_write_to_the_pixels(given):
+    """Other sinks share them."""
     info = stream((1, 6, 8))
     frames = [replace(frame) for frame in stamped_frames(info, 4)]
     for frame in frames:

@@ -1,4 +1,4 @@
-"""What every source promises. A new source joins by a line in `SOURCES`."""
+"""The contract of all sources. To test a new source, add it to `SOURCES`."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,34 +24,34 @@ INFO = stream((1, 16, 16), scan=ScanGeometry("collinear"))
 
 
 @dataclass
-class Given:
+class SourceUnderTest:
     source: FrameSource
     begin: Callable[[], None] = lambda: None
-    """Make the frames come; called once after `open`."""
-    unfit: Callable[[], FrameSource] | None = None
-    """A source that cannot be opened."""
+    """Starts the sender of the frames; called once after `open`."""
+    unopenable: Callable[[], FrameSource] | None = None
+    """Makes a source that cannot be opened."""
 
 
-def from_list(_: Path, __: ExitStack) -> Given:
-    return Given(ListSource([INFO, *stamped_frames(INFO, COUNT), StreamEnd("done")]))
+def from_list(_: Path, __: ExitStack) -> SourceUnderTest:
+    return SourceUnderTest(ListSource([INFO, *stamped_frames(INFO, COUNT), StreamEnd("done")]))
 
 
-def simulated(_: Path, __: ExitStack) -> Given:
+def simulated(_: Path, __: ExitStack) -> SourceUnderTest:
     scan = ScanSettings(size=(16, 16), scan=ScanGeometry("collinear"))
-    return Given(SyntheticSource(SceneSettings(seed=1), scan, COUNT))
+    return SourceUnderTest(SyntheticSource(SceneSettings(seed=1), scan, COUNT))
 
 
-def tiff(folder: Path, _: ExitStack) -> Given:
+def tiff(folder: Path, _: ExitStack) -> SourceUnderTest:
     movie = np.stack([frame.pixels[0] for frame in stamped_frames(INFO, COUNT)])
     tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
 
     def source(name: str) -> FrameSource:
         return TiffSource(folder / name, scan=INFO.scan, rate_hz=30.0)
 
-    return Given(source("movie.tif"), unfit=lambda: source("none.tif"))
+    return SourceUnderTest(source("movie.tif"), unopenable=lambda: source("none.tif"))
 
 
-def network(_: Path, stack: ExitStack) -> Given:
+def network(_: Path, stack: ExitStack) -> SourceUnderTest:
     sink = ZmqSink("tcp://127.0.0.1:0", role="raw")
     stack.callback(sink.close)
 
@@ -62,7 +62,7 @@ def network(_: Path, stack: ExitStack) -> Given:
             sink.put(frame)
         sink.end(StreamEnd("done"))
 
-    return Given(ZmqSource(sink.endpoint), begin, unfit=lambda: ZmqSource("tcp://127.0.0.1:99999"))
+    return SourceUnderTest(ZmqSource(sink.endpoint), begin, unopenable=lambda: ZmqSource("tcp://127.0.0.1:99999"))
 
 
 SOURCES = {"list": from_list, "synthetic": simulated, "tiff": tiff, "zmq": network}
@@ -77,7 +77,7 @@ def given(request, tmp_path):
 
 
 def read_all(source):
-    """Everything up to the end of the series, with copies of the pixels, as the contract demands."""
+    """All events up to the end of the series, with copies of the pixels, which are valid until the next `read` only."""
     events = []
     while not (events and isinstance(events[-1], StreamEnd)):
         event = source.read(WAIT_S)
@@ -99,7 +99,7 @@ def test_a_series_is_a_start_frames_and_gaps_and_an_end(events):
     assert all(isinstance(event, tuple | Gap) for event in events[1:-1])
 
 
-def test_every_frame_is_as_the_start_says(events):
+def test_every_frame_has_the_shape_and_type_of_the_start(events):
     info = events[0]
     frames = [event for event in events if isinstance(event, tuple)]
     assert len(frames) == COUNT
@@ -110,7 +110,7 @@ def test_every_frame_is_as_the_start_says(events):
     assert len({pixels.tobytes() for _, pixels in frames}) == COUNT
 
 
-def test_numbers_rise_by_one_or_a_gap_says_so(events):
+def test_frame_numbers_rise_by_one_except_at_gaps(events):
     expected = None
     for event in events[1:-1]:
         number = event.first if isinstance(event, Gap) else event[0].index
@@ -118,7 +118,7 @@ def test_numbers_rise_by_one_or_a_gap_says_so(events):
         expected = number + (event.count if isinstance(event, Gap) else 1)
 
 
-def test_after_the_end_there_is_silence(events, given):
+def test_nothing_follows_the_end(events, given):
     assert given.source.read(0.0) is None
     assert given.source.read(0.0) is None
 
@@ -137,12 +137,12 @@ def test_it_may_be_closed_in_the_middle(given):
     given.source.close()
 
 
-def test_what_cannot_be_opened_is_refused(given):
-    if given.unfit is None:
-        pytest.skip("this source needs nothing from outside that could be missing")
+def test_a_source_that_cannot_be_opened_raises_a_refused_error(given):
+    if given.unopenable is None:
+        pytest.skip("this source can always be opened")
 
     def open_it():
-        source = given.unfit()
+        source = given.unopenable()
         try:
             source.open()
         finally:

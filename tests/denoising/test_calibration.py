@@ -11,16 +11,16 @@ from tests.fakes import WINDOW_CARD
 
 
 def measured(seed: int = 0) -> tuple[Calibration, np.ndarray]:
-    """A calibration that has seen its frames, and these frames (T, C, V, Y, X)."""
+    """A complete calibration, and the frames (T, C, V, Y, X) it was measured on."""
     frames = np.random.default_rng(seed).normal(100, 30, (WINDOW_CARD.normalization.frames, 1, 2, 8, 8))
     frames = frames.astype(np.float32)
     calibration = Calibration(WINDOW_CARD, 1)
-    ready = [waited for plane_frame, frame in enumerate(frames) for waited in calibration.push(plane_frame, frame)]
+    ready = [done for plane_frame, frame in enumerate(frames) for done in calibration.push(plane_frame, frame)]
     assert [plane_frame for plane_frame, _ in ready] == list(range(len(frames)))
     return calibration, frames
 
 
-def test_it_measures_once_on_the_frames_that_the_card_asks_for():
+def test_it_measures_once_on_the_number_of_frames_in_the_card():
     calibration, frames = measured()
     assert calibration.normalizers == (calibrate(frames[:, 0]),)
     assert len(calibration.push(99, frames[0] * 1000)) == 1
@@ -29,7 +29,7 @@ def test_it_measures_once_on_the_frames_that_the_card_asks_for():
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize(("share", "corrected"), [(0.9, False), (1.1, True)])
-def test_only_a_clear_error_of_the_mean_is_taken_away(sign, share, corrected):
+def test_only_a_bias_above_the_limit_is_subtracted(sign, share, corrected):
     calibration, frames = measured()
     error = sign * share * SMALLEST_BIAS
     units = calibration.apply(frames[3])[None]
@@ -37,12 +37,12 @@ def test_only_a_clear_error_of_the_mean_is_taken_away(sign, share, corrected):
     counts = calibration.restore(units + np.float32(error), np.array([error]), 4)
     left = 0.0 if corrected else error * normalizer.scale
     assert np.allclose(counts[0] - frames[3], left, atol=1e-3)
-    # The first answers decide for the whole series.
+    # The bias of the first frames holds for the whole series.
     again = calibration.restore(calibration.apply(frames[3])[None], np.array([0.0]), 5)
     assert np.allclose(again[0] - frames[3], -error * normalizer.scale if corrected else 0.0, atol=1e-3)
 
 
-def test_padding_mirrors_up_to_the_grid():
+def test_padding_is_mirrored():
     image = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert padded_size((2, 3), 4) == (4, 4)
     assert np.array_equal(pad(image, 4), np.pad(image, [(0, 2), (0, 1)], mode="symmetric"))
@@ -50,7 +50,7 @@ def test_padding_mirrors_up_to_the_grid():
 
 
 @pytest.mark.parametrize(("rule", "offset"), [("mean", np.mean), ("minimum", np.min)])
-def test_networks_of_other_projects_get_their_own_offset_and_no_scale(rule, offset):
+def test_the_rules_mean_and_minimum_measure_the_offset_only(rule, offset):
     card = dataclasses.replace(WINDOW_CARD, normalization=Normalization(rule=rule, frames=4, scale=2.0))
     calibration = Calibration(card, 2)
     frames = np.random.default_rng(0).normal(100, 30, (4, 2, 1, 8, 8)).astype(np.float32)

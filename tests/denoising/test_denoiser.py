@@ -11,7 +11,7 @@ from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import RefusedError, StreamError
 from deepbid_rt.frame import DTYPES, Frame, FrameFlag, ScanGeometry
 from deepbid_rt.runtimes.echo import EchoEngine
-from deepbid_rt.scan.directions import MERGES, merge_views, split_scan, to_image_order
+from deepbid_rt.scan.directions import MERGE_MODES, merge_views, split_scan, to_image_order
 from tests import jagged
 from tests.fakes import (
     FIXED,
@@ -24,7 +24,7 @@ from tests.fakes import (
     stamped_frames,
     stream,
 )
-from tests.lane_model import LaneModel
+from tests.window_denoiser_model import WindowDenoiserModel
 
 COLLINEAR = ScanGeometry(layout="collinear")
 PAPERS = echo_card(40, 8, 8, grid=8)
@@ -49,13 +49,13 @@ def same(outs, expected):
         assert np.array_equal(out.pixels, want.pixels)
 
 
-# Echo: what goes in comes out.
+# The echo engine returns its input.
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 9), (8, 8), (9, 8), (3, 17)])
 @pytest.mark.parametrize("card", [echo_card(), PAPERS], ids=["at-once", "papers"])
-def test_echo_is_pixel_exact_for_every_type_and_size(dtype, size, card):
+def test_echo_returns_exact_pixels_for_every_type_and_size(dtype, size, card):
     info = stream((2, *size), dtype)
     frames = stamped_frames(info, 21, first=3)
     denoiser = Denoiser(EchoEngine(card), info)
@@ -69,10 +69,10 @@ def test_echo_is_pixel_exact_for_every_type_and_size(dtype, size, card):
     first=st.sampled_from(["forward", "backward"]),
     mirrored=st.booleans(),
     layout=st.sampled_from(["collinear", "ordinary"]),
-    merge=st.sampled_from(MERGES),
+    merge=st.sampled_from(MERGE_MODES),
 )
-def test_echo_shows_what_the_merge_does(pixels, first, mirrored, layout, merge):
-    """Lines come out in image order, merged as `merge_views` merges the views of the raw frame."""
+def test_echo_returns_the_merged_views(pixels, first, mirrored, layout, merge):
+    """In image order, as `merge_views` merges the views of the raw frame."""
     scan = ScanGeometry(layout=layout, first=first, mirrored=mirrored)
     info = stream(pixels.shape, scan=scan)
     views = [view.astype(np.float32) for view in split_scan(pixels, scan)]
@@ -97,7 +97,7 @@ def test_the_default_merge_of_collinear_frames_is_the_mean_of_both_directions():
     assert denoiser.info.shape == (1, 2, 2)
 
 
-def test_everything_but_the_pixels_passes_unchanged():
+def test_all_fields_but_the_pixels_are_unchanged():
     info = stream()
     flags = FrameFlag.SATURATED | FrameFlag.TTL_HIGH
     frame = Frame(9, np.ones(info.shape, np.int16), t_ns=5, arrived_ns=6, flags=flags)
@@ -105,7 +105,7 @@ def test_everything_but_the_pixels_passes_unchanged():
     assert (out.index, out.t_ns, out.arrived_ns, out.plane, out.flags) == (9, 5, 6, 0, flags)
 
 
-def test_the_output_describes_itself():
+def test_the_denoised_series_is_described():
     info = stream((2, 5, 6), scan=COLLINEAR, user={"lab": "x"}, n_expected=7)
     denoiser = Denoiser(EchoEngine(PAPERS), info)
     out = denoiser.info
@@ -117,7 +117,7 @@ def test_the_output_describes_itself():
 
 
 def test_neither_input_nor_output_is_shared():
-    """A source may overwrite its array, and a receiver its frame, without anyone noticing."""
+    """A source may overwrite its array, and a receiver its frames."""
     for card in (echo_card(), echo_card(4, 2, 1)):
         for dtype in (np.float32, np.int16):
             info = stream((1, 3, 3), dtype)
@@ -151,7 +151,7 @@ def test_neither_input_nor_output_is_shared():
         dataclasses.replace(STREAM_CARD, look_ahead=2, normalization=Normalization(frames=3)),
     ],
 )
-def test_the_stated_delay_is_reached_and_never_exceeded(card, first, planes):
+def test_the_stated_delay_is_reached_and_not_exceeded(card, first, planes):
     info = stream((1, 8, 8), planes=planes)
     frames = stamped_frames(info, 50 * planes, first=first * planes)
     denoiser = Denoiser(EchoEngine(card), info)
@@ -169,12 +169,12 @@ def test_the_stated_delay_is_reached_and_never_exceeded(card, first, planes):
 
 
 def test_each_frame_gets_its_own_answer():
-    """An engine whose answers depend on frame and place of the window: each lands on its frame."""
+    """With an engine whose output depends on the frame and its place in the window."""
     card = echo_card(8, 3, 2)
     info = stream((1, 2, 3), np.float32)
     frames = stamped_frames(info, 40)
     denoiser = Denoiser(SpyEngine(card), info)
-    model = LaneModel(card, mixing_answer)
+    model = WindowDenoiserModel(card, mixing_answer)
     outs, expected = [], []
     for frame in frames:
         outs += denoiser.push(frame)
@@ -187,8 +187,8 @@ def test_each_frame_gets_its_own_answer():
 
 
 @pytest.mark.parametrize("flags", [FrameFlag.NONE, FrameFlag.FLYBACK])
-def test_planes_and_channels_never_meet(flags):
-    """Three planes and two channels, each with its own lane; the third plane may be flyback."""
+def test_planes_and_channels_are_denoised_independently(flags):
+    """Three planes and two channels; the third plane may be flyback."""
     info = stream((2, 2, 2), np.float32, planes=3)
     frames = [dataclasses.replace(f, flags=flags if f.plane == 2 else f.flags) for f in stamped_frames(info, 60)]
     denoiser = Denoiser(SpyEngine(SMALL), info)
@@ -201,7 +201,7 @@ def test_planes_and_channels_never_meet(flags):
             same(got, of_plane)
             continue
         for channel in range(2):
-            model = LaneModel(SMALL, mixing_answer)
+            model = WindowDenoiserModel(SMALL, mixing_answer)
             expected = [a for f in of_plane for a in model.push(f.index // 3, f.pixels[channel])] + model.flush()
             for out, (_, want) in zip(got, expected, strict=True):
                 assert np.array_equal(out.pixels[channel], want)
@@ -218,11 +218,11 @@ def sequences(draw):
 
 @given(CARDS, st.sampled_from(["reset", "hold"]), sequences(), st.integers(0, 9))
 @settings(max_examples=150)
-def test_any_sequence_of_calls_answers_as_the_rules_say(card, gap, sequence, index):
-    """Pushes, index jumps, skips, flushes and resets against `LaneModel`; no frame is lost or invented."""
+def test_any_sequence_of_calls_gives_the_answers_of_the_model(card, gap, sequence, index):
+    """Pushes, index jumps, skips, flushes and resets against `WindowDenoiserModel`; no frame is lost or duplicated."""
     info = stream((1, 1, 2), np.float32)
     denoiser = Denoiser(SpyEngine(card), info, gap=gap)
-    model = LaneModel(card, mixing_answer)
+    model = WindowDenoiserModel(card, mixing_answer)
     began = False
     pushed = returned = dropped = skipped = 0
 
@@ -231,7 +231,7 @@ def test_any_sequence_of_calls_answers_as_the_rules_say(card, gap, sequence, ind
         skipped += count
         if gap == "hold" and count < card.window:
             return []
-        answers, model = model.flush(), LaneModel(card, mixing_answer)
+        answers, model = model.flush(), WindowDenoiserModel(card, mixing_answer)
         return answers
 
     for op, count in sequence:
@@ -250,12 +250,12 @@ def test_any_sequence_of_calls_answers_as_the_rules_say(card, gap, sequence, ind
             index += count
         elif op == "flush":
             outs = denoiser.flush()
-            expected, model = model.flush(), LaneModel(card, mixing_answer)
+            expected, model = model.flush(), WindowDenoiserModel(card, mixing_answer)
         else:
             inside = denoiser.inside
             assert denoiser.reset() == inside
             dropped += inside
-            model, outs, began = LaneModel(card, mixing_answer), [], False
+            model, outs, began = WindowDenoiserModel(card, mixing_answer), [], False
         assert indices(outs) == [plane_frame for plane_frame, _ in expected]
         for out, (_, want) in zip(outs, expected, strict=True):
             assert np.array_equal(out.pixels[0], want)
@@ -269,7 +269,7 @@ def test_any_sequence_of_calls_answers_as_the_rules_say(card, gap, sequence, ind
 
 
 @pytest.mark.parametrize(("kind", "resolved"), [("echo", "reset"), ("stream", "hold"), ("average", "hold")])
-def test_what_a_gap_does_by_default_depends_on_the_kind(kind, resolved):
+def test_the_default_gap_policy_depends_on_the_kind(kind, resolved):
     card = echo_card() if kind == "echo" else ModelCard(name="small", kind=kind, memories=(0.5,), normalization=FIXED)
     assert Denoiser(SpyEngine(card), stream()).gap == resolved
     assert Denoiser(SpyEngine(card), stream(), gap="reset").gap == "reset"
@@ -287,7 +287,7 @@ def test_a_gap_of_one_frame_resets_windows_by_default():
     assert engine.windows[0][:, 0, 0].tolist() == [13, 12, 11, 10, 10, 11, 12, 13]  # nothing from before the gap
 
 
-def test_holding_bridges_a_gap_with_the_frame_before_it():
+def test_hold_fills_a_gap_with_the_frame_before_it():
     info = stream((1, 1, 1))
     engine = SpyEngine(echo_card(8, 2, 2), lambda window: window)
     denoiser = Denoiser(engine, info, gap="hold")
@@ -299,7 +299,7 @@ def test_holding_bridges_a_gap_with_the_frame_before_it():
     assert denoiser.skipped == 2
 
 
-def test_a_gap_of_a_whole_window_resets_even_when_holding():
+def test_a_gap_of_a_whole_window_resets_even_with_hold():
     info = stream((1, 1, 1), planes=2)
     denoiser = Denoiser(EchoEngine(echo_card(8, 2, 2)), info, gap="hold")
     run(denoiser, stamped_frames(info, 9))
@@ -311,7 +311,7 @@ def test_a_gap_of_a_whole_window_resets_even_when_holding():
     assert denoiser.inside == 0
 
 
-def test_skipping_before_the_first_frame_is_only_counted():
+def test_missing_frames_before_the_first_one_are_only_counted():
     info = stream()
     denoiser = Denoiser(EchoEngine(PAPERS), info)
     assert denoiser.skip(5) == []
@@ -319,7 +319,7 @@ def test_skipping_before_the_first_frame_is_only_counted():
     assert (denoiser.skipped, denoiser.inside) == (5, 3)
 
 
-# Live equals offline; nothing depends on what comes later.
+# Live equals offline: answers do not depend on frames that come later.
 
 
 def noisy(info, count):
@@ -328,8 +328,8 @@ def noisy(info, count):
 
 
 @pytest.mark.parametrize("scan", [COLLINEAR, ScanGeometry(first="backward", mirrored=False)])
-def test_answers_never_depend_on_frames_that_come_later(scan):
-    """Whatever follows frame e, the answers given up to e stay as they are, bit for bit."""
+def test_answers_do_not_depend_on_frames_that_come_later(scan):
+    """Whatever follows a frame, the answers returned up to it are the same bit for bit."""
     info = stream((1, 6, 4), scan=scan)
     card = echo_card(8, 4, 3, normalization=Normalization(frames=6))
     frames = noisy(info, 40)
@@ -343,8 +343,7 @@ def test_answers_never_depend_on_frames_that_come_later(scan):
         same(before, whole[: len(before)])
 
 
-def test_answers_depend_on_the_look_ahead():
-    """The counterpart: a frame within the look-ahead does matter."""
+def test_answers_depend_on_frames_within_the_look_ahead():
     info = stream((1, 1, 1), np.float32)
     card = echo_card(8, 4, 4)
     frames = noisy(info, 8)
@@ -355,30 +354,30 @@ def test_answers_depend_on_the_look_ahead():
     assert all((a.pixels != b.pixels).all() for a, b in zip(plain, changed, strict=True))
 
 
-# Line phase: backward lines in their place.
+# Line phase.
 
 
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_backward_lines_are_moved_back_once_their_offset_is_known(layout, mirrored):
+def test_backward_lines_are_moved_by_the_measured_line_phase(layout, mirrored):
     info = jagged.info_of(scan=ScanGeometry(layout, mirrored=mirrored))
     straight = jagged.scanned(jagged.tissue((96, 96)), 0.0, ScanGeometry(layout))
-    bent = jagged.scanned(jagged.tissue((96, 96)), 1.3, info.scan).astype(np.float32)[None]
+    shifted = jagged.scanned(jagged.tissue((96, 96)), 1.3, info.scan).astype(np.float32)[None]
     denoiser = Denoiser(EchoEngine(echo_card()), info, merge="interleave")
-    [first], [second] = denoiser.push(Frame(0, bent)), denoiser.push(Frame(1, bent))
+    [first], [second] = denoiser.push(Frame(0, shifted)), denoiser.push(Frame(1, shifted))
     assert first.line_phase_px == pytest.approx(1.3, abs=0.03)
-    assert first.aligned_px == pytest.approx(1.3, abs=0.03)  # a frame is a block of the measurement here
+    assert first.aligned_px == pytest.approx(1.3, abs=0.03)  # at this rate a frame is a block of the measurement
     assert second.pixels[0, :, 8:-8] == pytest.approx(straight[:, 8:-8], abs=0.05)
     left = Denoiser(EchoEngine(echo_card()), info, merge="interleave", line_phase="off")
-    [as_scanned] = left.push(Frame(0, bent))
+    [as_scanned] = left.push(Frame(0, shifted))
     assert np.abs(as_scanned.pixels[0, :, 8:-8] - straight[:, 8:-8]).max() > 0.5
     assert (as_scanned.line_phase_px, as_scanned.aligned_px) == (first.line_phase_px, 0.0)
     given = Denoiser(EchoEngine(echo_card()), info, merge="interleave", line_phase=1.3)
-    [at_once] = given.push(Frame(0, np.zeros_like(bent)))
+    [at_once] = given.push(Frame(0, np.zeros_like(shifted)))
     assert (at_once.line_phase_px, at_once.aligned_px) == (None, 1.3)
 
 
-def test_frames_that_wait_keep_what_was_done_to_their_own_lines():
+def test_waiting_frames_keep_their_own_line_offset():
     info = jagged.info_of()
     frames = [Frame(n, p) for n, px in enumerate([0.0, 2.0, 2.0, 2.0]) for p in jagged.frames(info, px, 1)]
     denoiser = Denoiser(EchoEngine(echo_card(3, 1, 2)), info)
@@ -386,7 +385,7 @@ def test_frames_that_wait_keep_what_was_done_to_their_own_lines():
     assert [out.aligned_px for out in outs] == pytest.approx([0.0, 2.0, 2.0, 2.0], abs=0.05)
 
 
-def test_a_denoiser_that_is_reset_measures_the_lines_anew():
+def test_a_reset_forgets_the_line_phase():
     info = jagged.info_of()
     frames = [Frame(n, pixels) for n, pixels in enumerate(jagged.frames(info, 2.0, 2))]
     denoiser = Denoiser(EchoEngine(echo_card()), info)
@@ -395,13 +394,12 @@ def test_a_denoiser_that_is_reset_measures_the_lines_anew():
     assert denoiser.push(dataclasses.replace(frames[1], pixels=frames[1].pixels * 0))[0].aligned_px == 0.0
 
 
-def test_lines_that_cannot_be_moved_so_are_refused():
+def test_a_line_phase_beyond_the_range_is_refused():
     with pytest.raises(StreamError, match="a line phase of 99"):
         Denoiser(EchoEngine(echo_card()), jagged.info_of(), line_phase=99.0)
 
 
-def test_two_denoisers_in_turn_equal_two_denoisers_in_a_row():
-    """Nothing is shared between denoisers of one engine, nor kept from one series to the next."""
+def test_denoisers_of_one_engine_share_no_state():
     info = stream((1, 6, 4))
     card = echo_card(8, 4, 3, normalization=Normalization(frames=6))
     movies = noisy(info, 30), stamped_frames(info, 30)
@@ -440,10 +438,10 @@ def test_offset_and_scale_never_change_once_calibrated():
     assert denoiser.normalizers == [None, None]
 
 
-# Refusals, whole.
+# Refusals.
 
 
-def test_an_engine_of_another_scan_is_refused():
+def test_an_engine_trained_for_another_scan_is_refused():
     with pytest.raises(StreamError) as refused:
         Denoiser(EchoEngine(echo_card(scan=("ordinary",))), stream(scan=COLLINEAR))
     assert str(refused.value) == (
@@ -490,14 +488,14 @@ def test_a_frame_number_that_does_not_rise_is_refused_and_changes_nothing(card, 
     with pytest.raises(StreamError) as refused:
         denoiser.push(frames[index])
     assert str(refused.value) == (
-        f"frame {index} after frame 9; expected frame numbers that rise; "
+        f"frame {index} after frame 9; expected increasing frame numbers; "
         "start a new series when the numbering starts again."
     )
     same(outs + run(denoiser, frames[10:]) + denoiser.flush(), frames)
 
 
 @pytest.mark.parametrize("plane", [-1, 2])
-def test_a_plane_that_is_not_there_is_refused(plane):
+def test_an_unknown_plane_is_refused(plane):
     info = stream(planes=2)
     with pytest.raises(StreamError) as refused:
         Denoiser(EchoEngine(), info).push(Frame(4, np.zeros(info.shape, np.int16), plane=plane))
@@ -514,14 +512,14 @@ def test_a_plane_twice_in_a_volume_is_refused(card):
     with pytest.raises(StreamError) as refused:
         denoiser.push(Frame(5, np.zeros(info.shape, np.int16)))
     assert str(refused.value) == (
-        "frame 5 is the second of plane 0 within 2 frames; expected each plane once in every volume; "
+        "frame 5 is the second of plane 0 within 2 frames; expected each plane once in each volume; "
         "correct the number of planes in the start message."
     )
 
 
 @pytest.mark.parametrize("plane", [0, 3, 99])
-def test_flyback_frames_need_no_plane_of_their_own(plane):
-    """A sender that leaves the plane of a flyback frame at 0, or counts it as one more, is not refused."""
+def test_flyback_frames_may_have_any_plane_number(plane):
+    """Some senders leave it at 0, others count flyback as one more plane."""
     info = stream((1, 2, 2), planes=4)
     frames = [
         dataclasses.replace(f, plane=plane, flags=FrameFlag.FLYBACK) if f.index % 4 == 3 else f
@@ -533,7 +531,7 @@ def test_flyback_frames_need_no_plane_of_their_own(plane):
     assert len(delays) + len(denoiser.flush()) == 80
 
 
-def test_flyback_frames_stay_out_of_the_windows():
+def test_flyback_frames_are_not_in_the_windows():
     info = stream((1, 1, 1), planes=2)
     engine = SpyEngine(echo_card(4, 1, 0), lambda window: window + 1)
     denoiser = Denoiser(engine, info)

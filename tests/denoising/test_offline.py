@@ -47,7 +47,7 @@ def test_only_the_first_series_is_denoised():
     assert [out.index for out in outs] == [0, 1, 2, 3, 4]
 
 
-def test_a_source_that_falls_silent_is_flushed():
+def test_a_source_that_ends_without_a_stream_end_is_flushed():
     info = stream()
     _, outs = denoise(ListSource([info, *stamped_frames(info, 5)]), make)
     assert len(list(outs)) == 5
@@ -56,4 +56,4 @@ def test_a_source_that_falls_silent_is_flushed():
 def test_a_source_without_a_series_is_refused():
     with pytest.raises(StreamError) as refused:
         denoise(ListSource([]), make)
-    assert str(refused.value) == ("a source that begins with None; expected a StreamInfo; open the source before.")
+    assert str(refused.value) == "a source that begins with None; expected a StreamInfo; open the source first."

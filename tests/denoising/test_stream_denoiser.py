@@ -1,4 +1,4 @@
-"""A stream lane: exact, causal, one answer per frame, and the calibration of every lane."""
+"""`StreamDenoiser`: one answer per frame, from the frames that the card allows, after the calibration."""
 
 import numpy as np
 import pytest
@@ -30,11 +30,11 @@ def stream_card(grid=8, normalization=FIXED, views="each", look_ahead=0):
 
 
 def average(inputs):
-    """A network of sorts: the mean of the view, the memories and what comes next."""
+    """Stands for a network: the mean of the view, the temporal averages and the later frames."""
     return inputs[[0, *range(3, len(inputs))]].mean(axis=0, keepdims=True)
 
 
-def make_lane(card=None, size=SIZE, channels=1, views=2, answer=average, **options):
+def make_denoiser(card=None, size=SIZE, channels=1, views=2, answer=average, **options):
     engine = SpyEngine(card or stream_card(), answer)
     engine.warm_up((engine.card.depth, *padded_size(size, engine.card.grid)))
     return StreamDenoiser(engine, channels, views, size, **options), engine
@@ -46,55 +46,55 @@ def frames_of(count, size=SIZE, channels=1, views=2, seed=0):
     return (scene + rng.standard_normal((count, channels, views, *size))).astype(np.float32)
 
 
-def answers_of(lane, frames):
+def answers_of(denoiser, frames):
     return [
-        answer for plane_frame, frame in enumerate(frames) for answer in lane.push(plane_frame, frame)
-    ] + lane.flush()
+        answer for plane_frame, frame in enumerate(frames) for answer in denoiser.push(plane_frame, frame)
+    ] + denoiser.flush()
 
 
-def test_every_frame_is_answered_at_once():
-    lane, engine = make_lane(channels=2)
+def test_without_look_ahead_every_frame_is_answered_at_once():
+    denoiser, engine = make_denoiser(channels=2)
     for plane_frame, frame in enumerate(frames_of(10, channels=2)):
-        [(answered, image)] = pairs(lane.push(plane_frame, frame))
+        [(answered, image)] = pairs(denoiser.push(plane_frame, frame))
         assert answered == plane_frame
         assert image.shape == (2, 2, *SIZE)
-    assert lane.flush() == []
+    assert denoiser.flush() == []
     assert len(engine.windows) == 10 * 2 * 2
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
 @pytest.mark.parametrize("views", ["each", "mean"])
-def test_an_answer_depends_on_the_past_and_on_as_much_of_the_future_as_stated(look_ahead, views):
-    """Step test: whatever comes after frame 12, the answers to all that do not look at it are the same bits."""
+def test_an_answer_depends_on_earlier_frames_and_on_look_ahead_later_ones_only(look_ahead, views):
+    """All frames from number 13 on are changed; answers that do not use them stay equal bit for bit."""
     card = stream_card(look_ahead=look_ahead, views=views)
     frames, other = frames_of(30), frames_of(30)
     other[13:] *= -3
-    ours, theirs = (answers_of(make_lane(card)[0], movie) for movie in (frames, other))
-    same = [np.array_equal(a, b) for (_, a), (_, b) in zip(ours, theirs, strict=True)]
+    ours, theirs = (answers_of(make_denoiser(card)[0], movie) for movie in (frames, other))
+    same = [np.array_equal(a, b) for (_, a), (_, b) in zip(pairs(ours), pairs(theirs), strict=True)]
     assert same == [plane_frame < 13 - look_ahead for plane_frame in range(30)]
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2])
-def test_an_engine_that_looks_ahead_answers_so_many_frames_later(look_ahead):
+def test_an_engine_with_look_ahead_answers_that_many_frames_later(look_ahead):
     card = stream_card(look_ahead=look_ahead)
     assert card.delay == look_ahead
-    lane, engine = make_lane(card, channels=2)
+    denoiser, engine = make_denoiser(card, channels=2)
     frames = frames_of(12, channels=2)
     for plane_frame, frame in enumerate(frames):
-        answers = lane.push(plane_frame, frame)
+        answers = denoiser.push(plane_frame, frame)
         expected = [plane_frame - look_ahead] if plane_frame >= look_ahead else []
         assert [answer.plane_frame for answer in answers if answer.motion] == expected
-    assert [answer.plane_frame for answer in lane.flush() if answer.motion] == list(range(12 - look_ahead, 12))
+    assert [answer.plane_frame for answer in denoiser.flush() if answer.motion] == list(range(12 - look_ahead, 12))
     assert {window.shape[0] for window in engine.windows} == {card.depth} == {5 + look_ahead}
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2])
-def test_the_engine_is_given_the_frames_that_come_next(look_ahead):
-    """On frames too small to move; the last ones see the slowest memory instead."""
+def test_the_input_contains_the_next_frames(look_ahead):
+    """On frames too small for motion. The last frames get the slowest average instead."""
     size = (16, 24)
-    lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), size)
+    denoiser, engine = make_denoiser(stream_card(look_ahead=look_ahead, views="mean"), size)
     frames = frames_of(10, size)
-    answers_of(lane, frames)
+    answers_of(denoiser, frames)
     means = frames[:, 0].mean(axis=1)
     for plane_frame, given in enumerate(engine.windows):
         for k in range(look_ahead):
@@ -103,11 +103,11 @@ def test_the_engine_is_given_the_frames_that_come_next(look_ahead):
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 2])
-def test_a_gap_sets_free_what_waits_for_frames_that_will_not_come(look_ahead):
-    lane, engine = make_lane(stream_card(look_ahead=look_ahead, views="mean"), (16, 24))
+def test_a_gap_releases_frames_that_wait_for_later_ones(look_ahead):
+    denoiser, engine = make_denoiser(stream_card(look_ahead=look_ahead, views="mean"), (16, 24))
     frames = frames_of(8, (16, 24))
     plane_frames = [
-        [plane_frame for plane_frame, _ in pairs(lane.push(n, frame))]
+        [plane_frame for plane_frame, _ in pairs(denoiser.push(n, frame))]
         for n, frame in zip((0, 1, 2, 3, 7, 8, 9, 10), frames, strict=True)
     ]
     waited = list(range(4 - look_ahead, 4))
@@ -115,166 +115,166 @@ def test_a_gap_sets_free_what_waits_for_frames_that_will_not_come(look_ahead):
     assert np.array_equal(engine.windows[3][-1], engine.windows[3][4])
 
 
-def test_frames_that_wait_for_calibration_and_for_what_comes_next():
+def test_frames_wait_for_the_calibration_and_for_later_frames():
     card = stream_card(normalization=Normalization(frames=8), views="mean", look_ahead=1)
     size = (16, 24)
     frames = 100 + 20 * frames_of(12, size)
-    lane, engine = make_lane(card, size)
+    denoiser, engine = make_denoiser(card, size)
     pushed = [
-        [plane_frame for plane_frame, _ in pairs(lane.push(plane_frame, frame))]
+        [plane_frame for plane_frame, _ in pairs(denoiser.push(plane_frame, frame))]
         for plane_frame, frame in enumerate(frames)
     ]
     assert pushed == [[]] * 7 + [list(range(7))] + [[plane_frame] for plane_frame in range(7, 11)]
-    units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
+    units = denoiser.normalizers[0].apply(frames[:, 0].mean(axis=1))
     for plane_frame, given in enumerate(engine.windows):
         assert np.allclose(given[0], units[plane_frame], atol=1e-4)
         assert np.allclose(given[5], units[plane_frame + 1], atol=1e-4)
-    assert [plane_frame for plane_frame, _ in pairs(lane.flush())] == [11]
+    assert [plane_frame for plane_frame, _ in pairs(denoiser.flush())] == [11]
 
 
-def test_a_restart_forgets_what_waits():
-    lane, _ = make_lane(stream_card(look_ahead=2))
+def test_a_reset_forgets_waiting_frames():
+    denoiser, _ = make_denoiser(stream_card(look_ahead=2))
     for plane_frame, frame in enumerate(frames_of(4)):
-        lane.push(plane_frame, frame)
-    lane.reset()
-    assert lane.flush() == []
+        denoiser.push(plane_frame, frame)
+    denoiser.reset()
+    assert denoiser.flush() == []
 
 
-def test_the_other_view_of_a_frame_never_reaches_a_view():
-    """But for where the frame lies: on frames too small to move, nothing of it does."""
+def test_the_other_view_of_a_frame_is_not_in_the_input_of_a_view():
+    """Only the motion estimate uses both views; these frames are too small for motion."""
     size = (16, 24)
     frames = frames_of(12, size)
     other = frames.copy()
     other[11, :, 1] += 9
     engines = []
     for movie in (frames, other):
-        lane, engine = make_lane(size=size)
-        answers_of(lane, movie)
+        denoiser, engine = make_denoiser(size=size)
+        answers_of(denoiser, movie)
         engines.append(engine)
     ours, theirs = (engine.windows[-2:] for engine in engines)
     assert np.array_equal(ours[0], theirs[0])
     assert not np.array_equal(ours[1], theirs[1])
 
 
-def test_views_together_are_seen_once_as_their_mean():
-    lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1])
+def test_the_mean_of_the_views_takes_one_inference():
+    denoiser, engine = make_denoiser(stream_card(views="mean"), answer=lambda inputs: inputs[:1])
     for plane_frame, frame in enumerate(frames_of(4)):
-        [(_, image)] = pairs(lane.push(plane_frame, frame))
+        [(_, image)] = pairs(denoiser.push(plane_frame, frame))
         assert np.allclose(image[0], frame[0].mean(axis=0), atol=1e-5)
         assert np.array_equal(image[0, 0], image[0, 1])
     assert len(engine.windows) == 4
     assert (engine.windows[-1][1] == 1).all()
 
 
-def test_views_that_are_wanted_apart_are_seen_apart():
-    lane, engine = make_lane(stream_card(views="mean"), answer=lambda inputs: inputs[:1], apart=True)
+def test_separate_views_take_one_inference_each():
+    denoiser, engine = make_denoiser(stream_card(views="mean"), answer=lambda inputs: inputs[:1], separate_views=True)
     for plane_frame, frame in enumerate(frames_of(3)):
-        [(_, image)] = pairs(lane.push(plane_frame, frame))
+        [(_, image)] = pairs(denoiser.push(plane_frame, frame))
         assert np.allclose(image, frame)
     assert len(engine.windows) == 6
 
 
-def test_lines_scanned_once_are_answered_with_and_without_sight_of_themselves():
-    """An engine that gives back what it sees shows each line in one of two answers."""
-    lane, engine = make_lane(views=1, answer=lambda inputs: inputs[:1])
+def test_lines_of_an_ordinary_scan_are_visible_in_one_of_two_inferences():
+    """With an engine that returns its view, each line is in one of the two outputs, so the mean has half its value."""
+    denoiser, engine = make_denoiser(views=1, answer=lambda inputs: inputs[:1])
     for plane_frame, frame in enumerate(frames_of(3, views=1)):
-        [(_, image)] = pairs(lane.push(plane_frame, frame))
+        [(_, image)] = pairs(denoiser.push(plane_frame, frame))
         assert np.allclose(image, frame / 2)
-    seen = [window[1, : SIZE[0], 0] for window in engine.windows[-2:]]
-    assert np.array_equal(seen[0], np.arange(SIZE[0]) % 2 == 0)
-    assert np.array_equal(seen[1], np.arange(SIZE[0]) % 2 == 1)
+    masks = [window[1, : SIZE[0], 0] for window in engine.windows[-2:]]
+    assert np.array_equal(masks[0], np.arange(SIZE[0]) % 2 == 0)
+    assert np.array_equal(masks[1], np.arange(SIZE[0]) % 2 == 1)
 
 
-def test_lines_scanned_once_may_be_seen_whole():
-    lane, engine = make_lane(stream_card(views="mean"), views=1, answer=lambda inputs: inputs[:1])
+def test_with_the_mean_of_views_all_lines_of_an_ordinary_scan_are_visible():
+    denoiser, engine = make_denoiser(stream_card(views="mean"), views=1, answer=lambda inputs: inputs[:1])
     for plane_frame, frame in enumerate(frames_of(3, views=1)):
-        [(_, image)] = pairs(lane.push(plane_frame, frame))
+        [(_, image)] = pairs(denoiser.push(plane_frame, frame))
         assert np.allclose(image, frame)
     assert len(engine.windows) == 3
 
 
-def test_missing_ticks_make_the_memory_older():
+def test_missing_frames_make_the_averages_older():
     size = (16, 16)
     frames = frames_of(6, size)
-    lane, engine = make_lane(size=size)
+    denoiser, engine = make_denoiser(size=size)
     for plane_frame, frame in zip((0, 1, 5), frames, strict=False):
-        lane.push(plane_frame, frame)
+        denoiser.push(plane_frame, frame)
     weight = engine.windows[-1][2]
     assert np.allclose(weight, (1 - 0.9**2) * 0.9**3, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 9), (33, 41)])
-def test_padding_is_a_mirror_and_is_cropped_away(size):
-    lane, engine = make_lane(size=size, answer=lambda inputs: inputs[:1])
+def test_padding_is_mirrored_and_cropped_from_the_answers(size):
+    denoiser, engine = make_denoiser(size=size, answer=lambda inputs: inputs[:1])
     for plane_frame, frame in enumerate(frames_of(4, size)):
-        [(_, image)] = pairs(lane.push(plane_frame, frame))
+        [(_, image)] = pairs(denoiser.push(plane_frame, frame))
         assert np.allclose(image, frame)
     rows, columns = padded_size(size, 8)
     mirrored = np.pad(frame[0, 1], [(0, rows - size[0]), (0, columns - size[1])], mode="symmetric")
     assert np.allclose(engine.windows[-1][0], mirrored)
 
 
-def test_calibration_holds_the_first_frames_and_then_delays_nothing():
-    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
+def test_the_calibration_delays_only_the_first_frames():
+    denoiser, _ = make_denoiser(stream_card(normalization=Normalization(frames=4)))
     frames = 100 + 20 * frames_of(12)
-    counts = [len(lane.push(plane_frame, frame)) for plane_frame, frame in enumerate(frames)]
+    counts = [len(denoiser.push(plane_frame, frame)) for plane_frame, frame in enumerate(frames)]
     assert counts == [0, 0, 0, 4] + [1] * 8
-    assert lane.normalizers == (calibrate(frames[:4, 0]),)
+    assert denoiser.normalizers == (calibrate(frames[:4, 0]),)
 
 
-def test_frames_that_wait_together_remember_each_other():
+def test_frames_of_the_calibration_get_averages_of_each_other():
     card, size = stream_card(normalization=Normalization(frames=4), views="mean"), (16, 24)
     frames = frames_of(6, size)
-    lane, engine = make_lane(card, size)
-    answers = [answer for plane_frame, frame in enumerate(frames) for answer in lane.push(plane_frame, frame)]
+    denoiser, engine = make_denoiser(card, size)
+    answers = [answer for plane_frame, frame in enumerate(frames) for answer in denoiser.push(plane_frame, frame)]
     assert [plane_frame for plane_frame, _ in pairs(answers)] == list(range(6))
     for k, given in enumerate(engine.windows):
         assert given[2] == pytest.approx(1 - 0.9 ** (3 if k < 4 else k), abs=1e-6)
-    units = lane.normalizers[0].apply(frames[:, 0].mean(axis=1))
+    units = denoiser.normalizers[0].apply(frames[:, 0].mean(axis=1))
     expected = (units[3] * 0.81 + units[2] * 0.9 + units[1]) / 2.71
     assert engine.windows[0][4] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_frame_alone_is_answered_from_nothing():
-    lane, engine = make_lane(stream_card(normalization=Normalization(frames=8), views="mean"))
-    assert lane.push(0, frames_of(1)[0]) == []
-    assert len(lane.flush()) == len(engine.windows) == 1
+def test_a_single_frame_is_answered_without_averages():
+    denoiser, engine = make_denoiser(stream_card(normalization=Normalization(frames=8), views="mean"))
+    assert denoiser.push(0, frames_of(1)[0]) == []
+    assert len(denoiser.flush()) == len(engine.windows) == 1
     assert not engine.windows[0][2].any()
 
 
-def test_a_constant_error_of_the_mean_is_taken_away():
-    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)), answer=lambda x: x[:1] + 0.5)
+def test_a_constant_bias_is_subtracted():
+    denoiser, _ = make_denoiser(stream_card(normalization=Normalization(frames=4)), answer=lambda x: x[:1] + 0.5)
     frames = 100 + 20 * frames_of(12)
-    for plane_frame, image in pairs(answers_of(lane, frames)):
+    for plane_frame, image in pairs(answers_of(denoiser, frames)):
         assert np.allclose(image, frames[plane_frame], atol=0.01)
 
 
-def test_a_flush_answers_what_waits_for_calibration_and_later_frames_calibrate_anew():
-    lane, _ = make_lane(stream_card(normalization=Normalization(frames=8)))
+def test_a_flush_answers_the_waiting_frames_and_later_frames_calibrate_anew():
+    denoiser, _ = make_denoiser(stream_card(normalization=Normalization(frames=8)))
     frames = frames_of(3)
-    assert [plane_frame for plane_frame, _ in pairs(answers_of(lane, frames))] == [0, 1, 2]
-    assert lane.normalizers is None
+    assert [plane_frame for plane_frame, _ in pairs(answers_of(denoiser, frames))] == [0, 1, 2]
+    assert denoiser.normalizers is None
 
 
-def test_restarting_forgets_the_past_but_not_the_calibration():
-    lane, engine = make_lane(stream_card(normalization=Normalization(frames=4)))
+def test_a_reset_forgets_the_frames_and_keeps_the_calibration():
+    denoiser, engine = make_denoiser(stream_card(normalization=Normalization(frames=4)))
     for plane_frame, frame in enumerate(frames_of(8)):
-        lane.push(plane_frame, frame)
-    known = lane.normalizers
-    lane.reset()
-    lane.push(20, frames_of(1)[0])
-    assert lane.normalizers == known
+        denoiser.push(plane_frame, frame)
+    calibrated = denoiser.normalizers
+    denoiser.reset()
+    denoiser.push(20, frames_of(1)[0])
+    assert denoiser.normalizers == calibrated
     assert not engine.windows[-1][2].any()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_answers_that_are_not_finite_are_an_error(value):
-    lane, _ = make_lane(answer=lambda inputs: np.full_like(inputs[:1], value))
+    denoiser, _ = make_denoiser(answer=lambda inputs: np.full_like(inputs[:1], value))
     with pytest.raises(
         StageError,
-        match=r"^engine 'small' answered values that are not finite, in the window before frame 8 of its plane",
+        match=r"^engine 'small' returned values that are not finite, before frame 8 of the plane",
     ):
-        lane.push(7, frames_of(1)[0])
+        denoiser.push(7, frames_of(1)[0])
 
 
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
@@ -296,15 +296,15 @@ def test_live_equals_offline_bit_for_bit(layout, look_ahead):
 
 
 def test_every_answer_has_the_motion_of_its_own_frame():
-    """Also those that waited for the calibration, and came out together."""
-    lane, _ = make_lane(stream_card(normalization=Normalization(frames=4)))
+    """Also the answers that waited for the calibration."""
+    denoiser, _ = make_denoiser(stream_card(normalization=Normalization(frames=4)))
     for plane_frame, frame in enumerate(frames_of(6)):
-        answers = lane.push(plane_frame, frame)
+        answers = denoiser.push(plane_frame, frame)
         plane_frames = [answer.plane_frame for answer in answers]
         assert plane_frames == ([] if plane_frame < 3 else list(range(4)) if plane_frame == 3 else [plane_frame])
         if plane_frame == 3:
             assert [answer.motion.status for answer in answers] == ["restarted", "tracked", "tracked", "tracked"]
-    assert lane.flush() == []
+    assert denoiser.flush() == []
 
 
 @pytest.mark.parametrize("stabilize", [False, True])
@@ -320,7 +320,7 @@ def test_every_denoised_frame_carries_its_motion(stabilize):
 
 @pytest.mark.parametrize("merge", ["mean", "interleave"])
 @pytest.mark.parametrize("look_ahead", [0, 1])
-def test_a_stabilized_movie_stands_still_and_live_equals_offline(merge, look_ahead):
+def test_a_registered_movie_stands_still_and_is_reproducible(merge, look_ahead):
     source = SyntheticSource(SceneSettings(seed=1, motion_px=2.0), ScanSettings(size=(48, 52), seed=1), 40)
     movies = []
     for stabilize in (False, True, True):
@@ -335,14 +335,14 @@ def test_a_stabilized_movie_stands_still_and_live_equals_offline(merge, look_ahe
     assert still[inner].std(axis=0).mean() < 0.85 * moving[inner].std(axis=0).mean()
 
 
-def test_a_window_engine_is_refused_when_it_is_to_stabilize():
+def test_registration_with_a_window_engine_is_refused():
     with pytest.raises(
-        EngineError, match=r"^a registered movie from engine 'small' of kind echo, which does not estim"
+        EngineError, match=r"^registration with engine 'small' of kind echo, which does not estimate motion"
     ):
         Denoiser(SpyEngine(echo_card()), stream(), stabilize=True)
 
 
-def test_a_lost_frame_only_ages_the_memory_by_default():
+def test_a_missing_frame_makes_the_averages_older_by_default():
     source = SyntheticSource(SceneSettings(seed=1), ScanSettings(size=(16, 16), seed=1), 30)
     engine = SpyEngine(stream_card(), average)
     denoiser = Denoiser(engine, source.info)
@@ -351,7 +351,7 @@ def test_a_lost_frame_only_ages_the_memory_by_default():
     assert engine.windows[-1][2].max() == pytest.approx((1 - 0.9**20) * 0.9, abs=1e-5)
 
 
-def test_short_gaps_are_bridged_by_hold_and_not_by_reset():
+def test_hold_keeps_the_averages_over_short_gaps_and_reset_does_not():
     source = SyntheticSource(SceneSettings(seed=1), ScanSettings(size=(16, 16), seed=1), 30)
     weights = {}
     for policy in ("hold", "reset"):
@@ -365,7 +365,7 @@ def test_short_gaps_are_bridged_by_hold_and_not_by_reset():
 
 
 @pytest.mark.parametrize("kind", ["dark", "saturated"])
-def test_foreign_frames_are_answered_alone_and_quality_is_back_at_once(kind):
+def test_foreign_frames_are_denoised_without_averages_and_later_frames_recover_at_once(kind):
     scene = SceneSettings(seed=3, motion_px=1.0)
     source = SyntheticSource(scene, ScanSettings(size=(64, 64), seed=3), 60)
     value = {"dark": 90, "saturated": 4095}[kind]

@@ -7,7 +7,7 @@ from deepbid_rt.denoising.window import FrameWindow
 
 
 class WindowMachine(RuleBasedStateMachine):
-    """The ring against a list of all frames."""
+    """Compares the ring with a list of all frames."""
 
     @initialize(length=st.integers(1, 9), rows=st.integers(1, 3))
     def begin(self, length, rows):
@@ -23,7 +23,7 @@ class WindowMachine(RuleBasedStateMachine):
         frame[0, 0] = -self.number
         self.window.push(frame)
         self.frames.append(frame.copy())
-        frame.fill(-1e9)  # a window keeps copies
+        frame.fill(-1e9)  # the window must keep a copy
 
     @rule()
     def reset(self):
@@ -37,7 +37,7 @@ class WindowMachine(RuleBasedStateMachine):
         if not self.frames:
             return
         last = self.frames[-length:]
-        backwards = (last + last[::-1]) * length  # what a mirror at the first frame shows, nearest first
+        backwards = (last + last[::-1]) * length  # frames before the first one, mirrored, nearest first
         expected = backwards[: length - len(last)][::-1] + last
         view = self.window.view()
         assert view.flags.c_contiguous
@@ -49,18 +49,18 @@ TestWindow = WindowMachine.TestCase
 TestWindow.settings = settings(max_examples=60, stateful_step_count=40)
 
 
-def test_looking_copies_nothing():
+def test_a_view_is_not_a_copy():
     window = FrameWindow(4, (2, 2))
     for number in range(6):
         window.push(np.full((2, 2), number, np.float32))
     assert np.shares_memory(window.view(), window.view())
 
 
-def test_looking_between_pushes_changes_nothing():
-    looked, unlooked = FrameWindow(5, (1, 1)), FrameWindow(5, (1, 1))
+def test_views_between_pushes_change_nothing():
+    viewed, untouched = FrameWindow(5, (1, 1)), FrameWindow(5, (1, 1))
     for number in range(12):
         frame = np.full((1, 1), number, np.float32)
-        looked.push(frame)
-        looked.view()
-        unlooked.push(frame)
-    assert np.array_equal(looked.view(), unlooked.view())
+        viewed.push(frame)
+        viewed.view()
+        untouched.push(frame)
+    assert np.array_equal(viewed.view(), untouched.view())

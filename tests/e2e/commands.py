@@ -1,4 +1,4 @@
-"""The command line as its users meet it: separate processes, their output and their exit codes."""
+"""Running the command line in separate processes, as users do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT_S = 120.0
 
 @dataclass
 class Finished:
-    """What a command left behind."""
+    """Exit code and output of a finished command."""
 
     code: int
     stdout: str
@@ -31,24 +31,24 @@ class Finished:
 
 
 class Running:
-    """A command at work."""
+    """A running command."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def line(self) -> str:
-        """The next line of stdout."""
+        """Return the next line of stdout."""
         return self.process.stdout.readline().strip()
 
     def finish(self) -> Finished:
-        """Wait for the end."""
+        """Wait until the command ends."""
         stdout, stderr = self.process.communicate(timeout=TIMEOUT_S)
         return Finished(self.process.returncode, stdout, stderr)
 
 
 @contextmanager
 def started(*args: str | Path) -> Iterator[Running]:
-    """Start ``deepbid-rt`` with `args`; it is killed when the context ends before it does."""
+    """Start ``deepbid-rt`` with `args`; it is killed if it is still running when the context ends."""
     command = [sys.executable, "-m", "deepbid_rt", *map(str, args)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

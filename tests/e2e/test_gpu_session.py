@@ -12,11 +12,11 @@ import pytest
 import tifffile
 
 pytest.importorskip("torch", reason="the train extra is not installed")
-from deepbid_rt.cli.serve import run as serve  # after the check for torch
+from deepbid_rt.cli.serve import serve_command  # after the check for torch
 from deepbid_rt.errors import EngineError, RefusedError
 from deepbid_rt.recording.sidecar import read_sidecar
-from deepbid_rt.runtimes.gpu.device import HostDevice
-from deepbid_rt.runtimes.tensorrt.load import Host
+from deepbid_rt.runtimes.gpu.torch_device import HostDevice
+from deepbid_rt.runtimes.tensorrt.load import GpuHost
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, sidecar_path, write_plan
 from deepbid_rt.runtimes.torch import TorchEngine
 from tests.e2e.commands import started
@@ -28,7 +28,7 @@ def session(onnx: Path, raw: Path, folder: Path, tensors: HostDevice | None, mon
     engine = TorchEngine(onnx, precision="f32", device="cpu", tensors=tensors)
     monkeypatch.setattr(sys.modules["deepbid_rt.cli.serve"], "load_engine", lambda *_args, **_rest: engine)
     with started("replay", raw, "--scan", "collinear", "--bind", "tcp://127.0.0.1:*", "--wait", "--json") as sender:
-        serve(sender.line(), str(onnx), record=folder, frames=20, idle_timeout_s=5.0)
+        serve_command(sender.line(), str(onnx), record=folder, frames=20, idle_timeout_s=5.0)
         sender.finish()
     (log,) = folder.glob("*.jsonl")
     (note,) = [line for line in read_sidecar(log) if line["kind"] == "engine"]
@@ -101,9 +101,9 @@ def test_what_cannot_run_is_refused_in_one_sentence_before_a_stream_is_waited_fo
     trt.gain = np.float32(1.5 if wrong == "other answers" else 1)
     trt.__version__ = "11.4.0.106" if wrong == "another TensorRT" else trt.__version__
     probe = _no_gpu if wrong == "no driver" else lambda: gpu
-    monkeypatch.setattr(Host.__init__, "__defaults__", (lambda: trt, probe, lambda: trt.memory))
+    monkeypatch.setattr(GpuHost.__init__, "__defaults__", (lambda: trt, probe, lambda: trt.memory))
     monkeypatch.setattr(sys.modules["deepbid_rt.cli.serve"], "ZmqSource", lambda *_a, **_k: pytest.fail("waited"))
     with pytest.raises(RefusedError) as refused:
-        serve("tcp://127.0.0.1:9", str(plan), trust=True)
+        serve_command("tcp://127.0.0.1:9", str(plan), trust=True)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Simulator, replay, serve and recorder joined over TCP loopback, in processes of their own."""
+"""Simulator, replay, serve and recorder over TCP loopback, in separate processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LOST_KEYS = {"source", "transport", "ring", "engine", "recorder"}
 
 
 def serve(publisher: tuple[str | Path, ...], *options: str | Path) -> tuple[Finished, Finished]:
-    """Serve what a publishing command sends; return how both ended."""
+    """Serve the stream of a publishing command; return the results of both."""
     with started(*publisher, "--bind", "tcp://127.0.0.1:*", "--wait", "--json") as sender:
         endpoint = sender.line()
         served = run("serve", "--source", endpoint, "--json", *options)
@@ -68,14 +68,14 @@ def test_simulated_frames_are_recorded_to_the_last_bit(tmp_path: Path) -> None:
     assert {"engine", "file", "recorded"} <= set(kinds)
 
 
-def test_frames_lost_on_the_wire_are_counted_and_named(tmp_path: Path) -> None:
+def test_frames_lost_on_the_wire_are_counted_and_logged(tmp_path: Path) -> None:
     sent, served = serve(
         ("simulate", "--frames", "120", "--size", "16", "--rate", "300", "--drop", "0.1"),
         *("--engine", "echo", "--record", tmp_path, "--idle-timeout", "2"),
     )
     dropped = sent.result["dropped"]
     assert dropped > 0
-    # A loss at the very end of a series leaves no later frame to show it; the end message does.
+    # A loss at the very end of a series shows only in the end message, as no later frame follows.
     assert served.result["frames_in"] == 120 - dropped
     assert served.result["lost"] == {"source": 0, "transport": dropped, "ring": 0, "engine": 0, "recorder": 0}
     (log,) = tmp_path.glob("*.jsonl")
@@ -112,7 +112,7 @@ def test_live_equals_offline(tmp_path: Path, engine: str) -> None:
     assert not np.array_equal(live, tifffile.imread(raw)[:, ::2])
 
 
-def test_a_stabilized_session_equals_offline_and_tells_the_motion(tmp_path: Path) -> None:
+def test_a_stabilized_session_equals_offline_and_reports_the_motion(tmp_path: Path) -> None:
     raw, folder, offline = tmp_path / "raw.tif", tmp_path / "session", tmp_path / "offline.tif"
     made, plain = serve(
         ("simulate", "--frames", "40", "--size", "96", "--photons", "2", "--motion", "2", "--raw", raw),
@@ -132,8 +132,9 @@ def test_a_stabilized_session_equals_offline_and_tells_the_motion(tmp_path: Path
     lines = read_sidecar(log)
     motions = read_motions(lines)
     assert list(motions) == list(range(40))
-    verdicts = [motion.status for motion in motions.values()]
-    assert {v: verdicts.count(v) for v in get_args(MotionStatus)}.items() <= served.result["motion"].items()
+    statuses = [motion.status for motion in motions.values()]
+    counts = {status: statuses.count(status) for status in get_args(MotionStatus)}
+    assert counts.items() <= served.result["motion"].items()
     (engine,) = (line for line in lines if line["kind"] == "engine")
     assert (engine["stabilized"], engine["gap"]) == (True, "hold")
 
@@ -152,7 +153,7 @@ def test_denoised_frames_are_published_on_the_same_wire() -> None:
                 assert raw.wait_for_subscriber(60.0)
                 raw.start(info)
                 got: list[StreamInfo | Frame] = []
-                # A subscriber misses what is sent before it is heard: go on sending until frames come through.
+                # Frames sent before the subscription are lost, so send until frames arrive.
                 for index in range(2000):
                     raw.put(Frame(index, np.full(info.shape, index, np.int16), t_ns=7 + index))
                     event = denoised.read(0.02)
@@ -175,7 +176,7 @@ def test_denoised_frames_are_published_on_the_same_wire() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process alone on Windows")
-def test_ctrl_c_flushes_and_sums_up(tmp_path: Path) -> None:
+def test_ctrl_c_flushes_and_prints_the_summary(tmp_path: Path) -> None:
     info = StreamInfo((1, 16, 16), np.dtype("<i2"), 30.0)
     sink = ZmqSink("tcp://127.0.0.1:*", role="raw")
     try:
@@ -195,7 +196,7 @@ def test_ctrl_c_flushes_and_sums_up(tmp_path: Path) -> None:
     assert served.result["frames_in"] == served.result["frames_out"] == len(recording(tmp_path, "denoised"))
 
 
-def test_a_frame_that_changes_shape_ends_the_session_and_keeps_what_came(tmp_path: Path) -> None:
+def test_a_frame_of_another_shape_ends_the_session_and_keeps_earlier_frames(tmp_path: Path) -> None:
     info = StreamInfo((1, 16, 16), np.dtype("<i2"), 30.0)
     encoder = Encoder(info)
     messages = [encoder.start()]

@@ -1,4 +1,4 @@
-"""The offline commands, run as processes: denoise, evaluate, train, export, demo."""
+"""The offline commands denoise, evaluate, train, export and demo, run as processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEMO_KEYS = {
 
 @pytest.fixture(scope="module")
 def movie(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Write a small collinear movie and its truth."""
+    """Write a small collinear movie and its clean movie."""
     folder = tmp_path_factory.mktemp("movie")
     source = SyntheticSource(SceneSettings(seed=2), ScanSettings(size=(48, 48), seed=2), 64)
     raw, truth = zip(*(source.render(index) for index in range(64)), strict=True)
@@ -48,7 +48,7 @@ def test_denoise_keeps_type_count_and_size(tmp_path: Path, dtype: str) -> None:
     assert abs(out.mean() - pixels.mean()) < 0.05 * pixels.mean()
 
 
-def test_denoise_collinear_halves_the_lines_and_evaluate_sees_the_gain(
+def test_denoise_halves_the_lines_of_collinear_movies_and_evaluate_measures_the_gain(
     movie: tuple[Path, Path], tmp_path: Path
 ) -> None:
     raw, truth = movie
@@ -57,9 +57,9 @@ def test_denoise_collinear_halves_the_lines_and_evaluate_sees_the_gain(
     assert finished.code == 0, finished.stderr
     assert finished.result["frames_out"] == 64
     assert tifffile.imread(out).shape == (64, 48, 48)
-    judged = run("evaluate", out, "--truth", truth, "--raw", raw, "--json")
-    assert judged.code == 0, judged.stderr
-    result = judged.result
+    evaluated = run("evaluate", out, "--truth", truth, "--raw", raw, "--json")
+    assert evaluated.code == 0, evaluated.stderr
+    result = evaluated.result
     assert set(result) >= EVALUATE_KEYS | {"raw", "baselines"}
     assert set(result["raw"]) >= EVALUATE_KEYS
     assert set(result["baselines"]) == {
@@ -72,7 +72,7 @@ def test_denoise_collinear_halves_the_lines_and_evaluate_sees_the_gain(
     average = result["baselines"]["average engine"]
     assert average["correlation_dynamic"] > result["baselines"]["rolling mean 8"]["correlation_dynamic"]
     for key in EVALUATE_KEYS:
-        assert key in judged.stderr  # the table holds them as well
+        assert key in evaluated.stderr  # the table holds them as well
     report = tmp_path / "report"
     alone = run("evaluate", out, "--truth", truth, "--report", report, "--json")
     assert alone.code == 0, alone.stderr
@@ -93,19 +93,19 @@ def test_evaluate_without_a_truth_and_with_cells(movie: tuple[Path, Path], tmp_p
     assert blind.result["temporal_noise_ratio"] < 0.5
     assert blind.result["baselines"]["average engine"] == pytest.approx(
         {key: blind.result[key] for key in blind.result["baselines"]["average engine"]}, abs=0.02
-    )  # the movie in hand was made by that engine, and rounded to the recording's type
-    assert "cannot be known from what was given: correlation_xyt" in blind.stderr
+    )  # this engine made the movie, whose pixels were rounded to integers
+    assert "not computed, as a reference is missing: correlation_xyt" in blind.stderr
     places = np.zeros((48, 48), np.uint16)
     places[10:16, 10:16], places[30:36, 20:26] = 1, 2
     tifffile.imwrite(cells, places)
     true = np.stack([tifffile.imread(truth)[:, places == number].mean(1) for number in (1, 2)], axis=1)
     rows = [f"{frame},{first},{second}" for frame, (first, second) in enumerate(true)]
     traces.write_text("\n".join(["frame,cell_1,cell_2", *rows]) + "\n")
-    told = run("evaluate", truth, "--truth", truth, "--cells", cells, "--traces", traces, "--json")
-    assert told.code == 0, told.stderr
-    assert told.result["trace_correlation"] == pytest.approx(1)
-    referred = run("evaluate", out, "--raw", raw, "--reference", truth, "--json")
-    assert referred.result["rsp"] > 0.3
+    with_cells = run("evaluate", truth, "--truth", truth, "--cells", cells, "--traces", traces, "--json")
+    assert with_cells.code == 0, with_cells.stderr
+    assert with_cells.result["trace_correlation"] == pytest.approx(1)
+    with_reference = run("evaluate", out, "--raw", raw, "--reference", truth, "--json")
+    assert with_reference.result["rsp"] > 0.3
 
 
 def test_train_export_denoise(movie: tuple[Path, Path], tmp_path: Path) -> None:

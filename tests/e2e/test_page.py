@@ -1,4 +1,4 @@
-"""The page in a real browser: headless Chromium, driven by its own driver."""
+"""The page of a session in a browser: headless Chromium, driven by its WebDriver."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def text(browser: Any, name: str) -> str:
     return browser.find_element("id", name).text
 
 
-def test_a_session_is_seen_live_and_its_end_too(browser: Any) -> None:
+def test_the_page_shows_a_session_and_its_end(browser: Any) -> None:
     simulate = ("simulate", "--frames", "4000", "--size", "64", "--rate", "30", "--bind", "tcp://127.0.0.1:*", "--wait")
     with started(*simulate) as sender:
         options = ("--engine", "average", "--http", "127.0.0.1:0")
@@ -81,9 +81,9 @@ def test_a_session_is_seen_live_and_its_end_too(browser: Any) -> None:
             assert text(browser, "engine") == "average (no network)"
             assert text(browser, "geometry") == "64 × 64 at 30.0 Hz"
             assert text(browser, "lost") == "0"
-            assert "tracked" in text(browser, "verdicts")
+            assert "tracked" in text(browser, "motion-status")
             wait(browser, lambda _: browser.execute_script(SPREAD, browser.find_element("id", "latency")) > 1)
-            # Nothing was refused by the content security policy, nothing was missing, nothing raised.
+            # An empty log: no violation of the content security policy, no missing file, no exception.
             assert browser.get_log("browser") == []
             served.process.terminate()
             finished = served.finish()
@@ -93,15 +93,15 @@ def test_a_session_is_seen_live_and_its_end_too(browser: Any) -> None:
     assert not any(finished.result["lost"].values())
 
 
-def test_without_the_extra_the_page_is_refused_in_a_sentence() -> None:
+def test_without_the_extra_the_error_is_one_sentence() -> None:
     program = "import sys; sys.modules['aiohttp'] = None; from deepbid_rt.cli import main; main()"
     serve = ("serve", "--source", "tcp://127.0.0.1:9", "--engine", "echo", "--http", "127.0.0.1:0")
     done = subprocess.run([sys.executable, "-c", program, *serve], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "deepbid-rt: a page without aiohttp; expected the extra 'http' to be installed; " in done.stderr
+    assert "deepbid-rt: the page needs aiohttp, which is not installed; expected the extra 'http'; " in done.stderr
 
 
-def test_what_cannot_be_shown_is_refused_before_the_stream_starts() -> None:
+def test_an_unusable_address_is_refused_before_the_stream_starts() -> None:
     serve = ("serve", "--source", "tcp://127.0.0.1:9", "--engine", "echo", "--http")
     open_page = run(*serve, "0.0.0.0:0")
     assert open_page.code == 2

@@ -1,4 +1,4 @@
-"""What the command line refuses: one clear sentence, exit code 2, and nothing half-written."""
+"""Refusals of the command line: one sentence, exit code 2, and no incomplete files."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def test_engine_that_does_not_exist(movie: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_stabilizing_with_an_engine_that_knows_no_motion(movie: Path, tmp_path: Path) -> None:
-    told = "a registered movie from engine 'echo' of kind echo, which does not estimate motion"
+def test_stabilizing_with_an_engine_that_does_not_estimate_motion(movie: Path, tmp_path: Path) -> None:
+    message = "registration with engine 'echo' of kind echo, which does not estimate motion"
     options = ("--engine", "echo", "--stabilize")
-    assert refused("denoise", movie, tmp_path / "out.tif", *options).startswith(told)
-    assert refused("serve", "--source", "tcp://127.0.0.1:9", "--record", tmp_path / "s", *options).startswith(told)
-    assert refused("demo", "--out", tmp_path / "demo", *options).startswith(told)
+    assert refused("denoise", movie, tmp_path / "out.tif", *options).startswith(message)
+    assert refused("serve", "--source", "tcp://127.0.0.1:9", "--record", tmp_path / "s", *options).startswith(message)
+    assert refused("demo", "--out", tmp_path / "demo", *options).startswith(message)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [movie.name]
 
 
@@ -69,8 +69,8 @@ def test_export_of_a_network_that_answers_one_and_the_same(tmp_path: Path) -> No
     checkpoint = Checkpoint(TINY, ("x collinear",), 12, weights, weights, {}, 1.01, 1.01, 12, response=0.0)
     save_checkpoint(tmp_path / BEST, checkpoint)
     assert refused("export", tmp_path, "-o", tmp_path / "model.onnx") == (
-        f"{tmp_path / BEST}, a network that collapsed: its answers to held-out frames vary by 0 of the noise; expected "
-        "answers that vary by 0.001 standard deviations of the noise or more; train again into an empty folder, at a "
+        f"{tmp_path / BEST}, a network that collapsed: its outputs on held-out frames vary by 0 of the noise; expected "
+        "outputs that vary by 0.001 standard deviations of the noise or more; train again into an empty folder, at a "
         "lower learning_rate, with another seed or on brighter recordings."
     )
     assert [path.name for path in tmp_path.iterdir()] == [BEST]
@@ -113,11 +113,11 @@ def test_publishing_beyond_this_computer_needs_consent(movie: Path) -> None:
     assert "insecure" in refused("replay", movie, "--bind", "tcp://0.0.0.0:*")
 
 
-def test_addresses_that_are_none() -> None:
+def test_malformed_addresses() -> None:
     assert "nonsense" in refused("serve", "--source", "nonsense", "--engine", "echo")
 
 
-def test_inputs_that_are_no_movies(tmp_path: Path) -> None:
+def test_inputs_that_are_not_movies(tmp_path: Path) -> None:
     text = tmp_path / "text.tif"
     text.write_text("not a movie")
     assert str(text) in refused("denoise", text, tmp_path / "out.tif", "--engine", "echo")
@@ -127,12 +127,12 @@ def test_inputs_that_are_no_movies(tmp_path: Path) -> None:
 
 
 def test_evaluate_refuses_in_one_sentence(tmp_path: Path) -> None:
-    """What is wrong within the movies is tested with `evaluate` itself."""
+    """Faults of the movies themselves are tested with `evaluate`."""
     good, flat, none = (tmp_path / f"{name}.tif" for name in ("good", "flat", "none"))
     tifffile.imwrite(good, np.random.default_rng(0).normal(100, 9, (20, 16, 16)).astype(np.float32))
     tifffile.imwrite(flat, np.full((20, 16, 16), 7, np.int16))
-    assert "no movie to judge" in refused("evaluate", "--truth", good)
-    assert "two movies to judge" in refused("evaluate", good, "--denoised", good, "--truth", good)
+    assert "no movie to evaluate" in refused("evaluate", "--truth", good)
+    assert "two movies to evaluate" in refused("evaluate", good, "--denoised", good, "--truth", good)
     assert str(none) in refused("evaluate", good, "--truth", none)
     assert "the movie with 7 counts in every pixel" in refused("evaluate", flat, "--truth", good)
     assert "of 20 pages" in refused("evaluate", good, "--truth", good, "--cells", good)

@@ -1,4 +1,4 @@
-"""``deepbid-rt synth``, run as a process: every file there and right, nothing overwritten, refusals in a sentence."""
+"""``deepbid-rt synth``, run as a process: correct files, nothing overwritten, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {"raw.tif", "truth.tif", "traces.csv", "cells.tif", "cells.json"}
 
 
 @pytest.mark.parametrize("preset", ["calcium-vibrating", "vessels-flow", "heart-beating"])
-def test_a_preset_becomes_a_movie_with_all_that_is_true_of_it(tmp_path: Path, preset: str) -> None:
+def test_a_preset_writes_a_movie_with_its_ground_truth(tmp_path: Path, preset: str) -> None:
     out = tmp_path / "new" / "folder"
     finished = run("synth", "--preset", preset, "--frames", "20", "--size", "64", "--seed", "2", "--out", out, "--json")
     assert finished.code == 0, finished.stderr
@@ -53,7 +53,7 @@ def test_scan_and_digitiser_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("taken", ["truth.tif", "cells.json"])
-def test_nothing_is_overwritten(tmp_path: Path, taken: str) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path, taken: str) -> None:
     (tmp_path / taken).write_bytes(b"mine")
     finished = run("synth", "--frames", "2", "--size", "32", "--out", tmp_path)
     assert finished.code == 2
@@ -61,12 +61,12 @@ def test_nothing_is_overwritten(tmp_path: Path, taken: str) -> None:
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {taken: b"mine"}
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     finished = run("synth", "--out", tmp_path / "file" / "movie")
     assert finished.code == 2
     (line,) = [line for line in finished.stderr.splitlines() if line.startswith("deepbid-rt: ")]
-    assert line.startswith(f"deepbid-rt: the folder {tmp_path / 'file' / 'movie'} cannot be made (Not a directory);")
+    assert line.startswith(f"deepbid-rt: the folder {tmp_path / 'file' / 'movie'} cannot be created (Not a directory);")
 
 
 FULL = """
@@ -79,8 +79,8 @@ runpy.run_module("deepbid_rt", run_name="__main__")
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are a matter of POSIX")
-def test_a_full_disk_ends_in_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="only POSIX has file size limits")
+def test_a_full_disk_gives_one_sentence(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL, "60000", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1, done.stderr

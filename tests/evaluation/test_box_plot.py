@@ -19,6 +19,6 @@ def test_boxes_end_at_the_quartiles(tmp_path: Path) -> None:
         assert filled[-1] == pytest.approx(_LEFT + high * _WIDTH, abs=2)
 
 
-def test_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+def test_the_error_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"b\.png cannot be written"):
         box_plot({"a": np.ones(3)}, tmp_path / "none" / "b.png", "t")

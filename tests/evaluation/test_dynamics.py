@@ -19,7 +19,7 @@ def r(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
-def test_scores_are_the_formulas(movies: tuple[np.ndarray, np.ndarray]) -> None:
+def test_metrics_follow_the_formulas(movies: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = movies
     scores = dynamics(x, y)
     assert scores["snr_affine_db"] == pytest.approx(-10 * np.log10(1 - r(x, y) ** 2), abs=1e-9)
@@ -30,7 +30,7 @@ def test_scores_are_the_formulas(movies: tuple[np.ndarray, np.ndarray]) -> None:
     assert scores["correlation_yt"] == pytest.approx(np.mean(yt), abs=1e-9)
 
 
-def test_affine_snr_is_what_is_left_after_the_best_gain_and_offset(movies: tuple[np.ndarray, np.ndarray]) -> None:
+def test_affine_snr_is_the_snr_after_the_best_gain_and_offset(movies: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = movies
     gain, offset = np.polyfit(x.ravel(), y.ravel(), 1)
     left = y - gain * x - offset
@@ -49,8 +49,8 @@ def test_a_frozen_picture_has_no_dynamics(movies: tuple[np.ndarray, np.ndarray],
     assert dynamics(y, y)["correlation_dynamic"] == pytest.approx(1)
 
 
-def test_the_trap_of_the_papers_snr_is_real() -> None:
-    """The mean picture, shown for ever, gains as much by the paper's SNR as denoising does, and shows no event."""
+def test_a_frozen_picture_raises_the_papers_snr() -> None:
+    """The mean frame, repeated, gains as much SNR by the paper's formula as denoising, and shows no event."""
     rng = np.random.default_rng(0)
     still = rng.uniform(1, 3, (24, 24))
     events = rng.random((60, 24, 24)) < 0.02
@@ -63,6 +63,6 @@ def test_the_trap_of_the_papers_snr_is_real() -> None:
     assert dynamics(raw, truth)["correlation_dynamic"] > 0.2
 
 
-def test_refuses_shapes_that_differ() -> None:
+def test_refuses_different_shapes() -> None:
     with pytest.raises(StreamError, match="to compare with one of"):
         dynamics(np.zeros((3, 1, 4, 4)), np.zeros((4, 1, 4, 4)))

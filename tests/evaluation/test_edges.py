@@ -24,12 +24,12 @@ def truth() -> np.ndarray:
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5, 2.5])
-def test_a_blur_widens_as_theory_says(truth: np.ndarray, sigma: float) -> None:
+def test_a_blur_widens_edges_as_theory_predicts(truth: np.ndarray, sigma: float) -> None:
     found = edge_width_ratio(gaussian_filter(truth, (0, 0, sigma, sigma), mode="nearest"), truth)
-    assert found == pytest.approx(np.hypot(1, sigma / SIGMA), rel=0.08)  # the rise loses a little, too
+    assert found == pytest.approx(np.hypot(1, sigma / SIGMA), rel=0.08)  # the blur lowers the rise a little as well
 
 
-def test_averaging_what_moves_widens_it(truth: np.ndarray) -> None:
+def test_averaging_in_time_widens_moving_edges(truth: np.ndarray) -> None:
     rolled = np.stack([truth[max(0, t - 7) : t + 1].mean(0) for t in range(len(truth))])
     frozen = np.broadcast_to(truth.mean(0), truth.shape)
     assert edge_width_ratio(rolled, truth) > 1.2
@@ -38,7 +38,7 @@ def test_averaging_what_moves_widens_it(truth: np.ndarray) -> None:
 
 @settings(deadline=None, max_examples=15)
 @given(gain=st.floats(0.05, 40), offset=st.floats(-1e4, 1e4), seed=st.integers(0, 99))
-def test_gain_offset_and_order_of_frames_do_not_matter(gain: float, offset: float, seed: int) -> None:
+def test_gain_offset_and_order_of_frames_do_not_change_the_ratio(gain: float, offset: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = np.stack([disc(32 + dy, 36 + dx) for dy, dx in rng.normal(0, 2, (5, 2))])[:, None]
     movie = gaussian_filter(truth, (0, 0, 1, 1))
@@ -49,26 +49,26 @@ def test_gain_offset_and_order_of_frames_do_not_matter(gain: float, offset: floa
     assert edge_width_ratio(movie[order], truth[order]) == pytest.approx(expected, rel=1e-9)
     assert edge_width_ratio(movie[..., ::-1], truth[..., ::-1]) == pytest.approx(
         expected, rel=0.02
-    )  # blocks begin anew
+    )  # the blocks lie elsewhere in a mirrored frame
 
 
 @pytest.mark.parametrize("sigma", [0, 2])
-def test_noise_neither_sharpens_nor_blurs(truth: np.ndarray, sigma: float) -> None:
+def test_noise_does_not_change_the_mean_ratio(truth: np.ndarray, sigma: float) -> None:
     movie = gaussian_filter(truth, (0, 0, sigma, sigma)) if sigma else truth
     rng = np.random.default_rng(5)
     noisy = [1 / edge_width_ratio(movie + rng.normal(0, 100, truth.shape), truth) for _ in range(20)]
     assert np.mean(noisy) == pytest.approx(1 / edge_width_ratio(movie, truth), rel=0.1)
 
 
-def test_edges_that_stand_still_do_not_count(truth: np.ndarray) -> None:
-    """A blurred frame around a sharp moving disc costs nothing; a blurred disc in a sharp frame does."""
+def test_still_edges_do_not_count(truth: np.ndarray) -> None:
+    """A blurred still stripe beside a sharp moving disc does not change the ratio."""
     still = np.zeros(truth.shape)
     still[..., 2:6] = 300  # steeper than the disc
     blurred_still = gaussian_filter(still, (0, 0, 2, 2))
     assert edge_width_ratio(truth + blurred_still, truth + still) == pytest.approx(1, abs=0.1)
 
 
-def test_only_edges_near_a_place_count_when_one_is_given(truth: np.ndarray) -> None:
+def test_a_mask_restricts_where_edges_count(truth: np.ndarray) -> None:
     two = np.concatenate([truth, truth], axis=3)
     half = np.concatenate([truth, gaussian_filter(truth, (0, 0, 3, 3))], axis=3)
     near = np.zeros(two.shape[1:], bool)
@@ -77,7 +77,7 @@ def test_only_edges_near_a_place_count_when_one_is_given(truth: np.ndarray) -> N
     assert edge_width_ratio(half, two, ~near) > 1.5
 
 
-def test_what_shows_no_edge_is_as_wide_as_can_be_and_what_has_none_has_no_width(truth: np.ndarray) -> None:
+def test_a_movie_without_edges_has_the_limit_and_a_still_truth_has_no_ratio(truth: np.ndarray) -> None:
     assert edge_width_ratio(np.full(truth.shape, 3.0), truth) == EDGE_LIMIT
     assert edge_width_ratio(-truth, truth) == EDGE_LIMIT
     still = np.broadcast_to(truth[:1], truth.shape)
@@ -88,6 +88,6 @@ def test_what_shows_no_edge_is_as_wide_as_can_be_and_what_has_none_has_no_width(
         edge_width_ratio(truth[1:], truth)
 
 
-def test_a_wrong_place_is_no_sharp_edge(truth: np.ndarray) -> None:
+def test_a_sharp_edge_in_the_wrong_place_counts_as_blurred(truth: np.ndarray) -> None:
     moved = shift(truth, (0, 0, 4, 4), mode="nearest")
     assert edge_width_ratio(moved, truth) > 1.5

@@ -11,7 +11,7 @@ SHARP = np.random.default_rng(9).uniform(0, 1000, (48, 40))
 
 
 @pytest.mark.parametrize(("alpha", "beta", "sigma"), [(1, 0, 0), (0.5, 100, 1.3), (3, -50, 2.7)])
-def test_gain_offset_and_width_are_found_again(alpha: float, beta: float, sigma: float) -> None:
+def test_gain_offset_and_blur_are_recovered(alpha: float, beta: float, sigma: float) -> None:
     reference = alpha * gaussian_filter(SHARP, sigma, mode="nearest") + beta if sigma else alpha * SHARP + beta
     found = error_map(SHARP, reference)
     assert found.sigma == pytest.approx(sigma, abs=0.02)
@@ -21,7 +21,7 @@ def test_gain_offset_and_width_are_found_again(alpha: float, beta: float, sigma:
     assert found.rse < 0.01 * reference.std() + 1
 
 
-def test_an_invented_spot_is_where_the_map_is_bright() -> None:
+def test_the_error_map_is_bright_at_an_invented_spot() -> None:
     reference = gaussian_filter(SHARP, 2, mode="nearest")
     invented = SHARP.copy()
     invented[20:24, 10:14] += 300
@@ -31,7 +31,7 @@ def test_an_invented_spot_is_where_the_map_is_bright() -> None:
     assert found.rsp < 0.98 < error_map(SHARP, reference).rsp
 
 
-def test_a_constant_image_explains_nothing() -> None:
+def test_a_constant_image_has_rsp_0() -> None:
     found = error_map(np.ones(SHARP.shape), SHARP)
     assert (found.rsp, found.alpha) == (0.0, 0.0)
     assert found.rse == pytest.approx(SHARP.std())

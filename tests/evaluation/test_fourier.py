@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter1d
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.evaluation.baselines import exponential_average
-from deepbid_rt.evaluation.fourier import next_frame_cutoff, rings, sharpness, split_half_cutoff
+from deepbid_rt.evaluation.fourier import compare_rings, next_frame_cutoff, sharpness, split_half_cutoff
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,9 @@ def blurred(movie: np.ndarray, sigma: float) -> np.ndarray:
     return gaussian_filter(movie, (0, 0, sigma, sigma), mode="wrap")
 
 
-def test_curves_are_the_formulas(truth: np.ndarray) -> None:
+def test_curves_follow_the_formulas(truth: np.ndarray) -> None:
     other = truth + np.random.default_rng(3).normal(0, 80, truth.shape)
-    curves = rings(other, truth)
+    curves = compare_rings(other, truth)
     window = np.outer(np.hanning(66)[1:-1], np.hanning(50)[1:-1])
     fx, fy = (np.fft.fft2((m - m.mean((2, 3), keepdims=True))[:, 0] * window) for m in (other, truth))
     radius = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(48)[None]) * 48
@@ -30,18 +30,18 @@ def test_curves_are_the_formulas(truth: np.ndarray) -> None:
         ring = np.abs(radius - (i + 1)) < 0.5
         a, b = fx[:, ring], fy[:, ring]
         expected = (a * b.conj()).sum().real / np.sqrt((abs(a) ** 2).sum() * (abs(b) ** 2).sum())
-        assert curves.correlation[i] == pytest.approx(expected, abs=0.02)  # half the plane counts its border once
+        assert curves.correlation[i] == pytest.approx(expected, abs=0.02)  # rfft2 counts its border once
     np.testing.assert_allclose(curves.frequency, np.arange(1, 25) / 48)
 
 
-def test_a_movie_is_as_sharp_as_itself(truth: np.ndarray) -> None:
+def test_sharpness_of_the_truth_is_0_5_and_of_unrelated_movies_0(truth: np.ndarray) -> None:
     assert sharpness(truth, truth) == {"sharpness": 0.5, "frc_cutoff": 0.5, "transfer_cutoff": 0.5}
     assert sharpness(-truth, truth)["sharpness"] == 0.0
     assert sharpness(np.zeros(truth.shape), truth)["sharpness"] == 0.0
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5, 2.5])
-def test_a_blur_is_measured_though_the_ring_correlation_cannot_see_it(truth: np.ndarray, sigma: float) -> None:
+def test_sharpness_detects_a_blur_that_the_ring_correlation_does_not(truth: np.ndarray, sigma: float) -> None:
     scores = sharpness(blurred(truth, sigma), truth)
     half = np.sqrt(np.log(2) / 2) / (np.pi * sigma)  # exp(-2 (pi sigma f)^2) = 1/2
     assert scores["transfer_cutoff"] == pytest.approx(half, abs=0.02)
@@ -49,8 +49,8 @@ def test_a_blur_is_measured_though_the_ring_correlation_cannot_see_it(truth: np.
     assert scores["frc_cutoff"] > 1.5 * half
 
 
-def test_noise_ends_the_ring_correlation_where_theory_says() -> None:
-    """Ring correlation with the truth is 1 / sqrt(1 + noise power / signal power)."""
+def test_noise_lowers_the_frc_cutoff_as_theory_predicts() -> None:
+    """The ring correlation with the truth is 1 / sqrt(1 + noise power / signal power)."""
     rng = np.random.default_rng(4)
     signal = blurred(rng.normal(0, 1, (40, 1, 64, 64)), 2.0)
     noise = 0.1
@@ -62,7 +62,7 @@ def test_noise_ends_the_ring_correlation_where_theory_says() -> None:
     assert scores["transfer_cutoff"] > scores["frc_cutoff"]
 
 
-def test_split_half_needs_no_truth() -> None:
+def test_split_half_cutoff_rises_with_the_number_of_frames() -> None:
     rng = np.random.default_rng(5)
     still = blurred(rng.normal(0, 1, (1, 1, 64, 64)), 2.0)
     few, many = (still + rng.normal(0, 0.3, (n, 1, 64, 64)) for n in (4, 400))
@@ -71,31 +71,31 @@ def test_split_half_needs_no_truth() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.3, 0.8])
-def test_the_next_raw_frame_tells_what_the_truth_does_where_the_scene_is_still(noise: float) -> None:
+def test_the_estimate_from_the_next_raw_frame_equals_that_from_the_truth_in_a_still_scene(noise: float) -> None:
     rng = np.random.default_rng(6)
     truth = np.repeat(gaussian_filter(rng.normal(0, 3.5, (96, 96)), 1.0)[None, None], 120, axis=0)
     raw = truth + rng.normal(0, noise, truth.shape)
-    past, cutoffs = exponential_average(raw, 4.0), []
-    for movie in (raw, past, blurred(raw, 1.0), raw + rng.normal(0, 2 * noise, raw.shape)):
+    average, cutoffs = exponential_average(raw, 4.0), []
+    for movie in (raw, average, blurred(raw, 1.0), raw + rng.normal(0, 2 * noise, raw.shape)):
         cutoffs.append(next_frame_cutoff(movie, raw))
         assert cutoffs[-1] == pytest.approx(sharpness(movie, truth)["frc_cutoff"], abs=0.05)
-    plain, averaged, blur, spoilt = cutoffs
-    assert spoilt < plain < averaged
-    assert blur == pytest.approx(plain, abs=0.02)  # blind to it, as every ring correlation
+    plain, averaged, blur, noisier = cutoffs
+    assert noisier < plain < averaged
+    assert blur == pytest.approx(plain, abs=0.02)  # a ring correlation does not detect blur
     assert next_frame_cutoff(truth - truth + rng.normal(0, 1, raw.shape), raw) < 0.05
 
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
-def test_the_next_raw_frame_flatters_who_has_seen_it(seed: int) -> None:
+def test_the_estimate_is_too_high_for_a_filter_that_used_the_next_raw_frame(seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = np.repeat(gaussian_filter(rng.normal(0, 3.5, (96, 96)), 1.0)[None, None], 120, axis=0)
     raw = truth + rng.normal(0, 1.3, truth.shape)
     centred = uniform_filter1d(raw, 5, axis=0)
-    past = np.concatenate([centred[:1]] * 3 + [centred[:-3]])  # the same mean, of frames that are over
-    assert next_frame_cutoff(centred, raw) > next_frame_cutoff(past, raw)
+    causal = np.concatenate([centred[:1]] * 3 + [centred[:-3]])  # the same mean, of earlier frames only
+    assert next_frame_cutoff(centred, raw) > next_frame_cutoff(causal, raw)
 
 
-def test_what_moves_between_two_frames_is_lost() -> None:
+def test_motion_between_frames_lowers_the_estimate() -> None:
     rng = np.random.default_rng(7)
     scene = gaussian_filter(rng.normal(0, 3.5, (104, 104)), 1.0)
     shifts = rng.integers(-1, 2, (120, 2)) + 4
@@ -104,10 +104,10 @@ def test_what_moves_between_two_frames_is_lost() -> None:
     assert next_frame_cutoff(raw, raw) < sharpness(raw, truth)["frc_cutoff"] - 0.03
 
 
-def test_a_long_movie_is_judged_by_some_of_its_frames() -> None:
+def test_only_some_frames_of_a_long_movie_are_read() -> None:
     frames = np.random.default_rng(8).normal(0, 1, (3, 1, 16, 16))
 
-    class Long:
+    class LongMovie:
         shape = (5_000, 1, 16, 16)
         read_from: ClassVar[set[int]] = set()
 
@@ -115,14 +115,14 @@ def test_a_long_movie_is_judged_by_some_of_its_frames() -> None:
             self.read_from.add(t0)
             return frames[[t % 3 for t in range(t0, t1)]]
 
-    next_frame_cutoff(Long(), Long())
-    assert len(Long.read_from) <= 200
-    assert {0, 4999} <= Long.read_from
+    next_frame_cutoff(LongMovie(), LongMovie())
+    assert len(LongMovie.read_from) <= 200
+    assert {0, 4999} <= LongMovie.read_from
 
 
 def test_refuses_frames_that_are_too_small() -> None:
     with pytest.raises(StreamError) as info:
-        rings(np.zeros((2, 1, 7, 20)), np.zeros((2, 1, 7, 20)))
+        compare_rings(np.zeros((2, 1, 7, 20)), np.zeros((2, 1, 7, 20)))
     assert str(info.value) == (
         "frames of 7 x 20 pixels; expected at least 8 x 8 for a ring correlation; evaluate larger frames."
     )

@@ -10,7 +10,7 @@ from deepbid_rt.evaluation.moments import Moments
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 2**32 - 1), st.floats(-1e6, 1e6))
-def test_pieces_add_up_to_the_whole(sizes: list[int], seed: int, level: float) -> None:
+def test_moments_of_pieces_add_up_to_those_of_the_whole(sizes: list[int], seed: int, level: float) -> None:
     rng = np.random.default_rng(seed)
     x = rng.normal(level, 3, sum(sizes))
     y = x + rng.normal(0, 2, sum(sizes))
@@ -22,7 +22,7 @@ def test_pieces_add_up_to_the_whole(sizes: list[int], seed: int, level: float) -
         assert getattr(total, name) == pytest.approx(getattr(whole, name), rel=1e-7, abs=1e-6)
 
 
-def test_correlation_is_numpys_also_far_from_zero() -> None:
+def test_correlation_equals_numpys_also_with_large_offsets() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(0, 1, 1000)
     y = x + rng.normal(0, 1, 1000)
@@ -33,7 +33,7 @@ def test_correlation_is_numpys_also_far_from_zero() -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 0.1, 33_300.1, -1e-12])
-def test_a_constant_correlates_with_nothing(level: float) -> None:
+def test_the_correlation_with_a_constant_is_0(level: float) -> None:
     rng = np.random.default_rng(1)
     constant = np.full(4099, level)
     assert Moments.of(constant, rng.normal(0, 1, 4099)).correlation() == 0.0

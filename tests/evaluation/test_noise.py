@@ -12,18 +12,7 @@ from deepbid_rt.recording.tiff_movie import TiffMovie
 from tests import DATA
 
 
-@pytest.fixture(scope="module")
-def truth() -> np.ndarray:
-    t, y, x = np.ogrid[:23, :31, :20]
-    return (800 + 300 * np.sin(t / 4 + y / 5) * np.cos(x / 3))[:, None]
-
-
-@pytest.fixture(scope="module")
-def noisy(truth: np.ndarray) -> np.ndarray:
-    return np.rint(truth + np.random.default_rng(3).normal(0, 120, truth.shape)).astype(np.int16)
-
-
-def test_noise_summary_is_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
+def test_noise_summary_follows_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> None:
     summary = noise_summary(noisy, truth)
     for name, movie in {"raw": noisy.astype(np.float64), "denoised": truth}.items():
         assert summary["temporal_noise"][name] == pytest.approx(np.std(np.diff(movie, axis=0)) / math.sqrt(2))
@@ -39,16 +28,16 @@ def test_noise_summary_is_the_formulas(truth: np.ndarray, noisy: np.ndarray) -> 
     json.dumps(summary, allow_nan=False)
 
 
-def test_noise_of_a_still_scene_is_the_noise_that_was_added() -> None:
+def test_noise_of_a_still_scene_is_the_added_noise() -> None:
     noise = np.random.default_rng(4).normal(0, 25, (60, 1, 40, 40))
-    raw = np.rint(400 + noise).astype(np.uint16)  # differences below zero must not wrap around
+    raw = np.rint(400 + noise).astype(np.uint16)  # differences of uint16 must not wrap around
     summary = noise_summary(raw, np.full(raw.shape, 400.0))
     assert summary["temporal_noise"]["raw"] == pytest.approx(25, rel=0.02)
     assert summary["temporal_noise"]["denoised"] == 0.0
     assert summary["split_half_correlation"]["denoised"] == 0.0
 
 
-def test_noise_summary_of_zeros_two_frames_and_collinear_raw() -> None:
+def test_zeros_two_frames_and_a_collinear_recording_are_accepted() -> None:
     zeros = np.zeros((2, 1, 4, 4), np.int16)
     summary = noise_summary(np.zeros((2, 1, 8, 4), np.int16), zeros)
     assert (summary["temporal_noise_ratio"], summary["mean_ratio"]) == (0.0, 0.0)

@@ -23,7 +23,7 @@ def grey(pixels: np.ndarray, black: float, white: float, factor: int) -> np.ndar
 
 
 def places(image: np.ndarray, tile: np.ndarray) -> list[tuple[int, int]]:
-    """Return every (y, x) at which the tile stands in the picture."""
+    """Return every (y, x) at which the picture contains the tile."""
     views = np.lib.stride_tricks.sliding_window_view(image[..., 0], tile.shape)
     corners = (views[:, :, 0, 0] == tile[0, 0]) & (views[:, :, -1, -1] == tile[-1, -1])
     return [(int(y), int(x)) for y, x in np.argwhere(corners) if (views[y, x] == tile).all()]
@@ -41,7 +41,7 @@ def test_every_panel_has_the_contrast_of_the_reference(tmp_path: Path) -> None:
     assert image[:top, :, 0].max() > 200  # title and labels
 
 
-def test_another_reference_and_limits_of_their_own(tmp_path: Path) -> None:
+def test_panels_can_share_another_contrast_or_have_their_own(tmp_path: Path) -> None:
     side_by_side(PANELS, tmp_path / "p.png", percentiles=(0, 100), reference=1, side=64)
     assert len(places(picture(tmp_path / "p.png"), grey(RAMP, 200, 1800, 2))) == 1
     side_by_side(PANELS[:2], tmp_path / "own.png", percentiles=(0, 100), reference=None, side=64)
@@ -49,7 +49,7 @@ def test_another_reference_and_limits_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", [0, None])
-def test_panels_stand_in_rows(tmp_path: Path, reference: int | None) -> None:
+def test_panels_are_drawn_in_rows(tmp_path: Path, reference: int | None) -> None:
     panels = [(str(n), RAMP) for n in range(5)]
     side_by_side(panels, tmp_path / "p.png", percentiles=(0, 100), reference=reference, side=32, columns=2)
     found = places(picture(tmp_path / "p.png"), grey(RAMP, 100, 900, 1))
@@ -58,7 +58,7 @@ def test_panels_stand_in_rows(tmp_path: Path, reference: int | None) -> None:
     assert len({x for _, x in found}) == 2
 
 
-def test_percentiles_clip(tmp_path: Path) -> None:
+def test_percentiles_set_black_and_white(tmp_path: Path) -> None:
     side_by_side(PANELS[:1], tmp_path / "p.png", percentiles=(10, 90), side=32)
     black, white = np.percentile(RAMP, (10, 90))
     assert len(places(picture(tmp_path / "p.png"), grey(RAMP, black, white, 1))) == 1
@@ -79,7 +79,7 @@ def test_a_constant_panel_is_black(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pixels", [np.zeros((1, 4, 4)), np.zeros((0, 4)), np.full((4, 4), np.nan)])
-def test_refuses_what_is_no_panel(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_refuses_panels_that_are_not_finite_2d_arrays(tmp_path: Path, pixels: np.ndarray) -> None:
     with pytest.raises(StreamError) as info:
         side_by_side([("good", RAMP), ("bad", pixels)], tmp_path / "p.png")
     assert str(info.value) == (
@@ -90,6 +90,6 @@ def test_refuses_what_is_no_panel(tmp_path: Path, pixels: np.ndarray) -> None:
         side_by_side([], tmp_path / "p.png")
 
 
-def test_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+def test_the_error_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"p\.png cannot be written"):
         side_by_side(PANELS, tmp_path / "none" / "p.png")

@@ -8,8 +8,8 @@ from PIL import Image
 
 from deepbid_rt.errors import FileError
 from deepbid_rt.evaluation.evaluate import Evaluation, evaluate
-from deepbid_rt.evaluation.figures import FIGURES
-from deepbid_rt.evaluation.report import markdown, write_report
+from deepbid_rt.evaluation.metrics import METRICS
+from deepbid_rt.evaluation.report import markdown_table, write_report
 from tests.evaluation.test_evaluate import scene
 
 PICTURES = {"frames.png", "yt.png", "error_map.png", "frame_correlation.png", "trace_correlation.png"}
@@ -21,50 +21,50 @@ def found() -> Evaluation:
     return evaluate((truth + raw) / 2, truth, raw)
 
 
-def test_the_table_holds_every_figure_of_every_movie(found: Evaluation) -> None:
-    lines = markdown(found).splitlines()
+def test_the_table_holds_every_metric_of_every_movie(found: Evaluation) -> None:
+    lines = markdown_table(found).splitlines()
     assert lines[0] == (
-        "| figure | what it is | ideal | denoised | raw | rolling mean 8 | exponential average 4 | best linear filter |"
+        "| metric | what it is | ideal | denoised | raw | rolling mean 8 | exponential average 4 | best linear filter |"
     )
     assert {line.count("|") for line in lines} == {9}
-    assert [line.split(" | ")[0][2:] for line in lines[2:]] == list(FIGURES)
+    assert [line.split(" | ")[0][2:] for line in lines[2:]] == list(METRICS)
     row = next(line for line in lines if line.startswith("| snr_affine_db |"))
-    values = [column.figures["snr_affine_db"] for column in found.columns.values()]
+    values = [column.metrics["snr_affine_db"] for column in found.columns.values()]
     assert row.rstrip(" |").split(" | ")[3:] == [f"{value:.4g}" for value in values]
 
 
-def test_a_folder_with_table_and_pictures(found: Evaluation, tmp_path: Path) -> None:
+def test_the_report_is_a_folder_with_a_table_and_pictures(found: Evaluation, tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     write_report(folder, found, "out.tif")
     assert {path.name for path in folder.iterdir()} == PICTURES | {"report.md"}
     text = (folder / "report.md").read_text()
-    assert text.startswith("# out.tif\n\n| figure |")
+    assert text.startswith("# out.tif\n\n| metric |")
     for name in PICTURES:
         assert f"]({name})" in text
         with Image.open(folder / name) as picture:
             assert min(picture.size) > 100
-    write_report(folder, found, "again")  # a report may be written anew
+    write_report(folder, found, "again")  # an existing report is replaced
     assert (folder / "report.md").read_text().startswith("# again\n")
 
 
-def test_without_a_truth_it_says_what_cannot_be_known(tmp_path: Path) -> None:
+def test_without_a_truth_the_report_names_the_missing_metrics(tmp_path: Path) -> None:
     _, raw = scene(2)
     blind = evaluate(raw, raw=raw)
     write_report(tmp_path, blind, "out.tif")
     assert {path.name for path in tmp_path.iterdir()} == {"frames.png", "yt.png", "report.md"}
-    text = markdown(blind)
-    assert "Cannot be known from what was given: correlation_xyt, " in text
+    text = markdown_table(blind)
+    assert "Not computed, as a reference is missing: correlation_xyt, " in text
     assert "| correlation_xyt |" not in text
     assert "| temporal_noise_ratio |" in text
 
 
-def test_a_figure_that_does_not_exist_is_a_dash() -> None:
+def test_a_metric_without_a_value_is_a_dash() -> None:
     truth = np.broadcast_to(scene(1)[0][:1], (20, 1, 32, 32))
-    table = markdown(evaluate(truth + np.random.default_rng(0).normal(0, 3, truth.shape), truth))
+    table = markdown_table(evaluate(truth + np.random.default_rng(0).normal(0, 3, truth.shape), truth))
     assert next(line for line in table.splitlines() if "edge_width_ratio" in line).endswith("| - |")
 
 
-def test_names_a_folder_that_cannot_be_written(found: Evaluation, tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_written(found: Evaluation, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="file cannot be written"):
         write_report(tmp_path / "file", found, "t")

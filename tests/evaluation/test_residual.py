@@ -11,12 +11,12 @@ NOISE = RNG.normal(0, 5, (200, 1, 12, 14))
 TRUTH = np.broadcast_to(RNG.uniform(100, 900, (1, 1, 12, 14)), NOISE.shape)
 
 
-def test_white_noise_taken_away_leaves_nothing() -> None:
+def test_removed_white_noise_has_no_correlation() -> None:
     found = residual_correlation(TRUTH + NOISE, TRUTH)
     assert np.abs([*found.t, found.y, found.x]).max() < 0.03
 
 
-def test_signal_taken_away_is_seen() -> None:
+def test_removed_signal_is_correlated() -> None:
     slow = np.sin(np.arange(200) / 8)[:, None, None, None] * 20
     found = residual_correlation(TRUTH + NOISE + slow, TRUTH)
     whole = NOISE + slow - (NOISE + slow).mean(0)
@@ -26,6 +26,6 @@ def test_signal_taken_away_is_seen() -> None:
     assert residual_correlation(TRUTH, TRUTH) == ResidualCorrelation([0.0] * 4, 0.0, 0.0)
 
 
-def test_refuses_movies_shorter_than_the_lags() -> None:
+def test_refuses_movies_with_fewer_frames_than_lags() -> None:
     with pytest.raises(StreamError, match="movies of 4 frames for lags up to 4"):
         residual_correlation(TRUTH[:4], TRUTH[:4])

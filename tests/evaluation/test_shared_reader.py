@@ -1,4 +1,4 @@
-"""Movies that several threads read: one reader at a time, and nobody reads on when all was called off."""
+"""Movies shared by several threads: one read at a time, and no read after the reader is closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepbid_rt.evaluation.shared_reader import SharedReader
 
 
 class OnePosition:
-    """A file with one position, which two readers at a time would tear."""
+    """A file with one position: two reads at the same time would disturb each other."""
 
     shape = (4, 1, 512, 512)
 
@@ -22,26 +22,26 @@ class OnePosition:
         self._free = Lock()
 
     def read(self, t0: int, t1: int) -> NDArray[np.float64]:
-        assert self._free.acquire(blocking=False), "a second reader"
+        assert self._free.acquire(blocking=False), "two reads at the same time"
         try:
             return self.frames[t0:t1].copy()
         finally:
             self._free.release()
 
 
-def test_movies_of_one_desk_are_read_one_at_a_time() -> None:
-    desk, file = SharedReader(), OnePosition()
-    movies = [desk.share(file) for _ in range(4)]
+def test_movies_of_one_reader_are_read_one_at_a_time() -> None:
+    reader, file = SharedReader(), OnePosition()
+    movies = [reader.share(file) for _ in range(4)]
     assert movies[0].shape == file.shape
     with ThreadPoolExecutor(4) as pool:
         for t, frames in enumerate(pool.map(lambda n: movies[n % 4].read(n % 4, n % 4 + 1), range(200))):
             assert (frames == t % 4).all()
 
 
-def test_who_reads_after_the_desk_has_closed_is_called_off() -> None:
-    desk = SharedReader()
-    movie = desk.share(OnePosition())
+def test_reading_after_close_raises_cancelled_error() -> None:
+    reader = SharedReader()
+    movie = reader.share(OnePosition())
     movie.read(0, 1)
-    desk.close()
+    reader.close()
     with pytest.raises(CancelledError):
         movie.read(0, 1)

@@ -13,16 +13,16 @@ from deepbid_rt.evaluation.temp_movie import TempMovie, to_temp_movie
 RAW = np.random.default_rng(6).normal(1000, 30, (75, 2, 9, 7))
 
 
-def test_a_movie_is_kept_as_it_was() -> None:
-    with to_temp_movie(as_movie(RAW)) as spool:
-        assert spool.shape == RAW.shape
-        np.testing.assert_array_equal(spool.read(0, 75), RAW.astype(np.float32))
-        np.testing.assert_array_equal(spool.read(31, 34), RAW[31:34].astype(np.float32))
-        assert spool.read(5, 5).shape == (0, 2, 9, 7)
+def test_a_movie_reads_back_as_written() -> None:
+    with to_temp_movie(as_movie(RAW)) as temp_movie:
+        assert temp_movie.shape == RAW.shape
+        np.testing.assert_array_equal(temp_movie.read(0, 75), RAW.astype(np.float32))
+        np.testing.assert_array_equal(temp_movie.read(31, 34), RAW[31:34].astype(np.float32))
+        assert temp_movie.read(5, 5).shape == (0, 2, 9, 7)
 
 
-def test_a_filtered_movie_is_filtered_once() -> None:
-    class Counted:
+def test_a_filtered_movie_is_computed_once() -> None:
+    class CountingMovie:
         shape = RAW.shape
         reads = 0
 
@@ -30,14 +30,14 @@ def test_a_filtered_movie_is_filtered_once() -> None:
             self.reads += 1
             return RAW[t0:t1]
 
-    movie = Counted()
-    with to_temp_movie(rolling_mean(movie, 8)) as spool:
-        made = movie.reads
-        spool.read(0, 75)
-        assert movie.reads == made == 5  # blocks of 16 frames
+    movie = CountingMovie()
+    with to_temp_movie(rolling_mean(movie, 8)) as temp_movie:
+        reads = movie.reads
+        temp_movie.read(0, 75)
+        assert movie.reads == reads == 5  # blocks of 16 frames
 
 
-def test_a_movie_that_fails_leaves_no_file_open() -> None:
+def test_a_failed_copy_leaves_no_file_open() -> None:
     class Broken:
         shape = (40, 1, 4, 4)
 
@@ -48,8 +48,8 @@ def test_a_movie_that_fails_leaves_no_file_open() -> None:
         to_temp_movie(Broken())
 
 
-def test_names_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    with TempMovie((1000, 1, 512, 512)) as spool:
+def test_the_error_names_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TempMovie((1000, 1, 512, 512)) as temp_movie:
 
         class Full:
             def write(self, _: bytes) -> int:
@@ -58,10 +58,10 @@ def test_names_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
             def close(self) -> None:
                 pass
 
-        spool.close()
-        monkeypatch.setattr(spool, "_file", Full())
+        temp_movie.close()
+        monkeypatch.setattr(temp_movie, "_file", Full())
         with pytest.raises(FileError) as info:
-            spool.append(np.zeros((1, 1, 512, 512)))
+            temp_movie.append(np.zeros((1, 1, 512, 512)))
     assert str(info.value) == (
         f"a temporary movie in {tempfile.gettempdir()} cannot be written (No space left on device); expected 1000 MiB "
         "free; free some space, or name another folder in the environment variable TMPDIR."

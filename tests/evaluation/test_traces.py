@@ -3,10 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepbid_rt.evaluation.traces import cells_of, events_of, matched, trace_correlations, trace_scores, traces_of
+from deepbid_rt.evaluation.traces import (
+    extract_traces,
+    find_cells,
+    find_events,
+    match_events,
+    trace_correlations,
+    trace_scores,
+)
 
 
 def cells(shift: int = 0) -> np.ndarray:
+    """Return a movie of two flashing cells, ``shift`` frames late."""
     movie = np.full((80, 1, 30, 30), 100.0)
     for t0, place in ((20, np.s_[4:9, 4:9]), (50, np.s_[4:9, 4:9]), (30, np.s_[18:24, 20:25])):
         t = np.arange(80) - t0 - shift
@@ -16,30 +24,30 @@ def cells(shift: int = 0) -> np.ndarray:
 
 
 def scores(movie: np.ndarray, truth: np.ndarray) -> dict[str, float | None]:
-    places = cells_of(truth)
-    return trace_scores(traces_of(movie, places), traces_of(truth, places))
+    places = find_cells(truth)
+    return trace_scores(extract_traces(movie, places), extract_traces(truth, places))
 
 
-def test_cells_are_what_flickers() -> None:
-    places = cells_of(cells())
+def test_cells_are_active_regions_ordered_by_size() -> None:
+    places = find_cells(cells())
     assert places.shape == (1, 30, 30)
     assert np.bincount(places.ravel()).tolist() == [900 - 55, 30, 25]
     assert (places[0, 18:24, 20:25] == 1).all()
-    assert not cells_of(np.ones((5, 1, 8, 8))).any()
+    assert not find_cells(np.ones((5, 1, 8, 8))).any()
 
 
-def test_traces_are_means_of_cells() -> None:
+def test_traces_are_means_over_cells() -> None:
     truth = cells()
-    found = traces_of(truth, cells_of(truth))
+    found = extract_traces(truth, find_cells(truth))
     assert found.shape == (2, 80)
     np.testing.assert_allclose(found[0], truth[:, 0, 18:24, 20:25].mean((1, 2)))
     np.testing.assert_allclose(found[1], truth[:, 0, 4:9, 4:9].mean((1, 2)))
-    gap = np.where(cells_of(truth) == 2, 3, 0)  # numbers 1 and 2 have no pixels
-    np.testing.assert_allclose(traces_of(truth, gap)[2], found[1])
-    assert not traces_of(truth, gap)[:2].any()
+    gap = np.where(find_cells(truth) == 2, 3, 0)  # numbers 1 and 2 have no pixels
+    np.testing.assert_allclose(extract_traces(truth, gap)[2], found[1])
+    assert not extract_traces(truth, gap)[:2].any()
 
 
-def test_a_movie_is_as_good_as_itself_and_a_late_one_is_late() -> None:
+def test_the_truth_has_ideal_scores_and_a_late_movie_a_shift() -> None:
     truth = cells()
     assert scores(truth, truth) == {
         "trace_correlation": pytest.approx(1),
@@ -53,14 +61,14 @@ def test_a_movie_is_as_good_as_itself_and_a_late_one_is_late() -> None:
     assert scores(cells(5), truth)["event_f1"] == 0.0
 
 
-def test_unit_and_offset_of_a_trace_do_not_matter() -> None:
+def test_unit_and_offset_of_a_trace_do_not_change_the_scores() -> None:
     rng = np.random.default_rng(3)
-    true = traces_of(cells(), cells_of(cells()))
-    seen = true + rng.normal(0, 2, true.shape)
-    assert trace_scores(3 * seen - 500, true / 100) == pytest.approx(trace_scores(seen, true))
+    true = extract_traces(cells(), find_cells(cells()))
+    measured = true + rng.normal(0, 2, true.shape)
+    assert trace_scores(3 * measured - 500, true / 100) == pytest.approx(trace_scores(measured, true))
 
 
-def test_correlations_are_numpys() -> None:
+def test_correlations_equal_numpys() -> None:
     rng = np.random.default_rng(4)
     a, b = rng.normal(0, 1, (2, 5, 40))
     np.testing.assert_allclose(trace_correlations(a, b), [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)])
@@ -75,15 +83,15 @@ def test_a_frozen_movie_has_no_events() -> None:
     assert trace_scores(none, none)["event_f1"] is None
 
 
-def test_events_stand_out_of_noise() -> None:
+def test_only_peaks_above_the_noise_are_events() -> None:
     rng = np.random.default_rng(1)
     trace = rng.normal(0, 1, 300)
     trace[[60, 200]] += 15
-    assert events_of(trace).tolist() == [60, 200]
-    assert events_of(np.zeros(9)).size == 0
+    assert find_events(trace).tolist() == [60, 200]
+    assert find_events(np.zeros(9)).size == 0
 
 
-def test_matching_takes_as_many_pairs_as_there_are() -> None:
-    assert sorted(matched(np.array([10, 13]), np.array([12, 15]), 2).tolist()) == [-2, -2]
-    assert matched(np.array([10, 11]), np.array([11]), 3).tolist() == [0]
-    assert matched(np.array([10]), np.array([20]), 3).size == 0
+def test_matching_makes_as_many_pairs_as_possible() -> None:
+    assert sorted(match_events(np.array([10, 13]), np.array([12, 15]), 2).tolist()) == [-2, -2]
+    assert match_events(np.array([10, 11]), np.array([11]), 3).tolist() == [0]
+    assert match_events(np.array([10]), np.array([20]), 3).size == 0

@@ -1,4 +1,4 @@
-"""Frames that are not of the tissue: shutters, stimuli, jumps, broken pixels. Quality is back within a second."""
+"""Frames that do not show the tissue (flashes, jumps, broken pixels ...) lower the quality for a second at most."""
 
 import dataclasses
 import functools
@@ -42,7 +42,7 @@ FAULTS = {
 
 
 class AheadEngine(AverageEngine):
-    """The average of the frame, what is remembered, and the frame that came next."""
+    """The average of the frame, its temporal averages, and a little of the next frame."""
 
     def __init__(self):
         super().__init__()
@@ -54,6 +54,7 @@ class AheadEngine(AverageEngine):
 
 
 def denoised(engine, frames, info):
+    """Return the denoised movie and the motion status of each frame."""
     denoiser = Denoiser(engine(), info)
     done = [out for n, pixels in enumerate(frames) for out in denoiser.push(Frame(n, pixels))] + denoiser.flush()
     return np.stack([out.pixels[0] for out in done]), [out.motion.status for out in done]
@@ -66,14 +67,14 @@ def agreement(image, truth):
 @pytest.mark.parametrize("engine", [AverageEngine, AheadEngine])
 @pytest.mark.parametrize("length", [3, 40])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_quality_is_back_within_a_second(fault, length, engine):
+def test_the_quality_recovers_within_a_second(fault, length, engine):
     info, frames, truth = movie(3)
     after = FIRST + length
     faulty = [FAULTS[fault](n, pixels) if FIRST <= n < after else pixels for n, pixels in enumerate(frames)]
-    (clean, _), (found, verdicts) = denoised(engine, frames, info), denoised(engine, faulty, info)
+    (clean, _), (found, statuses) = denoised(engine, frames, info), denoised(engine, faulty, info)
     assert np.isfinite(found).all()
     last = after + SECOND - 1
     assert agreement(found[last], truth[last]) > agreement(clean[last], truth[last]) - 0.02
-    if fault != "half NaN":  # the other half is of the tissue, and what is known of this half stays
-        first = verdicts[FIRST : FIRST + min(length, 9)]
-        assert first.count("foreign") >= 2 / 3 * len(first)  # a place may look like another for a moment
+    if fault != "half NaN":  # the other half shows the tissue
+        first = statuses[FIRST : FIRST + min(length, 9)]
+        assert first.count("foreign") >= 2 / 3 * len(first)  # another place may correlate by chance

@@ -18,7 +18,7 @@ from deepbid_rt.live.status import SessionState
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.runtimes.gpu.device import HostDevice
+from deepbid_rt.runtimes.gpu.torch_device import HostDevice
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.torch import TorchEngine
 from tests.fakes import ListSink, ListSource, stream

@@ -18,17 +18,17 @@ def frame(index):
     return Frame(index, PIXELS)
 
 
-def drain(box):
+def drain(queue):
     events = []
     while True:
         try:
-            events.append(box.get(0))
+            events.append(queue.get(0))
         except QueueClosed:
             return events
 
 
-def told(events):
-    """Events with frames as their numbers, and gaps spread out into the frames they stand for."""
+def flattened(events):
+    """Events with frames as their numbers and each gap as one entry per missing frame."""
     out = []
     for event in events:
         if isinstance(event, Frame):
@@ -41,12 +41,12 @@ def told(events):
 
 
 class NewestMachine(RuleBasedStateMachine):
-    """Drop-oldest against a plain list in which given-up frames are marked in place."""
+    """A queue that drops the oldest frames, against a list in which dropped frames are marked in place."""
 
-    @initialize(capacity=st.integers(1, 5), give_up=st.integers(1, 6))
-    def begin(self, capacity, give_up):
-        self.box = EventQueue(capacity, Overflow.NEWEST, cause="engine", give_up=give_up)
-        self.capacity, self.give_up = capacity, give_up
+    @initialize(capacity=st.integers(1, 5), drop_count=st.integers(1, 6))
+    def begin(self, capacity, drop_count):
+        self.queue = EventQueue(capacity, Overflow.NEWEST, cause="engine", drop_count=drop_count)
+        self.capacity, self.drop_count = capacity, drop_count
         self.model = []  # frame numbers, ("engine" | "source", number), or the events themselves
         self.number = self.lost = 0
         self.closed = False
@@ -56,12 +56,12 @@ class NewestMachine(RuleBasedStateMachine):
 
     @rule()
     def put_frame(self):
-        self.box.put(frame(self.number))
+        self.queue.put(frame(self.number))
         if self.closed:
             self.lost += 1
         else:
             if len(self.inside()) >= self.capacity:
-                for n in self.inside()[: self.give_up]:
+                for n in self.inside()[: self.drop_count]:
                     self.model[self.model.index(n)] = ("engine", n)
                     self.lost += 1
             self.model.append(self.number)
@@ -70,7 +70,7 @@ class NewestMachine(RuleBasedStateMachine):
     @precondition(lambda self: sum(isinstance(e, tuple) for e in self.model) < 12)
     @rule(count=st.integers(1, 3))
     def put_gap(self, count):
-        self.box.put(Gap(self.number, count, "source"))
+        self.queue.put(Gap(self.number, count, "source"))
         if not self.closed:
             self.model += [("source", n) for n in range(self.number, self.number + count)]
         self.number += count
@@ -78,14 +78,14 @@ class NewestMachine(RuleBasedStateMachine):
     @precondition(lambda self: sum(isinstance(e, tuple) for e in self.model) < 12)
     @rule()
     def jump(self):
-        """Frame numbers need not follow each other: planes, or a source that says nothing of its losses."""
+        """Frame numbers may jump: a source may not report its losses."""
         self.number += 3
 
     @rule()
     def put_series(self):
         if sum(not isinstance(e, int | tuple) for e in self.model) < 3:
             info = stream()
-            self.box.put(info)
+            self.queue.put(info)
             if not self.closed:
                 self.model.append(info)
 
@@ -94,132 +94,132 @@ class NewestMachine(RuleBasedStateMachine):
         if not self.model:
             if self.closed:
                 with pytest.raises(QueueClosed):
-                    self.box.get(0)
+                    self.queue.get(0)
             else:
-                assert self.box.get(0) is None
+                assert self.queue.get(0) is None
             return
-        entries = told([self.box.get(0)])
+        entries = flattened([self.queue.get(0)])
         assert entries == self.model[: len(entries)]
         del self.model[: len(entries)]
 
     @precondition(lambda self: len(self.model) > 6)
     @rule()
     def close(self):
-        self.box.close()
+        self.queue.close()
         self.closed = True
 
     @rule(now=st.integers(0, 9))
-    def abandon(self, now):
+    def discard(self, now):
         if now:
             return
-        assert self.box.abandon() == len(self.inside())
+        assert self.queue.discard() == len(self.inside())
         self.lost += len(self.inside())
         self.model, self.closed = [], True
 
     @invariant()
     def counts(self):
-        if hasattr(self, "box"):
-            assert self.box.frames == len(self.inside()) <= self.capacity
-            assert self.box.lost == self.lost
+        if hasattr(self, "queue"):
+            assert self.queue.frames == len(self.inside()) <= self.capacity
+            assert self.queue.lost == self.lost
 
     def teardown(self):
-        if hasattr(self, "box"):
-            self.box.close()
-            assert told(drain(self.box)) == self.model
+        if hasattr(self, "queue"):
+            self.queue.close()
+            assert flattened(drain(self.queue)) == self.model
 
 
 TestNewest = NewestMachine.TestCase
 TestNewest.settings = settings(max_examples=120, stateful_step_count=50)
 
 
-def test_neighbouring_losses_are_one_gap():
-    box = EventQueue(2, Overflow.NEWEST, cause="engine")
+def test_neighbouring_losses_become_one_gap():
+    queue = EventQueue(2, Overflow.NEWEST, cause="engine")
     for n in range(6):
-        box.put(frame(n))
-    assert box.get(0) == Gap(0, 4, "engine")
-    assert [box.get(0).index, box.get(0).index] == [4, 5]
+        queue.put(frame(n))
+    assert queue.get(0) == Gap(0, 4, "engine")
+    assert [queue.get(0).index, queue.get(0).index] == [4, 5]
 
 
-def test_losses_of_different_causes_or_series_stay_apart():
-    box = EventQueue(2, Overflow.NEWEST)
+def test_losses_of_different_causes_or_series_stay_separate():
+    queue = EventQueue(2, Overflow.NEWEST)
     for event in (Gap(0, 2, "source"), frame(2), StreamEnd("done"), stream(), frame(3), frame(4), frame(5)):
-        box.put(event)
-    box.close()
-    events = drain(box)
+        queue.put(event)
+    queue.close()
+    events = drain(queue)
     assert events[:3] == [Gap(0, 2, "source"), Gap(2, 1, "engine"), StreamEnd("done")]
     assert events[4] == Gap(3, 1, "engine")
-    assert told(events[5:]) == [4, 5]
+    assert flattened(events[5:]) == [4, 5]
 
 
-def test_many_are_given_up_at_once_when_asked():
-    box = EventQueue(8, Overflow.NEWEST, give_up=4)
+def test_several_frames_are_dropped_at_once_when_asked():
+    queue = EventQueue(8, Overflow.NEWEST, drop_count=4)
     for n in range(9):
-        box.put(frame(n))
-    box.close()
-    assert told(drain(box)) == [*(("engine", n) for n in range(4)), 4, 5, 6, 7, 8]
-    assert box.lost == 4
+        queue.put(frame(n))
+    queue.close()
+    assert flattened(drain(queue)) == [*(("engine", n) for n in range(4)), 4, 5, 6, 7, 8]
+    assert queue.lost == 4
 
 
-def test_failing_names_the_frame_and_keeps_what_is_inside():
-    box = EventQueue(2, Overflow.FAIL, owner="the recorder")
-    box.put(frame(0))
-    box.put(frame(1))
+def test_an_overrun_names_the_frame_and_keeps_the_waiting_ones():
+    queue = EventQueue(2, Overflow.FAIL, reader="the recorder")
+    queue.put(frame(0))
+    queue.put(frame(1))
     with pytest.raises(OverrunError) as failed:
-        box.put(frame(2))
+        queue.put(frame(2))
     assert str(failed.value) == (
         "the recorder was 2 frames behind when frame 2 came; expected the recorder to keep up with the stream; "
-        "use a faster disk, a smaller frame or a lower rate; every frame before this one is kept."
+        "use a faster disk, a smaller frame or a lower rate; all frames before this one are kept."
     )
-    assert (box.lost, box.frames) == (1, 2)
-    box.put(StreamEnd("error"))
-    box.close()
-    assert told(drain(box)) == [0, 1, StreamEnd("error")]
+    assert (queue.lost, queue.frames) == (1, 2)
+    queue.put(StreamEnd("error"))
+    queue.close()
+    assert flattened(drain(queue)) == [0, 1, StreamEnd("error")]
 
 
-def test_room_made_by_the_reader_is_used_again():
-    box = EventQueue(1, Overflow.FAIL)
+def test_a_queue_that_was_read_accepts_frames_again():
+    queue = EventQueue(1, Overflow.FAIL)
     for n in range(5):
-        box.put(frame(n))
-        assert box.get(0).index == n
-    assert box.lost == 0
+        queue.put(frame(n))
+        assert queue.get(0).index == n
+    assert queue.lost == 0
 
 
-def test_a_source_that_only_interrupts_is_an_error_not_a_leak():
-    box = EventQueue(4, Overflow.NEWEST, owner="the engine")
+def test_a_source_that_sends_only_gaps_is_an_error():
+    queue = EventQueue(4, Overflow.NEWEST, reader="the engine")
 
     def interrupt():
         for n in range(100):
-            box.put(Gap(2 * n, 1, "source"))
+            queue.put(Gap(2 * n, 1, "source"))
 
     with pytest.raises(OverrunError) as failed:
         interrupt()
     assert str(failed.value) == (
-        "the engine has more than 20 series and gaps waiting; expected a source that sends more frames than "
-        "interruptions; check the source: it starts series or loses frames all the time."
+        "the engine has more than 20 series starts and gaps waiting; expected a source that sends more frames than "
+        "interruptions; check the source: it keeps starting new series or losing frames."
     )
 
 
-def test_a_closed_mailbox_counts_frames_and_ignores_the_rest():
-    box = EventQueue(4, Overflow.FAIL)
-    box.put(frame(0))
-    box.close()
-    box.put(frame(1))
-    box.put(StreamEnd("done"))
-    assert box.lost == 1
-    assert told(drain(box)) == [0]
+def test_a_closed_queue_counts_frames_and_ignores_other_events():
+    queue = EventQueue(4, Overflow.FAIL)
+    queue.put(frame(0))
+    queue.close()
+    queue.put(frame(1))
+    queue.put(StreamEnd("done"))
+    assert queue.lost == 1
+    assert flattened(drain(queue)) == [0]
 
 
-def test_a_waiting_reader_is_woken_by_a_frame_and_by_the_end():
-    box = EventQueue(4, Overflow.FAIL)
+def test_a_waiting_reader_is_woken_by_a_frame_and_by_closing():
+    queue = EventQueue(4, Overflow.FAIL)
     got = []
     waiting = threading.Event()
 
     def read():
         waiting.set()
-        got.append(box.get(60).index)
+        got.append(queue.get(60).index)
         waiting.set()
         try:
-            box.get(None)
+            queue.get(None)
         except QueueClosed:
             got.append("closed")
 
@@ -227,33 +227,33 @@ def test_a_waiting_reader_is_woken_by_a_frame_and_by_the_end():
     reader.start()
     assert waiting.wait(10)
     waiting.clear()
-    box.put(frame(7))
+    queue.put(frame(7))
     woken = waiting.wait(10)
-    box.close()
+    queue.close()
     reader.join(10)
     assert woken
     assert got == [7, "closed"]
 
 
-def test_an_empty_wait_ends_in_time():
+def test_waiting_for_an_event_ends_after_the_timeout():
     assert EventQueue(1, Overflow.FAIL).get(0.01) is None
 
 
-def test_two_threads_lose_and_swap_nothing():
-    box = EventQueue(10_000, Overflow.FAIL)
+def test_two_threads_lose_and_reorder_nothing():
+    queue = EventQueue(10_000, Overflow.FAIL)
     got = []
 
     def read():
         while True:
             try:
-                got.append(box.get().index)
+                got.append(queue.get().index)
             except QueueClosed:
                 return
 
     reader = threading.Thread(target=read)
     reader.start()
     for n in range(5000):
-        box.put(frame(n))
-    box.close()
+        queue.put(frame(n))
+    queue.close()
     reader.join(10)
     assert got == list(range(5000))

@@ -25,13 +25,13 @@ def test_quantiles_of_many_durations(q):
     assert filled(durations).quantile_ms(q) == pytest.approx(np.quantile(durations, q) / 1e6, rel=0.025)
 
 
-def test_nothing_counted_is_no_number():
+def test_an_empty_histogram_has_no_quantiles():
     histogram = LatencyHistogram()
     assert (histogram.count, histogram.quantile_ms(0.5)) == (0, None)
     assert histogram.summary() == {"p50": None, "p99": None}
 
 
-def test_clocks_that_disagree_count_as_nothing_and_hours_as_the_longest():
+def test_negative_durations_count_as_zero_and_very_long_ones_as_the_longest():
     histogram = filled([-5, 0, 10**18])
     assert histogram.count == 3
     assert histogram.quantile_ms(0.5) < 1e-5

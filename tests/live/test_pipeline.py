@@ -17,15 +17,15 @@ PAPERS = echo_card(40, 8, 8)
 LOSSLESS = Overflow.FAIL
 
 
-def maker(card=PAPERS, **rest):
+def denoiser_maker(card=PAPERS, **rest):
     return lambda info: Denoiser(EchoEngine(card), info, **rest)
 
 
-def outlet(sink, name="out", capacity=1000, overflow=LOSSLESS):
+def settings_of(sink, name="out", capacity=1000, overflow=LOSSLESS):
     return SinkSettings(name, sink, overflow, capacity)
 
 
-def same(frames, info, numbers):
+def assert_frames(frames, info, numbers):
     assert [frame.index for frame in frames] == list(numbers)
     for frame in frames:
         assert np.array_equal(frame.pixels, pixels_of(info, frame.index))
@@ -37,17 +37,21 @@ def series(info, count, first=0, end="done"):
 
 @pytest.mark.parametrize("card", [echo_card(), PAPERS], ids=["at-once", "papers"])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_every_frame_goes_through_the_threads_unharmed(card, dtype):
-    """The source overwrites its array at every read, so this also shows that the one copy is made."""
+def test_every_frame_passes_the_threads_unchanged(card, dtype):
+    """The source overwrites its array at every read, so this also shows that the pixels are copied."""
     info = stream((2, 5, 7), dtype)
     raw, denoised = ListSink(), ListSink()
     source = ListSource(series(info, 100))
     pipeline = Pipeline(
-        source, maker(card), raw=[outlet(raw, "raw")], denoised=[outlet(denoised)], limits=SessionLimits(series=1)
+        source,
+        denoiser_maker(card),
+        raw=[settings_of(raw, "raw")],
+        denoised=[settings_of(denoised)],
+        limits=SessionLimits(series=1),
     )
     status = pipeline.run()
-    same(raw.frames, info, range(100))
-    same(denoised.frames, info, range(100))
+    assert_frames(raw.frames, info, range(100))
+    assert_frames(denoised.frames, info, range(100))
     assert raw.events[0] is info
     assert denoised.events[0].parent == info.series
     assert raw.ends == denoised.ends == ["done"]
@@ -65,8 +69,12 @@ def test_latencies_are_counted_by_stage():
     sinks = [ListSink(), ListSink(), ListSink()]
     status = Pipeline(
         ListSource(series(info, 30)),
-        maker(),
-        denoised=[outlet(sinks[0], "a"), outlet(sinks[1], "b"), SinkSettings("watch", sinks[2], timed=False)],
+        denoiser_maker(),
+        denoised=[
+            settings_of(sinks[0], "a"),
+            settings_of(sinks[1], "b"),
+            SinkSettings("observer", sinks[2], timed=False),
+        ],
         limits=SessionLimits(series=1),
     ).run()
     assert {name: histogram.count for name, histogram in status.latency.items()} == {
@@ -77,59 +85,64 @@ def test_latencies_are_counted_by_stage():
         "a": 30,
         "b": 30,
     }
-    assert "watch" in status.sink_lost
+    assert "observer" in status.sink_lost
     assert status.latency["transport"].quantile_ms(0.5) == pytest.approx(1e-3, rel=0.03)
 
 
-def test_motion_is_counted_by_verdict():
+def test_motion_is_counted_by_status():
     info = stream((1, 16, 16))
     engine = SpyEngine(ModelCard(name="s", kind="stream", memories=(0.5,), normalization=FIXED), lambda x: x[:1])
     status = Pipeline(
         ListSource(series(info, 9)), lambda info: Denoiser(engine, info), limits=SessionLimits(series=1)
     ).run()
     assert status.motion.counts == {"tracked": 0, "held": 9, "foreign": 0, "restarted": 0}  # too small to move
-    assert Pipeline(ListSource(series(info, 9)), maker(), limits=SessionLimits(series=1)).run().motion.summary() is None
+    assert (
+        Pipeline(ListSource(series(info, 9)), denoiser_maker(), limits=SessionLimits(series=1)).run().motion.summary()
+        is None
+    )
 
 
-def test_the_total_is_counted_without_any_sink():
-    status = Pipeline(ListSource(series(stream(), 9)), maker(), limits=SessionLimits(series=1)).run()
+def test_the_total_latency_is_counted_without_any_sink():
+    status = Pipeline(ListSource(series(stream(), 9)), denoiser_maker(), limits=SessionLimits(series=1)).run()
     assert status.latency["total"].count == 9
 
 
-def test_gaps_are_counted_and_passed_on_in_their_place():
+def test_gaps_are_counted_and_delivered_in_order():
     info = stream()
     gap = Gap(10, 5, "transport")
     steps = [info, *stamped_frames(info, 10), gap, *stamped_frames(info, 10, 15), StreamEnd("done")]
     raw, denoised = ListSink(), ListSink()
     status = Pipeline(
         ListSource(steps),
-        maker(),
-        raw=[outlet(raw, "raw")],
-        denoised=[outlet(denoised)],
+        denoiser_maker(),
+        raw=[settings_of(raw, "raw")],
+        denoised=[settings_of(denoised)],
         limits=SessionLimits(series=1),
     ).run()
     numbers = [*range(10), *range(15, 25)]
     for sink in (raw, denoised):
-        same(sink.frames, info, numbers)
+        assert_frames(sink.frames, info, numbers)
         assert sink.gaps == [gap]
         assert sink.events.index(gap) == 11
     assert (status.gaps, status.frames_in, status.frames_out) == (5, 20, 20)
 
 
-def test_a_bridged_gap_is_passed_on_in_its_place():
-    """With ``hold`` the frames before the gap come out after it was announced; the gap waits for them."""
+def test_a_bridged_gap_is_delivered_in_order():
+    """With ``hold`` the frames before a gap come out after the gap was reported; the gap waits for them."""
     info = stream()
     gaps = [Gap(10, 2, "transport"), Gap(30, 1, "source")]
     steps = [info, *stamped_frames(info, 10), gaps[0], *stamped_frames(info, 18, 12), gaps[1], StreamEnd("done")]
     denoised = ListSink()
-    Pipeline(ListSource(steps), maker(gap="hold"), denoised=[outlet(denoised)], limits=SessionLimits(series=1)).run()
-    same(denoised.frames, info, [*range(10), *range(12, 30)])
+    Pipeline(
+        ListSource(steps), denoiser_maker(gap="hold"), denoised=[settings_of(denoised)], limits=SessionLimits(series=1)
+    ).run()
+    assert_frames(denoised.frames, info, [*range(10), *range(12, 30)])
     assert denoised.events.index(gaps[0]) == 11
     assert denoised.events[-2:] == [gaps[1], StreamEnd("done")]
 
 
 def test_each_series_gets_its_own_denoiser():
-    """The second series has another shape and starts its numbers anew; nothing of the first is in its windows."""
+    """The second series has another shape and numbers from 0; its windows hold no frame of the first."""
     first, second = stream((1, 2, 2)), stream((1, 3, 3), np.uint8, ScanGeometry("collinear"))
     engines = []
 
@@ -139,15 +152,15 @@ def test_each_series_gets_its_own_denoiser():
 
     denoised = ListSink()
     steps = [*series(first, 21, end="replaced"), *series(second, 13)]
-    status = Pipeline(ListSource(steps), make, denoised=[outlet(denoised)], limits=SessionLimits(series=2)).run()
+    status = Pipeline(ListSource(steps), make, denoised=[settings_of(denoised)], limits=SessionLimits(series=2)).run()
     assert len(engines) == 2
     infos = [event for event in denoised.events if isinstance(event, StreamInfo)]
     assert [info.parent for info in infos] == [first.series, second.series]
     assert denoised.ends == ["replaced", "done"]
     start = denoised.events.index(infos[1])
     assert denoised.events[start - 1] == StreamEnd("replaced")
-    same([e for e in denoised.events[:start] if isinstance(e, Frame)], first, range(21))
-    same([e for e in denoised.events[start:] if isinstance(e, Frame)], second, range(13))
+    assert_frames([e for e in denoised.events[:start] if isinstance(e, Frame)], first, range(21))
+    assert_frames([e for e in denoised.events[start:] if isinstance(e, Frame)], second, range(13))
     assert engines[1].windows[0].shape == (8, 2, 3)
     assert (status.frames_in, status.frames_out) == (34, 34)
 
@@ -160,7 +173,7 @@ def test_one_engine_serves_series_of_several_sizes():
     Pipeline(
         ListSource(steps),
         lambda info: Denoiser(engine, info),
-        denoised=[outlet(denoised)],
+        denoised=[settings_of(denoised)],
         limits=SessionLimits(series=3),
     ).run()
     assert len(denoised.frames) == 27
@@ -175,63 +188,67 @@ def test_the_frame_limit_ends_a_series_that_goes_on():
     raw, denoised = ListSink(), ListSink()
     status = Pipeline(
         ListSource([info, *stamped_frames(info, 500)]),
-        maker(),
-        raw=[outlet(raw, "raw")],
-        denoised=[outlet(denoised)],
+        denoiser_maker(),
+        raw=[settings_of(raw, "raw")],
+        denoised=[settings_of(denoised)],
         limits=SessionLimits(frames=33),
     ).run()
-    same(raw.frames, info, range(33))
-    same(denoised.frames, info, range(33))
+    assert_frames(raw.frames, info, range(33))
+    assert_frames(denoised.frames, info, range(33))
     assert raw.ends == denoised.ends == ["done"]
     assert (status.frames_in, status.frames_out) == (33, 33)
 
 
-def test_the_idle_limit_ends_a_source_that_falls_silent():
+def test_the_idle_limit_ends_a_source_that_sends_nothing_more():
     info = stream()
     denoised = ListSink()
     status = Pipeline(
         ListSource([info, *stamped_frames(info, 12)]),
-        maker(),
-        denoised=[outlet(denoised)],
+        denoiser_maker(),
+        denoised=[settings_of(denoised)],
         limits=SessionLimits(idle_s=0.2),
     ).run()
-    same(denoised.frames, info, range(12))
+    assert_frames(denoised.frames, info, range(12))
     assert denoised.ends == ["done"]
     assert status.state is SessionState.DONE
 
 
-def test_without_a_single_frame_nothing_is_said():
+def test_without_a_series_sinks_get_no_events():
     denoised = ListSink()
-    status = Pipeline(ListSource([]), maker(), denoised=[outlet(denoised)], limits=SessionLimits(idle_s=0.01)).run()
+    status = Pipeline(
+        ListSource([]), denoiser_maker(), denoised=[settings_of(denoised)], limits=SessionLimits(idle_s=0.01)
+    ).run()
     assert denoised.events == []
     assert denoised.closed == 1
     assert status.frames_in == 0
 
 
-def test_the_series_limit_leaves_later_series_alone():
+def test_the_series_limit_ignores_later_series():
     info = stream()
     denoised = ListSink()
     steps = [*series(info, 5), *series(stream(), 5)]
-    status = Pipeline(ListSource(steps), maker(), denoised=[outlet(denoised)], limits=SessionLimits(series=1)).run()
+    status = Pipeline(
+        ListSource(steps), denoiser_maker(), denoised=[settings_of(denoised)], limits=SessionLimits(series=1)
+    ).run()
     assert status.frames_in == len(denoised.frames) == 5
 
 
 @pytest.mark.parametrize("arrived_ns", [0, 2**62], ids=["file", "later"])
-def test_stopping_flushes_all_that_was_received_and_takes_nothing_later(arrived_ns):
-    """Frames that arrived before `stop` are answered; frames from after it, or from a file, are not begun."""
+def test_stopping_flushes_received_frames_and_ignores_later_ones(arrived_ns):
+    """Frames that arrived before `stop` are denoised; later frames, and frames of a file, are not."""
     info = stream()
     frames = stamped_frames(info, 30)
     later = [Frame(n, pixels_of(info, n), arrived_ns=arrived_ns) for n in range(30, 60)]
     denoised, raw = ListSink(), ListSink()
     pipeline = Pipeline(
         ListSource([info, *frames[:20], lambda: pipeline.stop(), *frames[20:], *later]),
-        maker(),
-        raw=[outlet(raw, "raw")],
-        denoised=[outlet(denoised)],
+        denoiser_maker(),
+        raw=[settings_of(raw, "raw")],
+        denoised=[settings_of(denoised)],
     )
     status = pipeline.run()
-    same(denoised.frames, info, range(30))
-    same(raw.frames, info, range(30))
+    assert_frames(denoised.frames, info, range(30))
+    assert_frames(raw.frames, info, range(30))
     assert raw.ends == denoised.ends == ["done"]
     assert (status.state, status.frames_in, status.frames_out) == (SessionState.DONE, 30, 30)
 
@@ -239,7 +256,7 @@ def test_stopping_flushes_all_that_was_received_and_takes_nothing_later(arrived_
 def test_stopping_from_another_thread_ends_a_source_that_waits():
     source = ListSource([stream(), *stamped_frames(stream(), 5)])
     denoised = ListSink()
-    pipeline = Pipeline(source, maker(), denoised=[outlet(denoised)])
+    pipeline = Pipeline(source, denoiser_maker(), denoised=[settings_of(denoised)])
 
     def stop():
         source.exhausted.wait(30)
@@ -253,34 +270,36 @@ def test_stopping_from_another_thread_ends_a_source_that_waits():
     assert status.frames_out == len(denoised.frames) == 5
 
 
-def test_stopping_before_running_runs_over_what_has_arrived():
+def test_stopping_before_running_denoises_what_has_arrived():
     info = stream()
     denoised = ListSink()
-    pipeline = Pipeline(ListSource([info, *stamped_frames(info, 5)]), maker(), denoised=[outlet(denoised)])
+    pipeline = Pipeline(
+        ListSource([info, *stamped_frames(info, 5)]), denoiser_maker(), denoised=[settings_of(denoised)]
+    )
     pipeline.stop()
     assert pipeline.run().frames_out == 5
 
 
 def test_the_state_follows_the_series():
     info = stream()
-    seen = []
+    states = []
     pipeline = Pipeline(
         ListSource(
             [
-                lambda: seen.append(pipeline.status().state),
+                lambda: states.append(pipeline.status().state),
                 info,
                 *stamped_frames(info, 3),
-                lambda: seen.append(pipeline.status().state),
+                lambda: states.append(pipeline.status().state),
                 StreamEnd("done"),
-                lambda: seen.append(pipeline.status().state),
+                lambda: states.append(pipeline.status().state),
                 stream(),
-                lambda: seen.append(pipeline.status().state),
+                lambda: states.append(pipeline.status().state),
             ]
         ),
-        maker(),
+        denoiser_maker(),
         limits=SessionLimits(idle_s=0.05),
     )
     assert pipeline.status().state is SessionState.WAITING
     pipeline.run()
-    assert seen == [SessionState.WAITING, SessionState.RUNNING, SessionState.WAITING, SessionState.RUNNING]
+    assert states == [SessionState.WAITING, SessionState.RUNNING, SessionState.WAITING, SessionState.RUNNING]
     assert pipeline.status().state is SessionState.DONE

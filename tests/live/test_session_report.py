@@ -1,44 +1,35 @@
-from __future__ import annotations
+"""The report of a session, from which beats, page, summary and tables are made."""
 
-import math
-
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from deepbid_rt.live.session_report import CAUSES, SessionReport
-from deepbid_rt.wire.header import pack
+from deepbid_rt.live.line_phase_monitor import LinePhaseReading
+from deepbid_rt.wire.beat_status import LOSS_CAUSES, BeatStatus
+from tests.pages import example_report
 
 
-def test_a_report_survives_the_wire_and_leaves_out_what_is_not_known() -> None:
-    report = SessionReport("running", 10, 9, 1, dict.fromkeys(CAUSES, 0), {"p50": 3.5}, "average", recording=False)
-    values = report.to_map()
-    assert "line_phase_px" not in values
-    assert values["recording"] is False
-    pack(values)
-    assert SessionReport.from_map(values) == report
+def test_the_losses_of_a_beat_are_named_by_their_causes():
+    assert set(example_report().lost_anywhere) == set(LOSS_CAUSES)
 
 
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=4,
-)
+def test_only_beats_count_frames_that_were_not_published():
+    report = example_report(
+        sink_lost={"publisher": 4, "the denoised recorder": 1, "the raw recorder": 2, "the page": 8}
+    )
+    assert report.lost == {"source": 1, "transport": 2, "ring": 3, "engine": 5, "recorder": 3}
+    assert report.lost_anywhere == {**report.lost, "publisher": 4}
+    assert report.summary()["lost"] == report.lost
+    assert report.beat_status().lost == report.lost_anywhere
 
 
-@given(st.dictionaries(st.sampled_from([*SessionReport.__dataclass_fields__, "other"]), plain))
-def test_whatever_a_sender_says_is_read(values: dict) -> None:
-    report = SessionReport.from_map(values)
-    assert isinstance(report.recording, bool | None)
-    assert all(type(count) is int and count >= 0 for count in report.lost.values())
-    assert report.disk_free_bytes is None or math.isfinite(report.disk_free_bytes)
-    assert report.minutes_left is None or isinstance(report.minutes_left, float)
-
-
-@pytest.mark.parametrize(
-    ("recording", "free", "rate", "minutes"),
-    [(True, 6e9, 1e7, 10.0), (False, 6e9, 1e7, None), (True, None, 1e7, None), (True, 6e9, 0.0, None)],
-)
-def test_minutes_of_disk(recording: bool, free: float, rate: float, minutes: float | None) -> None:
-    report = SessionReport(recording=recording, disk_free_bytes=free, record_bytes_per_s=rate)
-    assert report.minutes_left == minutes
+def test_beat_and_summary_show_the_same_session():
+    report = example_report(
+        line_phase=LinePhaseReading(-0.25, -0.2),
+        recordings=["a.tif"],
+        sha256="00ff",
+        delay_frames=2,
+        raw_endpoint="tcp",
+    )
+    summary, beat = report.summary(), report.beat_status()
+    for key in ("frames_in", "frames_out", "engine", "line_phase_px", "aligned_px"):
+        assert summary[key] == getattr(beat, key)
+    assert (summary["sha256"], summary["recordings"]) == ("00ff", ["a.tif"])
+    assert (beat.runtime, beat.delay_frames, beat.raw_endpoint, beat.recording) == ("cpu", 2, "tcp", False)
+    assert BeatStatus.from_map(beat.to_map()) == beat

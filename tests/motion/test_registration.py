@@ -1,4 +1,4 @@
-"""Frames put where the reference lies: exact by whole pixels, close between them, and stated where nothing is shown."""
+"""Registration is exact at whole shifts, accurate between pixels, and fills pixels that a frame does not show."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.nonrigid import shifts_of
+from deepbid_rt.motion.nonrigid import line_shifts
 from deepbid_rt.motion.registration import Registration
-from tests.motion.test_nonrigid import bent
+from tests.motion.test_nonrigid import scanned_with
 from tests.motion.test_rigid import at, scene
 
 SIZE = (12, 15)
@@ -25,7 +25,7 @@ def image(seed=0):
 
 @given(whole, whole)
 @settings(deadline=None)
-def test_whole_shifts_are_exact_and_what_is_not_shown_keeps_what_was_shown_last(dy, dx):
+def test_whole_shifts_are_exact_and_pixels_not_shown_keep_their_last_value(dy, dx):
     registration = Registration()
     first, second = image(0), image(1)
     assert np.array_equal(registration.apply(first, moved()), first)
@@ -38,14 +38,14 @@ def test_whole_shifts_are_exact_and_what_is_not_shown_keeps_what_was_shown_last(
             assert np.array_equal(registered[..., y, x], expected)
 
 
-def test_a_place_never_shown_takes_the_nearest_pixel():
+def test_a_pixel_that_was_never_shown_gets_the_nearest_value():
     frame = image()
     registered = Registration().apply(frame, moved(-2, 3))
     assert np.array_equal(registered[..., :2, : SIZE[1] - 3], np.repeat(frame[..., :1, 3:], 2, axis=-2))
     assert np.array_equal(registered[..., 2:, -3:], np.repeat(frame[..., :-2, -1:], 3, axis=-1))
 
 
-def test_a_foreign_frame_leaves_nothing_behind():
+def test_later_frames_take_no_pixels_from_a_foreign_frame():
     registration, first, flash = Registration(), image(0), image(1)
     registration.apply(first, moved())
     assert np.array_equal(registration.apply(flash, moved(status="foreign")), flash)
@@ -54,7 +54,7 @@ def test_a_foreign_frame_leaves_nothing_behind():
 
 
 @pytest.mark.parametrize("shift", [(0.5, 0.5), (-1.3, 2.6), (3.75, -0.2)])
-def test_shifts_between_pixels_bring_the_tissue_back(shift):
+def test_fractional_shifts_are_registered_accurately(shift):
     tissue = scene(2)
     still, frame = at(tissue), at(tissue, *shift)
     registered = Registration().apply(frame, moved(*shift))
@@ -63,7 +63,7 @@ def test_shifts_between_pixels_bring_the_tissue_back(shift):
     assert np.abs(registered - still)[inner].mean() < 0.1 * np.abs(frame - still)[inner].mean()
 
 
-def test_neither_the_frame_nor_what_is_kept_is_shared():
+def test_neither_the_frame_nor_the_result_is_shared():
     registration, first = Registration(), image()
     kept = first.copy()
     registration.apply(first, moved())[:] = np.nan
@@ -71,18 +71,18 @@ def test_neither_the_frame_nor_what_is_kept_is_shared():
     assert np.array_equal(registration.apply(image(1), moved(0, 30)), kept)
 
 
-def test_a_bent_frame_is_put_straight():
+def test_a_frame_with_motion_within_it_is_registered_line_by_line():
     tissue = scene(3)
     still = at(tissue)
     side = len(still)
     motion = Motion(1.0, -0.5, 9.0, "tracked", (3.0, -2.0, 1.0, 2.0), (-2.0, 1.0, 3.0, 0.5))
-    frame = bent(tissue, shifts_of(motion, side))
+    frame = scanned_with(tissue, line_shifts(motion, side))
     registered = Registration().apply(frame, motion)
     inner = np.s_[6:-6, 6:-6]
     assert np.abs(registered - still)[inner].mean() < 0.1 * np.abs(frame - still)[inner].mean()
 
 
-def test_a_new_start_forgets_what_was_shown():
+def test_after_a_restart_no_pixels_are_taken_from_earlier_frames():
     registration, first = Registration(), image(0)
     registration.apply(first, moved())
     second = image(1)

@@ -1,4 +1,4 @@
-"""Shifts are found, and what cannot be trusted is said to be so."""
+"""`RigidMotionEstimator` measures shifts, and reports frames on which it cannot."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SIDE = 96
 
 
 def scene(seed=0, side=SIDE, room=40):
-    """Blobs of light on a dark ground, wider than the field of view on all sides."""
+    """Bright blobs on a dark background, `room` pixels wider than the field of view on each side."""
     rng = np.random.default_rng(seed)
     spots = np.zeros((side + 2 * room,) * 2)
     for y, x in rng.integers(0, side + 2 * room, (120, 2)):
@@ -23,39 +23,39 @@ def scene(seed=0, side=SIDE, room=40):
 
 
 def at(tissue, dy=0.0, dx=0.0, room=40):
-    """The field of view with everything moved by (dy, dx)."""
+    """The field of view when the tissue has moved by (dy, dx)."""
     moved = scipy.ndimage.shift(tissue, (dy, dx), order=3).clip(min=0)
     return moved[room:-room, room:-room].astype(np.float32)
 
 
 def noisy(image, seed, photons=0.4):
-    """Photon noise in units of its own standard deviation."""
+    """The image with photon noise, in standard deviations of that noise."""
     rng = np.random.default_rng(seed)
     return ((rng.poisson(image / image.mean() * photons) - photons) / np.sqrt(photons)).astype(np.float32)
 
 
 @given(st.floats(-5, 5), st.floats(-5, 5))
 @settings(max_examples=25, deadline=None)
-def test_a_shift_without_noise_is_found_to_a_fifth_of_a_pixel(dy, dx):
+def test_a_shift_without_noise_is_measured_to_a_fifth_of_a_pixel(dy, dx):
     tissue = scene()
     rigid_estimator = RigidMotionEstimator((SIDE, SIDE))
     assert rigid_estimator.push(at(tissue) / 10).status == "restarted"
     motion = rigid_estimator.push(at(tissue, dy, dx) / 10)
-    if motion.status == "tracked":  # a far shift brings in much that was not there, and may be foreign
+    if motion.status == "tracked":  # a large shift shows much new tissue, so the frame may be foreign
         assert motion.dy == pytest.approx(dy, abs=0.2)
         assert motion.dx == pytest.approx(dx, abs=0.2)
     else:
         assert max(abs(dy), abs(dx)) > 3
 
 
-def test_shifts_at_two_fifths_of_a_photon_are_found_to_a_fifth_of_a_pixel():
+def test_shifts_at_0_4_photons_per_pixel_are_measured_to_a_fifth_of_a_pixel():
     tissue, rng = scene(1), np.random.default_rng(5)
     rigid_estimator = RigidMotionEstimator((SIDE, SIDE))
     true = rng.normal(0, 2, (60, 2))
     found = [rigid_estimator.push(noisy(at(tissue, *shift), n)) for n, shift in enumerate(true)]
     assert [motion.status for motion in found[1:]] == ["tracked"] * 59
     error = np.array([(motion.dy, motion.dx) for motion in found])[10:] - true[10:]
-    error -= error.mean(axis=0)  # the reference's own place is the first frame's
+    error -= error.mean(axis=0)  # the reference is the first frame, which moved too
     assert np.sqrt(np.mean(error**2)) < 0.2
 
 
@@ -90,7 +90,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_foreign_frame_is_named_and_does_no_harm(name):
+def test_a_foreign_frame_is_reported_and_changes_no_later_shift(name):
     tissue = scene(1)
     ours, theirs = RigidMotionEstimator((SIDE, SIDE)), RigidMotionEstimator((SIDE, SIDE))
     for n in range(30):
@@ -98,7 +98,7 @@ def test_a_foreign_frame_is_named_and_does_no_harm(name):
         frame = noisy(at(tissue, *shift), n)
         if n in (12, 13, 20):
             motion = ours.push(FOREIGN[name])
-            assert (motion.status, motion.accepted) == ("foreign", False)
+            assert (motion.status, motion.measured) == ("foreign", False)
         assert ours.push(frame) == theirs.push(frame)
 
 
@@ -110,7 +110,7 @@ def test_the_shift_is_held_over_a_foreign_frame():
     assert (motion.dy, motion.dx) == (last.dy, last.dx)
 
 
-def test_another_place_is_given_up_for_after_ten_frames():
+def test_the_reference_restarts_after_ten_frames_of_another_place():
     rigid_estimator = RigidMotionEstimator((SIDE, SIDE))
     for n in range(20):
         rigid_estimator.push(noisy(at(scene(1)), n))
@@ -118,7 +118,7 @@ def test_another_place_is_given_up_for_after_ten_frames():
     assert statuses == ["foreign"] * 9 + ["restarted"] + ["tracked"] * 4
 
 
-def test_darkness_that_stays_becomes_the_reference_and_light_comes_back():
+def test_tissue_is_tracked_again_after_a_long_dark_period():
     rigid_estimator = RigidMotionEstimator((SIDE, SIDE))
     for n in range(20):
         rigid_estimator.push(noisy(at(scene(1)), n))
@@ -128,7 +128,7 @@ def test_darkness_that_stays_becomes_the_reference_and_light_comes_back():
     assert set(statuses[10:]) == {"tracked"}
 
 
-def test_pure_noise_is_held_where_it_began():
+def test_pure_noise_is_held_at_shift_0():
     rigid_estimator = RigidMotionEstimator((SIDE, SIDE))
     rng = np.random.default_rng(0)
     motions = [rigid_estimator.push(rng.standard_normal((SIDE, SIDE), np.float32)) for _ in range(60)]
@@ -137,7 +137,7 @@ def test_pure_noise_is_held_where_it_began():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 400), (5, 3)])
-def test_small_images_are_taken_to_stand_still(size):
+def test_small_images_are_held_at_shift_0(size):
     rigid_estimator = RigidMotionEstimator(size)
     for n in range(3):
         motion = rigid_estimator.push(np.full(size, n, np.float32))
@@ -145,14 +145,14 @@ def test_small_images_are_taken_to_stand_still(size):
 
 
 @pytest.mark.parametrize("size", [(33, 47), (64, 700), (32, 32)])
-def test_any_other_size_works(size):
+def test_images_of_any_other_size_are_accepted(size):
     rigid_estimator = RigidMotionEstimator(size)
     rng = np.random.default_rng(0)
     for _ in range(3):
         assert np.isfinite(rigid_estimator.push(rng.standard_normal(size, np.float32)).dy)
 
 
-def test_the_simulated_microscope_is_followed():
+def test_the_motion_of_the_simulated_microscope_is_measured():
     source = SyntheticSource(SceneSettings(seed=4, motion_px=1.0), ScanSettings(size=(128, 128), seed=4), 50)
     frames = np.stack([source.render(n)[0][0] for n in range(50)]).astype(np.float32)
     image = (frames[:, 0::2] + frames[:, 1::2]) / 2
@@ -166,7 +166,7 @@ def test_the_simulated_microscope_is_followed():
 
 
 @given(st.integers(32, 600))
-def test_lengths_for_the_fft_are_even_and_quick(side):
+def test_fft_lengths_are_even_and_fast(side):
     length = _fast_length(side)
     assert length <= side
     assert length % 2 == 0

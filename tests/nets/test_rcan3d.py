@@ -1,4 +1,4 @@
-"""The residual channel attention network: its published size, its layers, and its life as an engine."""
+"""The residual channel attention network: its published size, its layers, and its export as an engine."""
 
 import numpy as np
 import pytest
@@ -19,11 +19,11 @@ def test_the_papers_size_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in net.parameters()) == 36_723_457
 
 
-def test_any_size_comes_out_as_it_went_in() -> None:
+def test_output_has_the_input_size() -> None:
     assert RCAN3D(4, 1, 2)(torch.zeros(2, 1, 5, 7, 9)).shape == (2, 1, 5, 7, 9)
 
 
-def test_channel_attention_weighs_channels_by_their_means() -> None:
+def test_channel_attention_weights_channels_by_their_means() -> None:
     torch.manual_seed(0)
     layer = ChannelAttention(32, 4)
     x = torch.randn(2, 32, 3, 4, 5)
@@ -40,7 +40,7 @@ def test_residual_branches_start_small() -> None:
     assert 0.9 < float(net.body(features).detach().std() / features.std()) < 1.5
 
 
-def test_the_recipe_chooses_it_by_name() -> None:
+def test_the_recipe_chooses_the_network_by_name() -> None:
     recipe = Recipe(network="rcan3d", width=4, rcan=(2, 3), patch=(16, 8, 8))
     net = make_net(recipe)
     assert isinstance(net, RCAN3D)
@@ -53,7 +53,7 @@ def test_a_run_with_it_becomes_a_window_engine(tmp_path) -> None:
     weights = make_net(recipe).state_dict()
     recordings = ("64x1x256x128 <i2 collinear mirrored mp-collinear",)
     save_checkpoint(tmp_path / BEST, Checkpoint(recipe, recordings, 3, weights, weights, {}, 1.2, 1.2, 3))
-    card = export(tmp_path, tmp_path / "model.onnx", "trial")  # checks that OpenVINO answers as torch does
+    card = export(tmp_path, tmp_path / "model.onnx", "trial")  # checks that OpenVINO agrees with torch
     assert (card.kind, card.training["network"], card.training["width"]) == ("window", "rcan3d", 4)
     assert np.isclose(card.training["held_out"], 1.2)
 

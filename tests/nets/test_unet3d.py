@@ -25,7 +25,7 @@ def test_only_shifts_by_the_grid_leave_the_interior_unchanged(axis: int) -> None
     torch.manual_seed(0)
     net = UNet3D(2).eval()
     for p in net.parameters():
-        p.data *= 2.5  # larger than the usual start, so that the deepest level is heard at the output
+        p.data *= 2.5  # larger than the initial values, so that the deepest level contributes to the output
     size = [1, 1, 8, 8, 8]
     size[axis] = 2 * RECEPTIVE_HALF + 4 * GRID
     long = torch.randn(size)
@@ -44,8 +44,8 @@ def test_only_shifts_by_the_grid_leave_the_interior_unchanged(axis: int) -> None
 
 
 @pytest.mark.parametrize("width", [8, 16])
-def test_it_begins_quieter_than_the_noise_it_is_shown_yet_not_silent(width: int) -> None:
-    """One that begins loud learns silence first, and in little light nothing after it."""
+def test_the_initial_output_is_smaller_than_the_noise_but_not_zero(width: int) -> None:
+    """With a large initial output, training first leads to an output of zero, and on dark recordings it stays there."""
     spreads = []
     for seed in range(5):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The motion trace of a recording: few lines, nothing lost at the end, read back as it was."""
+"""The motion of a recording in its log: few lines, complete, and read back unchanged."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_every_motion_is_read_back_from_few_lines(count):
 
 
 def test_frames_without_motion_leave_no_line():
-    trace = MotionTrace(lambda fields: pytest.fail("nothing to note"))
+    trace = MotionTrace(lambda fields: pytest.fail("nothing to write"))
     for n in range(2 * LINE_FRAMES):
         trace.add(Frame(n, np.empty(0)))
     trace.flush()

@@ -32,7 +32,7 @@ def tags(path: Path) -> list[dict[str, str]]:
         return [dict(line.split(" = ", 1) for line in page.description.splitlines()) for page in tif.pages]
 
 
-def test_raw_and_denoised_stand_beside_one_log(tmp_path: Path) -> None:
+def test_raw_and_denoised_recordings_share_one_log(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path / "session")
     raw = Recorder(tmp_path / "session", "raw", sidecar)
     denoised = Recorder(tmp_path / "session", "denoised", sidecar)
@@ -73,7 +73,7 @@ def test_raw_and_denoised_stand_beside_one_log(tmp_path: Path) -> None:
     }
 
 
-def test_pages_tell_number_time_plane_and_channel_in_plane_then_channel_order(tmp_path: Path) -> None:
+def test_pages_state_number_time_plane_and_channel_in_plane_then_channel_order(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "denoised", Sidecar(tmp_path), software="deepbid-rt 9.9")
     recorder.start(DENOISED)
     for index in range(4):
@@ -92,7 +92,7 @@ def test_pages_tell_number_time_plane_and_channel_in_plane_then_channel_order(tm
     assert all("processed" not in page for page in pages[1:])
 
 
-def test_the_motion_of_recorded_frames_stands_in_the_log(tmp_path: Path) -> None:
+def test_the_motion_of_recorded_frames_is_in_the_log(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path)
     recorder = Recorder(tmp_path, "denoised", sidecar)
     recorder.start(DENOISED)
@@ -106,7 +106,7 @@ def test_the_motion_of_recorded_frames_stands_in_the_log(tmp_path: Path) -> None
     assert read_motions(log) == motions
 
 
-def test_raw_is_not_labelled_processed_and_unknown_times_come_from_the_rate(tmp_path: Path) -> None:
+def test_raw_recordings_are_not_labelled_processed_and_unknown_times_come_from_the_rate(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "raw", Sidecar(tmp_path))
     recorder.start(RAW)
     recorder.put(frame(15))
@@ -130,7 +130,7 @@ def test_rolls_to_numbered_files(tmp_path: Path) -> None:
     assert lengths == [2, 2, 1]
 
 
-def test_a_further_series_gets_files_of_its_own(tmp_path: Path) -> None:
+def test_a_second_series_gets_its_own_files(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "raw", Sidecar(tmp_path))
     for series in ("s1", "s2"):
         recorder.start(StreamInfo((1, 6, 8), np.dtype("<i2"), 30.0, series=series))
@@ -140,7 +140,7 @@ def test_a_further_series_gets_files_of_its_own(tmp_path: Path) -> None:
     assert read_sidecar(tmp_path / "s2.jsonl")[0]["info"]["series"] == "s2"
 
 
-def test_a_series_without_frames_leaves_no_movie(tmp_path: Path) -> None:
+def test_a_series_without_frames_leaves_no_file(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "raw", Sidecar(tmp_path))
     recorder.start(RAW)
     recorder.close()
@@ -168,7 +168,7 @@ os._exit(9)
 """
 
 
-def test_everything_put_before_a_kill_is_readable_page_by_page(tmp_path: Path) -> None:
+def test_all_frames_put_before_a_kill_are_readable(tmp_path: Path) -> None:
     process = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, timeout=60, check=False)
     assert process.returncode != 0
     with tifffile.TiffFile(tmp_path / "s1_denoised.tif") as tif:
@@ -202,7 +202,7 @@ recorder.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
-def test_a_disk_that_refuses_leaves_an_intact_file(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_an_intact_file(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL, str(tmp_path)]
     process = subprocess.run(command, cwd=ROOT, timeout=60, check=True, capture_output=True, text=True)
     with TiffMovie(tmp_path / "s1_raw.tif") as movie:
@@ -210,11 +210,11 @@ def test_a_disk_that_refuses_leaves_an_intact_file(tmp_path: Path) -> None:
         assert movie.read(0, frames)[:, 0, 0, 0].tolist() == list(range(frames))
     assert frames == 11
     assert process.stdout.strip() == (
-        "frame 11 | free space and record again; the 11 frames before it are whole in that file"
+        "frame 11 | free some space and record again; the 11 frames before it are complete in that file"
     )
 
 
-def test_refuses_frames_that_are_not_as_announced(tmp_path: Path) -> None:
+def test_refuses_frames_that_differ_from_the_series(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "raw", Sidecar(tmp_path))
     with pytest.raises(StreamError, match="frame 0 outside a series"):
         recorder.put(frame(0))
@@ -241,7 +241,7 @@ def test_refuses_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
             attempt()
         assert str(info.value) == (
             f"no recording can be written to {blocker / 'below'} ({info.value.__cause__.strerror}); expected a folder "
-            "that exists or can be created, and can be written; choose another folder or change its rights."
+            "that exists or can be created, and that can be written; choose another folder or change its permissions."
         )
     assert list(tmp_path.iterdir()) == [blocker]
 
@@ -257,28 +257,26 @@ def test_check_tries_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Recorder(tmp_path, "raw", Sidecar(tmp_path)).check()
 
 
-@pytest.mark.parametrize("taken", ["s1_raw.tif", "s1_raw_00001.tif"])
-def test_never_overwrites(tmp_path: Path, taken: str) -> None:
-    (tmp_path / taken).write_bytes(b"precious")
-    with pytest.raises(FileError, match=f"{taken} exists already"):
+@pytest.mark.parametrize("existing", ["s1_raw.tif", "s1_raw_00001.tif"])
+def test_never_overwrites(tmp_path: Path, existing: str) -> None:
+    (tmp_path / existing).write_bytes(b"precious")
+    with pytest.raises(FileError, match=f"{existing} exists already"):
         Recorder(tmp_path, "raw", Sidecar(tmp_path)).start(RAW)
-    assert (tmp_path / taken).read_bytes() == b"precious"
+    assert (tmp_path / existing).read_bytes() == b"precious"
     assert not (tmp_path / "s1.jsonl").exists()
 
 
-def test_a_file_in_the_way_of_rolling_fails_loudly(tmp_path: Path) -> None:
+def test_an_existing_next_file_fails_the_recording(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "raw", Sidecar(tmp_path), roll_frames=1)
     recorder.start(RAW)
     recorder.put(frame(0))
     (tmp_path / "s1_raw_00002.tif").write_bytes(b"precious")
-    with pytest.raises(
-        StageError, match=r"frame 1 has no file .*everything before is whole, up to .*s1_raw_00001\.tif"
-    ):
+    with pytest.raises(StageError, match=r"frame 1 has no file .*all files up to .*s1_raw_00001\.tif are complete"):
         recorder.put(frame(1))
     recorder.close()
 
 
-def test_refuses_a_series_named_like_a_path(tmp_path: Path) -> None:
+def test_refuses_a_series_whose_name_is_a_path(tmp_path: Path) -> None:
     info = StreamInfo((1, 6, 8), np.dtype("<i2"), 30.0, series="../../evil")
     with pytest.raises(StreamError, match=r"a series named '\.\./\.\./evil'"):
         Recorder(tmp_path / "in", "raw", Sidecar(tmp_path / "in")).start(info)

@@ -32,9 +32,9 @@ def test_a_session_from_start_to_summary(tmp_path: Path) -> None:
     assert sidecar.begin(INFO, engine={"sha256": "ab"}) == "s1"
     sidecar.begin(INFO, engine="ignored")
     sidecar.begin(DENOISED)
-    sidecar.note("gap", first=3, count=2, cause="transport")
-    sidecar.note("gap", first=9, count=1, cause="ring")
-    sidecar.note("late", series="s1", t_ns=7)
+    sidecar.write("gap", first=3, count=2, cause="transport")
+    sidecar.write("gap", first=9, count=1, cause="ring")
+    sidecar.write("late", series="s1", t_ns=7)
     sidecar.close(frames_in=12)
     sidecar.close(frames_in=99)
     assert sidecar.paths == (tmp_path / "new" / "folder" / "s1.jsonl",)
@@ -73,30 +73,30 @@ def test_a_session_from_start_to_summary(tmp_path: Path) -> None:
     ]
 
 
-def test_each_line_is_in_the_file_before_note_returns(tmp_path: Path) -> None:
+def test_each_line_is_in_the_file_before_write_returns(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path)
     sidecar.begin(INFO)
     for count in range(2, 6):
-        sidecar.note("latency", p50_ms=1.5)
+        sidecar.write("latency", p50_ms=1.5)
         assert len(read_sidecar(tmp_path / "s1.jsonl")) == count
 
 
-def test_notes_go_to_their_series_or_the_latest(tmp_path: Path) -> None:
+def test_lines_go_to_their_series_or_the_latest(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path)
     first = sidecar.begin(INFO)
     sidecar.begin(StreamInfo((1, 6, 8), np.dtype("<i2"), 30.0, series="s2"))
     sidecar.begin(DENOISED)  # a recorder that lags behind joins the first
-    sidecar.note("a")
-    sidecar.note("b", series=first)
+    sidecar.write("a")
+    sidecar.write("b", series=first)
     sidecar.close()
     kinds = [[line["kind"] for line in read_sidecar(path)] for path in sidecar.paths]
     assert kinds == [["start", "start", "b", "summary"], ["start", "a", "summary"]]
 
 
-def test_anything_that_is_data_becomes_json(tmp_path: Path) -> None:
+def test_all_plain_data_become_json(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path)
     sidecar.begin(INFO)
-    sidecar.note(
+    sidecar.write(
         "mixed",
         scalar=np.float32(1.5),
         array=np.arange(3, dtype=np.uint16),
@@ -121,7 +121,7 @@ def test_threads_never_mix_their_lines(tmp_path: Path) -> None:
     def write(who: int) -> None:
         for n in range(50):
             sidecar.begin(INFO)
-            sidecar.note("n", who=who, n=n, padding="x" * 500)
+            sidecar.write("n", who=who, n=n, padding="x" * 500)
 
     threads = [threading.Thread(target=write, args=(who,)) for who in range(4)]
     for thread in threads:
@@ -143,7 +143,7 @@ from deepbid_rt.recording.sidecar import Sidecar
 sidecar = Sidecar(sys.argv[1])
 sidecar.begin(StreamInfo((1, 6, 8), np.dtype("<i2"), 30.0, series="s1"))
 for n in range(20):
-    sidecar.note("n", n=n)
+    sidecar.write("n", n=n)
 if hasattr(signal, "SIGKILL"):
     os.kill(os.getpid(), signal.SIGKILL)
 os._exit(9)
@@ -156,13 +156,13 @@ def test_a_kill_loses_no_line(tmp_path: Path) -> None:
     assert [line.get("n") for line in read_sidecar(tmp_path / "s1.jsonl")] == [None, *range(20)]
 
 
-def test_refuses_what_exists_and_what_cannot_be_created(tmp_path: Path) -> None:
+def test_refuses_logs_that_exist_or_cannot_be_created(tmp_path: Path) -> None:
     path = tmp_path / "s1.jsonl"
     path.write_bytes(b"precious")
     with pytest.raises(FileError) as info:
         Sidecar(tmp_path).begin(INFO)
     assert str(info.value) == (
-        f"{path} exists already; expected a free name, as no recording is ever overwritten; choose another folder."
+        f"{path} exists already; expected a new name, since recordings are never overwritten; choose another folder."
     )
     assert path.read_bytes() == b"precious"
     with pytest.raises(FileError, match="cannot be created"):
@@ -170,24 +170,24 @@ def test_refuses_what_exists_and_what_cannot_be_created(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("series", ["", "../up", "a/b", "C:x", "a b", "x" * 129, "ü", "s1\n"])
-def test_refuses_series_that_are_no_file_names(series: str) -> None:
+def test_refuses_series_whose_name_cannot_be_a_file_name(series: str) -> None:
     with pytest.raises(StreamError, match=r"a series named"):
         series_name(StreamInfo((1, 6, 8), np.dtype("<i2"), 30.0, series=series))
 
 
-def test_refuses_notes_outside_a_session(tmp_path: Path) -> None:
+def test_refuses_lines_outside_a_session(tmp_path: Path) -> None:
     sidecar = Sidecar(tmp_path)
-    with pytest.raises(StreamError, match="a gap note for series None"):
-        sidecar.note("gap")
+    with pytest.raises(StreamError, match="a gap line for series None"):
+        sidecar.write("gap")
     sidecar.begin(INFO)
-    with pytest.raises(StreamError, match="a gap note for series other"):
-        sidecar.note("gap", series="other")
+    with pytest.raises(StreamError, match="a gap line for series other"):
+        sidecar.write("gap", series="other")
     sidecar.close()
-    with pytest.raises(StreamError, match="a gap note for a closed log"):
-        sidecar.note("gap")
+    with pytest.raises(StreamError, match="a gap line for a closed log"):
+        sidecar.write("gap")
 
 
-def test_a_disk_that_refuses_is_named_and_nothing_joins_the_broken_line(
+def test_a_full_disk_is_an_error_and_nothing_is_appended_to_the_broken_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sidecar = Sidecar(tmp_path)
@@ -196,10 +196,10 @@ def test_a_disk_that_refuses_is_named_and_nothing_joins_the_broken_line(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(OSError(28, os.strerror(28))))
         with pytest.raises(StageError) as info:
-            sidecar.note("gap")
+            sidecar.write("gap")
     assert str(info.value) == (
-        f"{tmp_path / 's1.jsonl'} could not be written (No space left on device); expected a disk that takes every "
-        "line; free space and record again; the lines before are whole."
+        f"{tmp_path / 's1.jsonl'} could not be written (No space left on device); expected a disk that accepts every "
+        "line; free some space and record again; the lines before this one are complete."
     )
     sidecar.close()
     assert (tmp_path / "s1.jsonl").read_bytes() == whole
@@ -210,7 +210,7 @@ def test_sync_forces_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module.os, "fsync", calls.append)
     sidecar = Sidecar(tmp_path)
     series = sidecar.begin(INFO)
-    sidecar.note("gap")
+    sidecar.write("gap")
     assert calls == []
     sidecar.sync(series)
     assert len(calls) == 1
@@ -227,7 +227,7 @@ lines = st.lists(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines, st.data())
-def test_cut_at_any_byte_only_the_cut_line_is_missing(
+def test_a_log_cut_at_any_byte_lacks_only_the_cut_line(
     tmp_path: Path, records: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     whole = b"".join(json.dumps(record).encode() + b"\n" for record in records)
@@ -248,7 +248,7 @@ def test_refuses_any_other_broken_line(tmp_path: Path, broken: bytes) -> None:
         read_sidecar(path)
     assert str(info.value) == (
         f'line 2 of {path} is not a log line; expected JSON objects with "kind" and "t_ns", of which only the last may '
-        "be cut; restore the file from a copy."
+        "be incomplete; restore the file from a copy."
     )
 
 
@@ -266,6 +266,6 @@ def test_lines_are_written_under_the_lock(tmp_path: Path) -> None:
 
     sidecar = Sidecar(tmp_path, clock=clock)
     sidecar.begin(INFO)
-    sidecar.note("gap")
+    sidecar.write("gap")
     sidecar.close()
     assert held == [True] * 3

@@ -86,7 +86,7 @@ def test_interleaved_channels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read.read(1, 3), pixels[1:3])
 
 
-def test_what_was_read_outlives_the_file(tmp_path: Path) -> None:
+def test_frames_stay_valid_after_the_file_is_closed(tmp_path: Path) -> None:
     write_ours(tmp_path / "m.tif", movie())
     read = TiffMovie(tmp_path / "m.tif")
     frame = read.frame(2)
@@ -96,7 +96,7 @@ def test_what_was_read_outlives_the_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(frame, movie()[2])
 
 
-def test_frames_outside_are_an_index_error(tmp_path: Path) -> None:
+def test_frame_numbers_out_of_range_raise_an_index_error(tmp_path: Path) -> None:
     write_ours(tmp_path / "m.tif", movie())
     with TiffMovie(tmp_path / "m.tif") as read:
         with pytest.raises(IndexError, match=r"frames 3\.\.6 of 5"):
@@ -118,7 +118,7 @@ def test_refuses_pages_that_differ(tmp_path: Path) -> None:
             writer.write(np.zeros(shape, np.int16), contiguous=False, metadata=None)
     assert str(refused(path)) == (
         f"page 2 of {path} with int16 pixels of shape (7, 8); expected int16 pixels of shape (6, 8) as on page 0; "
-        "save the pages of each size and type as a file of their own."
+        "save the pages of each size and type in a separate file."
     )
     with tifffile.TiffWriter(tmp_path / "types.tif") as writer:
         for dtype in (np.int16, np.uint16):
@@ -139,15 +139,15 @@ def test_refuses_pages_that_differ(tmp_path: Path) -> None:
     ],
     ids=["float64", "uint32", "int8", "bool", "rgb"],
 )
-def test_refuses_pixels_that_no_stream_carries(tmp_path: Path, pixels: np.ndarray, photometric: str) -> None:
+def test_refuses_pixel_types_that_streams_do_not_allow(tmp_path: Path, pixels: np.ndarray, photometric: str) -> None:
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, pixels, photometric=photometric)
     error = refused(path)
     shape = (6, 8) if photometric == "minisblack" else (6, 8, 3)
     assert isinstance(error, StreamError)
     assert str(error) == (
-        f"{path} with {pixels.dtype} pages of shape {shape}; expected grey pages (Y, X) of uint8, uint16, int16 or "
-        "float32; convert the movie, to int16 where the counts allow it."
+        f"{path} with {pixels.dtype} pages of shape {shape}; expected greyscale pages (Y, X) of uint8, uint16, int16 "
+        "or float32; convert the movie, to int16 if its counts allow it."
     )
 
 
@@ -155,8 +155,8 @@ def test_refuses_channels_that_do_not_divide_the_pages(tmp_path: Path) -> None:
     path = tmp_path / "m.tif"
     write_ours(path, movie(5))
     assert str(refused(path, 2)) == (
-        f"{path} of 5 pages for 2 channels; expected a whole number of frames; give the number of channels that were "
-        "recorded."
+        f"{path} of 5 pages for 2 channels; expected a whole number of frames; give the number of recorded "
+        "channels with --channels."
     )
     assert isinstance(refused(path, 0), StreamError)
 
@@ -186,7 +186,7 @@ def test_refuses_a_file_cut_off_anywhere(tmp_path: Path, writer: str) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_damaged_bytes_are_refused_or_read_never_anything_else(tmp_path: Path, data: st.DataObject) -> None:
+def test_damaged_files_are_read_or_raise_only_file_and_stream_errors(tmp_path: Path, data: st.DataObject) -> None:
     writer = data.draw(st.sampled_from(["shaped", "deflate", "ours"]))
     whole = tmp_path / f"{writer}.tif"
     if not whole.exists():

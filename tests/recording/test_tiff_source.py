@@ -39,14 +39,14 @@ def test_plays_info_frames_and_end(path: Path) -> None:
     assert end == StreamEnd("done")
 
 
-def test_each_playing_is_a_new_series_and_frames_may_be_kept(path: Path) -> None:
+def test_each_opening_is_a_new_series_and_frames_may_be_kept(path: Path) -> None:
     source = TiffSource(path, scan=ScanGeometry(), rate_hz=30)
     first, second = play(source), play(source)
     assert first[0].series != second[0].series
     assert [int(f.pixels.min()) for f in first[1:-1]] == [0, 1, 2, 3]
 
 
-def test_loops_with_rising_numbers_and_turns_through_planes(path: Path) -> None:
+def test_looping_continues_the_frame_numbers_and_cycles_through_planes(path: Path) -> None:
     info, *frames, _ = play(TiffSource(path, scan=ScanGeometry(), rate_hz=30, planes=2, loop=2))
     assert (info.n_expected, info.planes) == (8, 2)
     assert [(f.index, f.plane, int(f.pixels[0, 0, 0])) for f in frames] == [(n, n % 2, n % 4) for n in range(8)]
@@ -58,7 +58,7 @@ def test_channels(path: Path) -> None:
     assert [f.pixels[:, 0, 0].tolist() for f in frames] == [[0, 1], [2, 3]]
 
 
-def test_is_silent_when_not_open_and_after_the_end(path: Path) -> None:
+def test_returns_none_when_not_open_and_after_the_end(path: Path) -> None:
     source = TiffSource(path, scan=ScanGeometry(), rate_hz=30)
     assert source.info is None
     assert source.read(0.0) is None

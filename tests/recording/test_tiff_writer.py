@@ -67,7 +67,7 @@ def test_types_are_kept(tmp_path: Path, dtype: str) -> None:
         np.testing.assert_array_equal(movie.frame(0), pixels[:, ::2])
 
 
-def test_readable_with_every_frame_before_closing(tmp_path: Path) -> None:
+def test_the_file_is_readable_with_all_frames_before_it_is_closed(tmp_path: Path) -> None:
     writer = TiffMovieWriter(tmp_path / "m.tif")
     for number in range(4):
         writer.append(frame(number), number, 0.0)
@@ -77,7 +77,7 @@ def test_readable_with_every_frame_before_closing(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_broken_off_at_any_byte_the_frames_before_are_an_intact_file(tmp_path: Path) -> None:
+def test_a_write_cut_at_any_byte_leaves_an_intact_file_of_the_frames_before(tmp_path: Path) -> None:
     def third_frame(path: Path) -> TiffMovieWriter:
         """Two frames in the file, and a third ready to be committed: below append, which would cut it off again."""
         writer = TiffMovieWriter(path)
@@ -104,7 +104,7 @@ def test_broken_off_at_any_byte_the_frames_before_are_an_intact_file(tmp_path: P
             np.testing.assert_array_equal(movie.read(0, frames), [frame(n) for n in range(frames)])
 
 
-def test_a_full_disk_names_frame_file_and_what_is_whole(tmp_path: Path) -> None:
+def test_a_full_disk_error_names_the_frame_the_file_and_the_complete_frames(tmp_path: Path) -> None:
     path = tmp_path / "m.tif"
     writer = TiffMovieWriter(path)
     for number in range(3):
@@ -114,8 +114,8 @@ def test_a_full_disk_names_frame_file_and_what_is_whole(tmp_path: Path) -> None:
     with pytest.raises(StageError) as info:
         writer.append(frame(3), 10, 0.0)
     assert str(info.value) == (
-        f"frame 10 could not be written to {path} (No space left on device); expected a disk that takes every frame; "
-        "free space and record again; the 3 frames before it are whole in that file."
+        f"frame 10 could not be written to {path} (No space left on device); expected a disk that accepts every frame; "
+        "free some space and record again; the 3 frames before it are complete in that file."
     )
     assert isinstance(info.value.__cause__, OSError)
     writer.close()
@@ -124,13 +124,13 @@ def test_a_full_disk_names_frame_file_and_what_is_whole(tmp_path: Path) -> None:
         assert movie.shape[0] == 3
 
 
-def test_never_overwrites_and_names_what_it_cannot_create(tmp_path: Path) -> None:
+def test_never_overwrites_and_names_the_file_that_cannot_be_created(tmp_path: Path) -> None:
     path = tmp_path / "m.tif"
     path.write_bytes(b"precious")
     with pytest.raises(FileError) as info:
         TiffMovieWriter(path)
     assert str(info.value) == (
-        f"{path} exists already; expected a free name, as no recording is ever overwritten; move that file away or "
+        f"{path} exists already; expected a new name, since recordings are never overwritten; move that file away or "
         "choose another name."
     )
     assert path.read_bytes() == b"precious"
@@ -145,7 +145,7 @@ def test_an_empty_file_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_forces_to_the_disk_in_steps_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_synced_periodically_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     now = [0.0]
     monkeypatch.setattr(tiff_writer.os, "fsync", calls.append)

@@ -25,12 +25,12 @@ def test_columns_are_cells(tmp_path: Path) -> None:
         ("frame,t_s\n0,0\n", "with the header 'frame,t_s'"),
         ("cell_1,cell_2\n1,2\n", "with the header 'cell_1,cell_2'"),
         ("frame,cell_2,cell_1\n0,1,2\n", "with the header 'frame,cell_2,cell_1'"),
-        ("frame,cell_1\n0,one\n", "with rows that are not the numbers"),
-        ("frame,cell_1\n0,1\n1\n", "with rows that are not the numbers"),
-        ("frame,cell_1\n0,1,2\n", "with rows that are not the numbers"),
-        ("frame,cell_1\n0,nan\n", "with rows that are not the numbers"),
-        ("frame,cell_1\n1,1\n2,1\n", "with rows that are not the numbers"),
-        ("frame,cell_1\n", "with rows that are not the numbers"),
+        ("frame,cell_1\n0,one\n", "with rows that are not numbers"),
+        ("frame,cell_1\n0,1\n1\n", "with rows that are not numbers"),
+        ("frame,cell_1\n0,1,2\n", "with rows that are not numbers"),
+        ("frame,cell_1\n0,nan\n", "with rows that are not numbers"),
+        ("frame,cell_1\n1,1\n2,1\n", "with rows that are not numbers"),
+        ("frame,cell_1\n", "with rows that are not numbers"),
     ],
 )
 def test_refuses_other_tables(tmp_path: Path, text: str, message: str) -> None:
@@ -42,7 +42,7 @@ def test_refuses_other_tables(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(info.value)
 
 
-def test_refuses_what_is_no_table(tmp_path: Path) -> None:
+def test_refuses_files_that_are_not_tables(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(bytes(range(256)))
     for path in (tmp_path / "none.csv", tmp_path, tmp_path / "b.csv"):
         with pytest.raises(FileError, match="cannot be read as a table"):

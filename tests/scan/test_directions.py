@@ -7,14 +7,14 @@ from hypothesis.extra import numpy as hnp
 from deepbid_rt.errors import RefusedError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.scan.directions import (
-    MERGES,
-    lines_of_views,
+    MERGE_MODES,
     merge_scan,
     merge_views,
     merged_geometry,
-    merged_lines,
+    merged_line_count,
     split_scan,
     to_image_order,
+    view_line_counts,
 )
 
 SCANS = st.builds(
@@ -46,9 +46,9 @@ def test_merge_is_the_exact_inverse_of_split(frame, scan):
 
 
 @given(FRAMES, SCANS)
-def test_split_counts_its_lines_as_stated(frame, scan):
+def test_split_views_have_the_stated_numbers_of_lines(frame, scan):
     forward, backward = split_scan(frame, scan)
-    assert (forward.shape[-2], backward.shape[-2]) == lines_of_views(frame.shape[-2], scan)
+    assert (forward.shape[-2], backward.shape[-2]) == view_line_counts(frame.shape[-2], scan)
 
 
 @given(FRAMES, SCANS)
@@ -66,13 +66,13 @@ def test_only_backward_lines_of_a_bidirectional_scan_are_reversed(first, mirrore
     lines = {"forward": frame[0::2], "backward": frame[1::2]}
     if first == "backward":
         lines = {"forward": frame[1::2], "backward": frame[0::2]}
-    turned = bidirectional and not mirrored
+    reversed_ = bidirectional and not mirrored
     assert np.array_equal(forward, lines["forward"])
-    assert np.array_equal(backward, lines["backward"][:, ::-1] if turned else lines["backward"])
+    assert np.array_equal(backward, lines["backward"][:, ::-1] if reversed_ else lines["backward"])
 
 
 @given(FRAMES, SCANS)
-def test_image_order_is_the_two_views_put_together(frame, scan):
+def test_image_order_is_the_interleaving_of_the_two_views(frame, scan):
     forward, backward = split_scan(frame, scan)
     mirrored = ScanGeometry(scan.layout, scan.bidirectional, scan.first, mirrored=True)
     before = frame.copy()
@@ -86,8 +86,8 @@ def collinear(first="forward", **rest):
     return ScanGeometry(layout="collinear", first=first, **rest)
 
 
-@given(st.integers(1, 9), SCANS, st.sampled_from(MERGES))
-def test_merged_views_have_the_stated_lines(lines, scan, merge):
+@given(st.integers(1, 9), SCANS, st.sampled_from(MERGE_MODES))
+def test_merged_views_have_the_stated_number_of_lines(lines, scan, merge):
     frame = np.arange(2 * lines * 3, dtype=np.float32).reshape(2, lines, 3)
     if scan.layout == "collinear":
         views = list(split_scan(frame, scan))
@@ -96,11 +96,11 @@ def test_merged_views_have_the_stated_lines(lines, scan, merge):
     else:
         views = [to_image_order(frame, scan)]
     image = merge_views(views, scan, merge)
-    assert image.shape == (2, merged_lines(lines, scan, merge), 3)
+    assert image.shape == (2, merged_line_count(lines, scan, merge), 3)
 
 
 @pytest.mark.parametrize("first", ["forward", "backward"])
-def test_the_mean_of_an_odd_frame_keeps_its_lonely_last_line(first):
+def test_the_mean_of_an_odd_frame_keeps_its_unpaired_last_line(first):
     frame = np.array([[1, 2], [3, 6], [5, 9]], np.float32)
     before = frame.copy()
     views = list(split_scan(frame, collinear(first)))
@@ -109,12 +109,12 @@ def test_the_mean_of_an_odd_frame_keeps_its_lonely_last_line(first):
 
 
 @pytest.mark.parametrize("first", ["forward", "backward"])
-def test_the_mean_of_one_line_is_that_line(first):
+def test_the_mean_of_a_frame_of_one_line_is_that_line(first):
     frame = np.array([[7, 8]], np.float32)
     assert merge_views(list(split_scan(frame, collinear(first))), collinear(first), "mean").tolist() == [[7, 8]]
 
 
-def test_directions_are_selectable():
+def test_one_direction_can_be_selected():
     forward, backward = np.zeros((3, 2), np.float32), np.ones((2, 2), np.float32)
     assert merge_views([forward, backward], collinear(), "forward") is forward
     assert merge_views([forward, backward], collinear(), "backward") is backward
@@ -130,7 +130,7 @@ def test_interleaving_puts_lines_back_in_image_order(lines, mirrored, first):
 
 
 @given(SCANS)
-def test_a_denoised_frame_never_has_lines_to_mirror(scan):
+def test_denoised_frames_are_in_image_order(scan):
     for merge in ("mean", "interleave"):
         merged = merged_geometry(scan, merge)
         image = np.arange(12).reshape(4, 3)
@@ -138,7 +138,7 @@ def test_a_denoised_frame_never_has_lines_to_mirror(scan):
         assert merged.extra == scan.extra
 
 
-def test_a_merged_collinear_frame_is_an_ordinary_one():
+def test_a_merged_collinear_frame_has_an_ordinary_unidirectional_scan():
     extra = {"f_res_hz": 8000.0}
     for merge in ("mean", "forward", "backward"):
         assert merged_geometry(collinear(extra=extra), merge) == ScanGeometry(
@@ -156,6 +156,6 @@ def test_an_unknown_merge_is_refused():
 
 
 @pytest.mark.parametrize("merge", ["forward", "backward"])
-def test_a_direction_of_an_ordinary_scan_is_refused(merge):
+def test_one_direction_of_an_ordinary_scan_is_refused(merge):
     with pytest.raises(RefusedError, match=f"^merge '{merge}' of an ordinary scan"):
         merged_geometry(ScanGeometry(), merge)

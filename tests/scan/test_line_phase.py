@@ -1,4 +1,4 @@
-"""The line phase: right in size and sign for every scan, silent where there is nothing, and not misled."""
+"""The measured line phase has the right size and sign, and is None when frames do not show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from deepbid_rt.frame import DTYPES, ScanGeometry, StreamInfo
 from deepbid_rt.scan import line_phase
-from deepbid_rt.scan.line_phase import LEAST_PIXELS, LOOK_PIXELS_HZ, MEMORY_BLOCKS, LinePhaseEstimator
+from deepbid_rt.scan.line_phase import AVERAGED_BLOCKS, MEASURED_PIXELS_HZ, MIN_PIXELS, LinePhaseEstimator
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from tests.jagged import frames, info_of, tissue
@@ -26,6 +26,7 @@ GEOMETRIES = [
 
 
 def after(info: StreamInfo, *parts: list[np.ndarray]) -> LinePhaseEstimator:
+    """Return an estimator that has measured the given frames."""
     phase = LinePhaseEstimator(info)
     for part in parts:
         for frame in part:
@@ -42,29 +43,29 @@ def test_every_scan_is_measured_with_its_sign(scan: ScanGeometry, px: float) -> 
 
 @given(px=st.floats(-5, 5), seed=st.integers(0, 1000), layout=st.sampled_from([COLLINEAR, ORDINARY]))
 @settings(deadline=None, max_examples=30)
-def test_any_offset_and_any_tissue(px: float, seed: int, layout: ScanGeometry) -> None:
+def test_any_offset_is_measured_on_any_tissue(px: float, seed: int, layout: ScanGeometry) -> None:
     info = info_of((128, 128), layout)
     assert after(info, frames(info, px, 2, seed=seed)).px == pytest.approx(px, abs=0.1)
 
 
 @pytest.mark.parametrize("slope", [0.6, -1.0])
 @pytest.mark.parametrize("first", ["forward", "backward"])
-def test_slanted_streaks_are_no_offset(slope: float, first: str) -> None:
+def test_slanted_streaks_are_not_taken_for_an_offset(slope: float, first: str) -> None:
     info = info_of(scan=ScanGeometry("ordinary", first=first))
     assert after(info, frames(info, 0.0, 3, slope=slope)).px == pytest.approx(0, abs=0.05)
     assert after(info, frames(info, 1.0, 3, slope=slope)).px == pytest.approx(1, abs=0.05)
 
 
-def test_one_direction_has_no_line_phase() -> None:
+def test_a_unidirectional_scan_has_no_line_phase() -> None:
     info = info_of(scan=ScanGeometry("ordinary", bidirectional=False))
     phase = after(info, frames(info, 1.5, 3))
-    assert phase.blind
+    assert not phase.measurable
     assert phase.px is None
 
 
 @pytest.mark.parametrize("photons", [0.3, 1.0])
 def test_noise_of_a_slow_detector_is_not_taken_for_tissue(photons: float) -> None:
-    """Correlated along each line, it would draw the answer to 0 if it were the same in any two lines."""
+    """It is correlated along each line, but not between lines, so it must not draw the estimate to 0."""
     scan = ScanSettings(size=(128, 128), photons=photons, x_correlation=0.45, line_phase_px=1.5)
     source = SyntheticSource(SceneSettings(seed=2), scan)
     assert after(source.info, [source.render(t)[0] for t in range(90)]).px == pytest.approx(1.5, abs=0.12)
@@ -73,7 +74,7 @@ def test_noise_of_a_slow_detector_is_not_taken_for_tissue(photons: float) -> Non
 @pytest.mark.parametrize("size", [(64, 64), (33, 300)])
 @pytest.mark.parametrize("correlated", [False, True])
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
-def test_noise_alone_says_nothing(scan: ScanGeometry, correlated: bool, size: tuple[int, int]) -> None:
+def test_noise_alone_gives_no_estimate(scan: ScanGeometry, correlated: bool, size: tuple[int, int]) -> None:
     info = info_of(size, scan)
     noise = np.random.default_rng(3).standard_normal((60, *info.shape)).astype(np.float32)
     if correlated:
@@ -82,8 +83,8 @@ def test_noise_alone_says_nothing(scan: ScanGeometry, correlated: bool, size: tu
     assert phase.px is None
 
 
-def test_a_bright_field_without_structure_says_nothing() -> None:
-    """Light that falls off towards the corners is the same in both directions, wherever the lines lie."""
+def test_a_bright_field_without_structure_gives_no_estimate() -> None:
+    """Vignetting is the same in both directions, whatever the line phase."""
     info = info_of((128, 128), ORDINARY, dtype="<i2")
     y, x = np.linspace(-1, 1, 128)[:, None], np.linspace(-1, 1, 128)
     light = 400 * np.exp(-0.5 * (x * x + y * y)) * (1 + 0.2 * x)
@@ -93,19 +94,19 @@ def test_a_bright_field_without_structure_says_nothing() -> None:
 
 @pytest.mark.parametrize("pixels", [128, 1024])
 @pytest.mark.parametrize("px", [16.8, -17.2, 20.0, 40.0])
-def test_what_lies_out_of_reach_is_not_called_small(px: float, pixels: int) -> None:
+def test_an_offset_beyond_the_range_gives_no_estimate(px: float, pixels: int) -> None:
     info = info_of((96, pixels))
     assert after(info, frames(info, px, 5)).px is None
 
 
 @pytest.mark.parametrize("pixels", [48, 64])
-def test_short_lines_are_not_drawn_to_0(pixels: int) -> None:
-    """Their taper is short too, and the same in both directions wherever the tissue lies."""
+def test_estimates_of_short_lines_are_not_drawn_to_0(pixels: int) -> None:
+    """The taper of short lines is short too, and it is the same in both directions wherever the tissue lies."""
     info = info_of((400, pixels))
     assert after(info, frames(info, 4.0, 2)).px == pytest.approx(4, abs=0.1)
 
 
-def nothing(info: StreamInfo) -> dict[str, np.ndarray]:
+def unusable_frames(info: StreamInfo) -> dict[str, np.ndarray]:
     empty = np.zeros(info.shape, np.float32)
     holes = frames(info, 0.0, 1)[0].copy()
     holes[:, ::2] = np.nan
@@ -122,16 +123,20 @@ def nothing(info: StreamInfo) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("kind", nothing(info_of()))
-def test_frames_that_show_nothing_poison_nothing(kind: str) -> None:
+@pytest.mark.parametrize("kind", unusable_frames(info_of()))
+def test_unusable_frames_do_not_disturb_the_estimate(kind: str) -> None:
     info = info_of()
-    empty, seen = nothing(info)[kind], frames(info, 1.2, 6)
-    assert after(info, [empty] * 5).px is None
-    for parts in ((seen, [empty] * 40), ([empty] * 5, seen), ([empty, *seen[:3], empty, *seen[3:]],)):
+    unusable, usable = unusable_frames(info)[kind], frames(info, 1.2, 6)
+    assert after(info, [unusable] * 5).px is None
+    for parts in (
+        (usable, [unusable] * 40),
+        ([unusable] * 5, usable),
+        ([unusable, *usable[:3], unusable, *usable[3:]],),
+    ):
         assert after(info, *parts).px == pytest.approx(1.2, abs=0.05)
 
 
-def test_the_answer_stays_while_it_is_dark() -> None:
+def test_the_estimate_stays_while_it_is_dark() -> None:
     info, rng = info_of(), np.random.default_rng(5)
     phase = after(info, frames(info, 1.2, 3, photons=10))
     measured = phase.px
@@ -140,7 +145,7 @@ def test_the_answer_stays_while_it_is_dark() -> None:
     assert phase.px == pytest.approx(measured, abs=0.15)
 
 
-def test_what_was_seen_before_the_shutter_closed_still_counts() -> None:
+def test_frames_from_before_a_dark_period_still_count() -> None:
     info = info_of()
     dim = frames(info, 1.2, 6, photons=1.5)
     closed = [np.zeros(info.shape, np.float32)] * 100
@@ -149,33 +154,33 @@ def test_what_was_seen_before_the_shutter_closed_still_counts() -> None:
     assert after(info, dim[:3], closed, dim[3:]).px == pytest.approx(1.2, abs=0.3)
 
 
-def test_a_dead_pixel_of_a_float_stream_costs_its_line_and_no_more() -> None:
+def test_a_nan_pixel_excludes_its_line_only() -> None:
     info = info_of()
-    seen = frames(info, 1.2, 4)
-    for frame in seen:
+    usable = frames(info, 1.2, 4)
+    for frame in usable:
         frame[0, 17, 30] = np.nan
-    assert after(info, seen).px == pytest.approx(1.2, abs=0.05)
+    assert after(info, usable).px == pytest.approx(1.2, abs=0.05)
 
 
-def test_a_flash_does_not_outshine_the_past() -> None:
+def test_a_flash_does_not_dominate_the_estimate() -> None:
     info = info_of()
     (flash,) = frames(info, -3.0, 1, seed=9)
-    seen = frames(info, 1.2, 30, photons=3)
-    block = StreamInfo(info.shape, info.dtype, 10.0, info.scan)  # one of ten frames of a block
-    assert after(block, [*seen[:15], 1000 * flash, *seen[15:29]]).px == pytest.approx(1.2, abs=0.2)
+    tissue_frames = frames(info, 1.2, 30, photons=3)
+    block = StreamInfo(info.shape, info.dtype, 10.0, info.scan)  # a block has ten frames
+    assert after(block, [*tissue_frames[:15], 1000 * flash, *tissue_frames[15:29]]).px == pytest.approx(1.2, abs=0.2)
 
 
 def test_slow_drift_is_followed() -> None:
     info = info_of()
-    drift = np.linspace(0, 1, 5 * MEMORY_BLOCKS)
+    drift = np.linspace(0, 1, 5 * AVERAGED_BLOCKS)
     phase = after(info, [frames(info, px, 1, seed=3)[0] for px in drift.tolist()])
-    assert phase.px == pytest.approx(1 - MEMORY_BLOCKS * drift[1], abs=0.1)
-    for frame in frames(info, 1.0, 4 * MEMORY_BLOCKS, seed=3):
+    assert phase.px == pytest.approx(1 - AVERAGED_BLOCKS * drift[1], abs=0.1)
+    for frame in frames(info, 1.0, 4 * AVERAGED_BLOCKS, seed=3):
         phase.push(frame)
     assert phase.px == pytest.approx(1, abs=0.05)
 
 
-def test_a_turn_of_the_knob_is_seen_at_once() -> None:
+def test_a_step_of_the_line_phase_is_measured_within_two_blocks() -> None:
     info = info_of()
     phase = after(info, frames(info, 2.0, 20))
     for frame in frames(info, 0.4, 2):
@@ -183,39 +188,39 @@ def test_a_turn_of_the_knob_is_seen_at_once() -> None:
     assert phase.px == pytest.approx(0.4, abs=0.05)
 
 
-def test_a_dark_noisy_channel_beside_a_bright_one() -> None:
+def test_a_dark_noisy_channel_does_not_disturb_a_bright_one() -> None:
     info = info_of(channels=2)
     noise = np.random.default_rng(6).normal(0, 5000, (5, 1, *info.shape[1:])).astype(np.float32)
-    seen = [np.concatenate(pair) for pair in zip(noise, frames(info, 1.2, 5), strict=True)]
-    assert after(info, seen).px == pytest.approx(1.2, abs=0.1)
+    both = [np.concatenate(pair) for pair in zip(noise, frames(info, 1.2, 5), strict=True)]
+    assert after(info, both).px == pytest.approx(1.2, abs=0.1)
 
 
 @pytest.mark.parametrize(("dtype", "gain", "offset"), [("<i2", 40, -600), ("<u2", 40, 33_300), ("|u1", 8, 20)])
-def test_counts_of_any_kind_say_the_same(dtype: str, gain: float, offset: float) -> None:
+def test_pixel_type_gain_and_offset_do_not_change_the_estimate(dtype: str, gain: float, offset: float) -> None:
     info, counts = info_of(), info_of(dtype=dtype)
-    seen = frames(info, 1.2, 4)
+    floats = frames(info, 1.2, 4)
     limits = np.iinfo(dtype)
-    turned = [np.clip(np.rint(frame * gain + offset), limits.min, limits.max) for frame in seen]
-    assert after(counts, turned).px == pytest.approx(after(info, seen).px, abs=0.03)
+    integers = [np.clip(np.rint(frame * gain + offset), limits.min, limits.max) for frame in floats]
+    assert after(counts, integers).px == pytest.approx(after(info, floats).px, abs=0.03)
 
 
-def test_saturation_at_12_bits_moves_nothing() -> None:
+def test_saturation_at_12_bits_does_not_change_the_estimate() -> None:
     info = info_of(dtype="<u2")
-    seen = [np.minimum(frame * 250, 4095) for frame in frames(info, 1.2, 4, photons=14)]
-    assert np.mean([frame == 4095 for frame in seen]) > 0.1
-    assert after(info, seen).px == pytest.approx(1.2, abs=0.05)
+    saturated = [np.minimum(frame * 250, 4095) for frame in frames(info, 1.2, 4, photons=14)]
+    assert np.mean([frame == 4095 for frame in saturated]) > 0.1
+    assert after(info, saturated).px == pytest.approx(1.2, abs=0.05)
 
 
 @pytest.mark.parametrize("rate_hz", [1.0, 30.0, 400.0])
 @pytest.mark.parametrize("shape", [(1, 512, 512), (1, 1024, 512), (2, 64, 64)])
-def test_the_cost_is_bounded_and_all_lines_have_their_turn(
+def test_the_cost_is_bounded_and_all_lines_are_measured(
     shape: tuple[int, int, int], rate_hz: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[np.ndarray] = []
+    measured: list[np.ndarray] = []
     transform = scipy.fft.rfft
 
     def spied(lines: np.ndarray) -> np.ndarray:
-        looked.append(lines)
+        measured.append(lines)
         return np.asarray(transform(lines))
 
     monkeypatch.setattr(line_phase.scipy.fft, "rfft", spied)
@@ -225,17 +230,17 @@ def test_the_cost_is_bounded_and_all_lines_have_their_turn(
     for _ in range(count):
         phase.push(pixels)
     seconds = count / rate_hz
-    assert sum(lines.size for lines in looked) <= 1.1 * LOOK_PIXELS_HZ * seconds + pixels.size
-    assert len(looked) <= 40 * seconds + 1
-    shares = {round(float(line[lines.shape[-1] // 4]), 4) for lines in looked for line in lines[0, 0]}
-    if rate_hz <= 30:  # else more than a second is needed
-        assert len(shares) > 0.9 * shape[1] / 2
+    assert sum(lines.size for lines in measured) <= 1.1 * MEASURED_PIXELS_HZ * seconds + pixels.size
+    assert len(measured) <= 40 * seconds + 1
+    distinct = {round(float(line[lines.shape[-1] // 4]), 4) for lines in measured for line in lines[0, 0]}
+    if rate_hz <= 30:  # at higher rates the 40 frames are too few to measure all lines
+        assert len(distinct) > 0.9 * shape[1] / 2
 
 
 @given(data=st.data())
 @settings(deadline=None, max_examples=150)
-def test_no_frame_is_refused(data: st.DataObject) -> None:
-    """Any size, scan, type and content: an answer or none, finite, and the frame is left as it was."""
+def test_frames_of_any_size_scan_type_and_content_are_accepted(data: st.DataObject) -> None:
+    """The estimate is None or finite, and the frame is not written to."""
     shape = data.draw(st.tuples(st.integers(1, 2), st.integers(1, 9), st.sampled_from([1, 2, 7, 31, 32, 33, 64])))
     dtype = np.dtype(data.draw(st.sampled_from(DTYPES)))
     layout = data.draw(st.sampled_from(["collinear", "ordinary"]))
@@ -246,20 +251,20 @@ def test_no_frame_is_refused(data: st.DataObject) -> None:
     for _ in range(3):
         phase.push(frame)
     assert phase.px is None or abs(phase.px) < 20
-    if shape[2] < LEAST_PIXELS or shape[1] < 2:
-        assert phase.blind
+    if shape[2] < MIN_PIXELS or shape[1] < 2:
+        assert not phase.measurable
         assert phase.px is None
 
 
 @pytest.mark.parametrize("first", ["forward", "backward"])
 @pytest.mark.parametrize("lines", [2, 3, 4, 5, 6, 7])
 def test_few_lines_are_paired_with_their_neighbours(lines: int, first: str) -> None:
-    """Line n shows tissue moved by n pixels: the mean of two neighbours lies where the line between them does."""
+    """Line n shows tissue moved by n pixels, so the mean of two neighbours lies where the line between them does."""
     scan = ScanGeometry("ordinary", first=first)
     line = tissue((1, 600), 3)[0]
     image = np.stack([line[40 - n : 552 - n] for n in range(lines)])[None].astype(np.float32)
     phase = after(StreamInfo(image.shape, image.dtype, 1.0, scan), [image])
     if lines == 2 or (lines == 3 and first == "backward"):  # no backward line between two others
-        assert phase.blind
+        assert not phase.measurable
     else:
         assert phase.px == pytest.approx(0, abs=0.02)

@@ -20,7 +20,7 @@ def test_integers_are_rounded_and_clipped_never_wrapped():
     assert to_dtype(f32(70_000.0, 65535.0), np.uint16).tolist() == [65535, 65535]
 
 
-def test_floats_are_left_as_they_are():
+def test_floats_are_not_rounded():
     counts = f32(1.25, -7.5, 1e30)
     assert to_dtype(counts.copy(), np.float32).tolist() == counts.tolist()
 
@@ -46,7 +46,7 @@ def test_every_count_survives_any_calibration(offset, scale):
     assert np.array_equal(normalizer.restore(normalizer.apply(counts), np.int16), counts)
 
 
-def test_apply_is_the_stated_map_and_leaves_its_input_alone():
+def test_apply_is_the_linear_map_and_does_not_write_to_its_input():
     counts = np.array([[90, 110], [100, 130]], np.int16)
     units = Normalizer(100.0, 10.0).apply(counts)
     assert np.allclose(units, [[-1, 1], [0, 3]])
@@ -57,7 +57,7 @@ def test_unsigned_counts_below_the_offset_do_not_wrap():
     assert Normalizer(200.0, 1.0).apply(np.array([5], np.uint8)).tolist() == [-195.0]
 
 
-def test_what_is_not_finite_becomes_the_offset():
+def test_values_that_are_not_finite_become_0():
     counts = f32(np.nan, np.inf, -np.inf, 12.0)
     assert Normalizer(10.0, 2.0).apply(counts).tolist() == [0.0, 0.0, 0.0, 1.0]
     assert np.isnan(counts[0])
@@ -73,16 +73,16 @@ def test_calibration_finds_the_noise_and_the_mean_of_a_structured_scene(dtype, n
     assert normalizer.offset == pytest.approx(float(frames.mean(dtype=np.float64)), rel=1e-6)
 
 
-@pytest.mark.parametrize(("moving", "apart"), [(0, 0), (0, 3), (3, 0)])
-def test_neither_motion_nor_lines_that_lie_apart_count_as_noise(moving, apart):
+@pytest.mark.parametrize(("moving", "line_phase"), [(0, 0), (0, 3), (3, 0)])
+def test_neither_motion_nor_a_line_phase_counts_as_noise(moving, line_phase):
     scene = 2000 + 800 * np.sin(np.arange(48)[:, None] / 5) * np.cos(np.arange(64) / 3)
-    frames = np.stack([[np.roll(scene, moving * t + apart * v, -1) for v in range(2)] for t in range(16)])
+    frames = np.stack([[np.roll(scene, moving * t + line_phase * v, -1) for v in range(2)] for t in range(16)])
     frames += RNG.normal(0, 20.0, frames.shape)
     frames[4, 1, :9] = np.nan
     assert calibrate(frames).scale == pytest.approx(20.0, rel=0.03)
 
 
-def test_one_view_given_twice_says_nothing_of_the_noise():
+def test_two_identical_views_are_not_used_to_measure_the_noise():
     frames = RNG.normal(0, 20.0, (16, 1, 48, 64)).repeat(2, axis=1)
     assert calibrate(frames).scale == pytest.approx(20.0, rel=0.03)
 
@@ -94,7 +94,7 @@ def test_a_still_scene_has_scale_one():
 
 @pytest.mark.parametrize("views", [1, 2])
 @pytest.mark.parametrize("noise", [3.0, 40.0])
-def test_the_noise_of_a_single_frame_is_found_between_its_lines(views, noise):
+def test_the_noise_of_a_single_frame_is_measured_between_its_lines(views, noise):
     scene = 2000 + 800 * np.sin(np.arange(48)[:, None] / 30) * np.cos(np.arange(64) / 7)
     scene[20:23] += 3000  # lines of another brightness
     frame = scene + RNG.normal(0, noise, (1, views, 48, 64))
@@ -103,27 +103,27 @@ def test_the_noise_of_a_single_frame_is_found_between_its_lines(views, noise):
 
 
 @pytest.mark.parametrize("shape", [(1,), (1, 9), (1, 2, 9), (1, 3, 3)])
-def test_one_frame_of_one_brightness_or_too_few_lines_has_scale_one(shape):
+def test_a_single_constant_frame_or_one_of_too_few_lines_has_scale_one(shape):
     assert calibrate(np.full(shape, 7, np.int16)) == Normalizer(7.0, 1.0)
     assert shape == (1, 3, 3) or calibrate(RNG.normal(0, 5, shape)).scale == 1.0
 
 
-def test_frames_without_a_finite_value_change_nothing():
+def test_frames_without_a_finite_value_have_offset_0_and_scale_1():
     assert calibrate(np.full((4, 3, 3), np.nan, np.float32)) == Normalizer(0.0, 1.0)
 
 
-@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
-def test_holes_do_not_count_as_noise(hole):
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+def test_missing_pixels_do_not_count_as_noise(missing):
     scene = 1000 + 500 * np.sin(np.arange(64) / 7)
     frames = (scene + RNG.normal(0, 5.0, (16, 48, 64))).astype(np.float32)
-    frames[3] = hole  # a whole frame
-    frames[:, :4] = hole  # lines that never come
+    frames[3] = missing  # a whole frame
+    frames[:, :4] = missing  # the same lines in all frames
     normalizer = calibrate(frames)
     assert normalizer.scale == pytest.approx(5.0, rel=0.05)
     assert normalizer.offset == pytest.approx(float(np.mean(scene)), rel=0.01)
 
 
-def test_holes_everywhere_but_in_single_frames_leave_scale_one():
+def test_a_single_frame_among_missing_ones_has_scale_one():
     frames = np.full((3, 2, 2), np.nan, np.float32)
     frames[1] = 5
     assert calibrate(frames) == Normalizer(5.0, 1.0)
@@ -131,7 +131,7 @@ def test_holes_everywhere_but_in_single_frames_leave_scale_one():
 
 @given(st.floats(-(2.0**120), 2.0**120, width=32), st.floats(-(2.0**120), 2.0**120, width=32))
 @example(0.0, 7e-42)
-def test_calibration_of_any_float_is_usable(a, b):
+def test_calibration_on_any_floats_gives_finite_units(a, b):
     normalizer = calibrate(f32(a, b)[:, None, None])
     assert np.isfinite(normalizer.offset)
     assert 0 < normalizer.scale < np.inf

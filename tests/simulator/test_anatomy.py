@@ -1,17 +1,17 @@
-"""Anatomy: the same for the same seed, unlike for others, and made of the parts its kind promises."""
+"""Anatomy: reproducible by its seed, different for other seeds, with the parts of its kind."""
 
 import numpy as np
 import pytest
 
-from deepbid_rt.simulator.anatomy import KINDS, Kind, draw
+from deepbid_rt.simulator.anatomy import BRAIN_KINDS, SceneKind, draw_anatomy
 from deepbid_rt.simulator.optics import Optics
 
-ALL_KINDS: tuple[Kind, ...] = (*KINDS, "flow", "heart")
+ALL_KINDS: tuple[SceneKind, ...] = (*BRAIN_KINDS, "flow", "heart")
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_a_seed_draws_one_scene(kind: Kind) -> None:
-    first, again, other = (draw(kind, (90, 110), None, seed) for seed in (3, 3, 4))
+def test_equal_seeds_draw_equal_scenes(kind: SceneKind) -> None:
+    first, again, other = (draw_anatomy(kind, (90, 110), None, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.rest, again.rest)
     assert len(first.footprints) == len(again.footprints)
     assert np.corrcoef(first.rest.ravel(), other.rest.ravel())[0, 1] < 0.5
@@ -19,14 +19,14 @@ def test_a_seed_draws_one_scene(kind: Kind) -> None:
     assert first.rest.dtype == first.neuropil.dtype == np.float32
 
 
-def test_without_a_kind_the_seed_takes_each_of_them() -> None:
-    assert {draw(None, (32, 32), 5.0, seed).kind for seed in range(20)} == set(KINDS)
+def test_without_a_kind_seeds_select_each_kind_of_brain() -> None:
+    assert {draw_anatomy(None, (32, 32), 5.0, seed).kind for seed in range(20)} == set(BRAIN_KINDS)
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_all_light_is_positive_and_on_the_canvas(kind: Kind) -> None:
+def test_light_is_positive_and_parts_lie_on_the_canvas(kind: SceneKind) -> None:
     for seed in range(6):
-        scene = draw(kind, (70, 95), None, seed)
+        scene = draw_anatomy(kind, (70, 95), None, seed)
         assert scene.rest.min() > -1e-3
         for footprint in scene.footprints:
             height, width = footprint.image.shape
@@ -34,17 +34,19 @@ def test_all_light_is_positive_and_on_the_canvas(kind: Kind) -> None:
             assert 0 <= footprint.x <= footprint.x + width <= 95
             assert 0 <= footprint.unit < scene.units
         for vessel in scene.vessels:
-            assert 0 <= vessel.lane.min() <= vessel.lane.max() < vessel.lanes
+            assert 0 <= vessel.streamline.min() <= vessel.streamline.max() < vessel.streamlines
             assert vessel.lumen.max() <= 1.1
 
 
 def test_dense_scenes_have_more_cells_than_sparse_ones() -> None:
-    cells = {kind: np.mean([draw(kind, (128, 128), 4.0, seed).units for seed in range(5)]) for kind in KINDS}
+    cells = {
+        kind: np.mean([draw_anatomy(kind, (128, 128), 4.0, seed).units for seed in range(5)]) for kind in BRAIN_KINDS
+    }
     assert cells["dense"] > 3 * cells["sparse"]
 
 
 def test_vessels_are_dark_at_rest() -> None:
-    scene = draw("vessels", (128, 128), 6.0, 1)
+    scene = draw_anatomy("vessels", (128, 128), 6.0, 1)
     inside = np.zeros((128, 128), bool)
     for vessel in scene.vessels:
         full = vessel.lumen > 0.9
@@ -53,29 +55,29 @@ def test_vessels_are_dark_at_rest() -> None:
     assert scene.rest[inside].mean() < 0.2 * scene.rest[~inside].mean()
 
 
-def test_plasma_is_always_bright_where_flow_is_looked_at() -> None:
+def test_plasma_is_bright_in_flow_scenes() -> None:
     for seed in range(8):
-        scene = draw("flow", (96, 96), 5.0, seed)
+        scene = draw_anatomy("flow", (96, 96), 5.0, seed)
         assert scene.plasma >= 1.5
         assert len(scene.vessels) >= 6
         assert np.median(scene.rest) < 0.8
 
 
-def test_muscle_cells_stand_in_the_wall_of_the_heart() -> None:
-    scene = draw("heart", (120, 120), 3.0, 2)
+def test_muscle_cells_lie_in_the_wall_of_the_heart() -> None:
+    scene = draw_anatomy("heart", (120, 120), 3.0, 2)
     (cavity,) = scene.vessels
     assert scene.units > 10
     y, x = np.indices((120, 120)) - 59.5
     corner = np.hypot(y, x) > 75
     assert not corner[cavity.rows, cavity.columns].any()
     assert scene.rest[corner].mean() < 0.15 * scene.rest.max()
-    assert cavity.lanes == len(np.unique(cavity.lane))
+    assert cavity.streamlines == len(np.unique(cavity.streamline))
 
 
 def test_cells_out_of_focus_are_dim_and_soft() -> None:
-    """In depth some bodies lie above or below: they are dimmer than the same ones all in focus."""
+    """In depth some somata lie above or below the focal plane: they are dimmer than the same somata in focus."""
     sums = [
-        np.array([f.image.max() for f in draw("dense", (160, 160), 5.0, 3, optics).footprints if f.is_soma])
+        np.array([f.image.max() for f in draw_anatomy("dense", (160, 160), 5.0, 3, optics).footprints if f.is_soma])
         for optics in (None, Optics(300.0, 1.0))
     ]
     assert sums[0].size == sums[1].size
@@ -84,8 +86,8 @@ def test_cells_out_of_focus_are_dim_and_soft() -> None:
     assert ratio.min() < 0.4
 
 
-def test_every_cell_in_the_field_has_one_body() -> None:
-    scene = draw("sparse", (100, 120), 4.0, 5)
-    bodies = [f.unit for f in scene.footprints if f.is_soma]
-    assert len(bodies) == len(set(bodies))
+def test_every_cell_has_one_soma() -> None:
+    scene = draw_anatomy("sparse", (100, 120), 4.0, 5)
+    somata = [f.unit for f in scene.footprints if f.is_soma]
+    assert len(somata) == len(set(somata))
     assert any(not f.is_soma for f in scene.footprints)

@@ -1,4 +1,4 @@
-"""Cells: labels where the light of a cell is, traces that are its activity."""
+"""Cells: labels at the pixels of each cell, traces equal to its activity."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ def tissue() -> Tissue:
     return Tissue(SceneSettings(kind="dense", seed=2, soma_radius_px=5.0, motion_px=1.0, depth_um=100.0), SIZE, 30.0)
 
 
-def test_labels_count_up_and_tell_where_each_cell_is(tissue: Tissue) -> None:
+def test_labels_are_consecutive_and_match_the_listed_cells(tissue: Tissue) -> None:
     truth = Cells(tissue, SIZE)
     assert truth.labels.shape == SIZE
     assert truth.labels.dtype == np.uint16
@@ -33,8 +33,8 @@ def test_labels_count_up_and_tell_where_each_cell_is(tissue: Tissue) -> None:
         assert 0 < cell.share <= 1
 
 
-def test_a_cell_brightens_in_its_own_pixels_by_its_own_trace() -> None:
-    """Where nothing moves and a cell's light is all there is, the movie's own trace is the true one."""
+def test_the_brightness_of_a_cell_follows_its_trace() -> None:
+    """In still tissue, the mean over the pixels of a bright cell correlates best with its own trace."""
     size = (150, 150)
     tissue = Tissue(SceneSettings(kind="sparse", seed=7, soma_radius_px=5.0, motion_px=0.0, blood=False), size, 30.0)
     truth = Cells(tissue, size)
@@ -43,15 +43,15 @@ def test_a_cell_brightens_in_its_own_pixels_by_its_own_trace() -> None:
     movie = np.stack([tissue.render(index)[inside] for index in frames])
     traces = np.stack([truth.traces(index) for index in frames])
     assert traces.shape == (len(frames), len(truth.cells))
-    lively = [cell for cell in truth.cells if cell.share > 0.5 and traces[:, cell.label - 1].std() > 0.2]
-    assert len(lively) > 3
-    for cell in lively:
-        seen = movie[:, truth.labels == cell.label].mean(axis=1)
-        alike = [np.corrcoef(seen, traces[:, other.label - 1])[0, 1] for other in lively]
-        assert max(alike) == alike[lively.index(cell)] > 0.94
+    active = [cell for cell in truth.cells if cell.share > 0.5 and traces[:, cell.label - 1].std() > 0.2]
+    assert len(active) > 3
+    for cell in active:
+        measured = movie[:, truth.labels == cell.label].mean(axis=1)
+        correlations = [np.corrcoef(measured, traces[:, other.label - 1])[0, 1] for other in active]
+        assert max(correlations) == correlations[active.index(cell)] > 0.94
 
 
-def test_where_cells_overlap_the_brighter_one_owns_the_pixel() -> None:
+def test_a_pixel_of_overlapping_cells_belongs_to_the_brighter_one() -> None:
     dim, bright = (np.full((4, 4), light, np.float32) for light in (1.0, 3.0))
     for order in ((0, 1), (1, 0)):
         footprints = [
@@ -70,12 +70,12 @@ def test_where_cells_overlap_the_brighter_one_owns_the_pixel() -> None:
         assert truth.traces(5).tolist() == [5, 10]
 
 
-def test_labels_lie_as_a_resonant_mirror_shows_them(tissue: Tissue) -> None:
-    columns = Raster(SIZE, ScanGeometry("ordinary"), None, 0.9).places()
-    even, bent = Cells(tissue, SIZE), Cells(tissue, SIZE, columns)
+def test_labels_are_distorted_like_the_frames_of_a_resonant_mirror(tissue: Tissue) -> None:
+    columns = Raster(SIZE, ScanGeometry("ordinary"), None, 0.9).pixel_columns()
+    even, distorted = Cells(tissue, SIZE), Cells(tissue, SIZE, columns)
     nearest = np.rint(columns).astype(int)
-    np.testing.assert_array_equal(bent.labels > 0, even.labels[:, nearest] > 0)
-    assert not np.array_equal(bent.labels > 0, even.labels > 0)
+    np.testing.assert_array_equal(distorted.labels > 0, even.labels[:, nearest] > 0)
+    assert not np.array_equal(distorted.labels > 0, even.labels > 0)
 
 
 def test_cells_outside_the_field_of_view_are_left_out(tissue: Tissue) -> None:
@@ -83,7 +83,7 @@ def test_cells_outside_the_field_of_view_are_left_out(tissue: Tissue) -> None:
     assert len(small.cells) < tissue.anatomy.units
 
 
-def test_tissue_without_cells_has_none() -> None:
+def test_tissue_with_few_or_no_cells_is_accepted() -> None:
     tissue = Tissue(SceneSettings(kind="sparse", seed=1, soma_radius_px=40.0, motion_px=0.0), (12, 12), 30.0)
     truth = Cells(tissue, (12, 12))
     assert len(truth.cells) == truth.labels.max()

@@ -1,13 +1,13 @@
-"""Heart: a closed wall around a cavity in the middle."""
+"""Heart chamber: a closed wall around a cavity in the middle."""
 
 import numpy as np
 
-from deepbid_rt.simulator.heart import chamber
+from deepbid_rt.simulator.heart import draw_chamber
 
 
 def test_the_cavity_lies_in_the_middle_with_a_wall_all_around() -> None:
     for seed in range(6):
-        parts = chamber(np.random.default_rng(seed), (120, 140), 2.0)
+        parts = draw_chamber(np.random.default_rng(seed), (120, 140), 2.0)
         assert parts.lumen[60, 70] == 1
         assert max(parts.lumen[0].max(), parts.lumen[:, 0].max(), parts.wall[0].max(), parts.wall[-1].max()) == 0
         for angle in np.linspace(0, 2 * np.pi, 24, endpoint=False):
@@ -22,8 +22,8 @@ def test_the_cavity_lies_in_the_middle_with_a_wall_all_around() -> None:
             assert inside.max() < muscle.min() + 2
 
 
-def test_along_and_side_are_distances() -> None:
-    parts = chamber(np.random.default_rng(3), (80, 80), 2.0)
+def test_along_and_side_are_orthogonal_coordinates_in_pixels() -> None:
+    parts = draw_chamber(np.random.default_rng(3), (80, 80), 2.0)
     for image in (parts.along_px, parts.side_px):
         slopes = np.gradient(image)
         np.testing.assert_allclose(np.hypot(*slopes), 1.0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Heartbeat: as large as asked, smooth enough never to fold, periodic, fast in contraction, slow in relaxation."""
+"""Heartbeat: of the requested size, without folds, periodic, fast in contraction and slow in relaxation."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ PHASE = ROWS / 64
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), index=st.integers(0, 10**5), peak=st.floats(0.5, 3.0))
-def test_no_place_goes_further_than_asked_and_none_is_folded_over(seed: int, index: int, peak: float) -> None:
+def test_displacements_stay_below_the_peak_and_do_not_fold(seed: int, index: int, peak: float) -> None:
     moved = Heartbeat(peak, 30.0, (64, 72), seed).displacement(index, PHASE, ROWS)
     assert moved.shape == (2, 64, 72)
     assert np.abs(moved).max() <= peak
-    assert np.abs(np.diff(moved[1], axis=1)).max() < 1  # neighbours keep their order
+    assert np.abs(np.diff(moved[1], axis=1)).max() < 1  # neighbouring pixels keep their order
     assert np.abs(np.diff(moved[0], axis=0)).max() < 1
 
 
@@ -27,12 +27,12 @@ def test_the_peak_is_reached() -> None:
     assert reached == pytest.approx(3.0, rel=0.06)
 
 
-def test_it_is_not_a_shift_of_the_whole() -> None:
+def test_the_displacement_differs_from_place_to_place() -> None:
     moved = Heartbeat(3.0, 30.0, (64, 64), 2).displacement(3, np.zeros(64), ROWS)
     assert (moved.std(axis=(1, 2)) > 3 * np.abs(moved.mean(axis=(1, 2)))).any()
 
 
-def test_it_comes_back_after_each_beat() -> None:
+def test_the_displacement_repeats_after_each_beat() -> None:
     beat = Heartbeat(3.0, 1000.0, (64, 64), 7)
     period = round(1000.0 / beat.beats_hz)
     here, there, half = (beat.displacement(i, np.zeros(64), ROWS) for i in (50, 50 + period, 50 + period // 2))
@@ -47,13 +47,13 @@ def test_contraction_is_faster_than_relaxation() -> None:
     assert rising.mean() == pytest.approx(0.35, abs=0.05)
 
 
-def test_seeds_beat_2_to_8_times_a_second() -> None:
+def test_heart_rates_are_2_to_8_per_second() -> None:
     rates = [Heartbeat(1.0, 30.0, (16, 16), seed).beats_hz for seed in range(60)]
     assert 2 <= min(rates) < 2.6
     assert 6 < max(rates) <= 8
 
 
-def test_any_frame_can_be_had_alone() -> None:
+def test_frames_do_not_depend_on_earlier_calls() -> None:
     one = Heartbeat(2.0, 30.0, (64, 64), 3)
     one.displacement(1, PHASE, ROWS)
     again = Heartbeat(2.0, 30.0, (64, 64), 3).displacement(9, PHASE, ROWS)

@@ -1,4 +1,4 @@
-"""Pacing: no drift over thousands of ticks, bounded bursts after a stall, lateness that does not add up."""
+"""Pacing: no drift over thousands of calls, bounded bursts after a stall, delays that do not add up."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from deepbid_rt.simulator.pacer import Pacer
 
 
 class FakeTime:
-    """A clock that only moves when somebody sleeps on it."""
+    """A clock that advances only by `sleep`."""
 
     def __init__(self, oversleep_s: float = 0.0) -> None:
         self.now_s = 1000.0
@@ -26,15 +26,15 @@ class FakeTime:
 
 @pytest.mark.parametrize("rate_hz", [29.97, 30.0, 300.0])
 @pytest.mark.parametrize("oversleep_s", [0.0, 0.001])
-def test_no_drift_over_ten_thousand_ticks(rate_hz: float, oversleep_s: float) -> None:
+def test_ten_thousand_calls_do_not_drift(rate_hz: float, oversleep_s: float) -> None:
     time = FakeTime(oversleep_s)
     pacer = Pacer(rate_hz, time.clock, time.sleep)
-    for tick in range(10_000):
-        assert pacer.wait() == pytest.approx(1000.0 + tick / rate_hz, abs=oversleep_s + 1e-9)
+    for call in range(10_000):
+        assert pacer.wait() == pytest.approx(1000.0 + call / rate_hz, abs=oversleep_s + 1e-9)
     assert pacer.slipped_s == 0
 
 
-def test_the_first_tick_comes_at_once() -> None:
+def test_the_first_call_returns_at_once() -> None:
     time = FakeTime()
     assert Pacer(1.0, time.clock, time.sleep).wait() == 1000.0
     assert time.sleeps == 0
@@ -63,8 +63,8 @@ def test_after_a_long_stall_the_burst_is_bounded(stall_s: float, slack_periods: 
 
 
 @given(st.lists(st.floats(0, 0.05), min_size=1, max_size=50))
-def test_lateness_does_not_add_up(late_s: list[float]) -> None:
+def test_delays_do_not_add_up(late_s: list[float]) -> None:
     time = FakeTime()
     pacer = Pacer(10.0, time.clock, time.sleep)
-    for tick, late in enumerate(late_s):
-        assert pacer.wait(late) == pytest.approx(1000.0 + tick / 10 + late, abs=1e-6)
+    for call, late in enumerate(late_s):
+        assert pacer.wait(late) == pytest.approx(1000.0 + call / 10 + late, abs=1e-6)

@@ -1,4 +1,4 @@
-"""Raster: every pixel from the right place at the right time, along straight, bent and resonant lines."""
+"""Raster: every pixel from the right place at the right time, along straight, deformed and resonant lines."""
 
 import math
 
@@ -24,7 +24,7 @@ def ramp(a: float, b: float) -> np.ndarray:
 
 @pytest.mark.parametrize("warped", [False, True])
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
-def test_a_ramp_is_read_where_the_tissue_is(scan: ScanGeometry, warped: bool) -> None:
+def test_a_ramp_is_sampled_where_the_tissue_is(scan: ScanGeometry, warped: bool) -> None:
     raster = raster_of(scan)
     rng = np.random.default_rng(2)
     shift = rng.uniform(-2, 2, (2, raster.row.size))
@@ -44,32 +44,33 @@ def test_a_ramp_is_read_where_the_tissue_is(scan: ScanGeometry, warped: bool) ->
 def test_a_line_phase_moves_backward_lines_to_the_right(layout: str, first: str, fill: float) -> None:
     scan = ScanGeometry(layout, first=first)
     backward = slice(1 if first == "forward" else 0, None, 2)
-    straight, late = (Raster((20, 24), scan, None, fill, px) for px in (0.0, 1.5))
-    still = np.zeros((2, straight.row.size))
-    expected = straight.sample([ramp(0, 1)], MARGIN, still)
+    plain, shifted = (Raster((20, 24), scan, None, fill, px) for px in (0.0, 1.5))
+    still = np.zeros((2, plain.row.size))
+    expected = plain.sample([ramp(0, 1)], MARGIN, still)
     expected[backward] -= 1.5  # the same brightness of a ramp lies 1.5 px further right
-    np.testing.assert_allclose(late.sample([ramp(0, 1)], MARGIN, still), expected, atol=1e-4)
+    np.testing.assert_allclose(shifted.sample([ramp(0, 1)], MARGIN, still), expected, atol=1e-4)
 
 
-def test_one_direction_has_no_line_phase_and_none_is_longer_than_a_quarter_line() -> None:
+def test_unidirectional_scans_have_no_line_phase_and_it_is_at_most_a_quarter_line() -> None:
     scan = ScanGeometry("ordinary", bidirectional=False)
-    plain, late = (Raster((20, 24), scan, None, 0.0, px) for px in (0.0, 3.0))
+    plain, shifted = (Raster((20, 24), scan, None, 0.0, px) for px in (0.0, 3.0))
     still = np.zeros((2, 20))
-    np.testing.assert_array_equal(plain.sample([ramp(0, 1)], MARGIN, still), late.sample([ramp(0, 1)], MARGIN, still))
+    expected = plain.sample([ramp(0, 1)], MARGIN, still)
+    np.testing.assert_array_equal(shifted.sample([ramp(0, 1)], MARGIN, still), expected)
     for px in (6.5, -6.5, math.nan):
         with pytest.raises(StreamError, match="a quarter of a line at most"):
             Raster((20, 24), COLLINEAR, None, 0.0, px)
 
 
-def test_no_warp_is_the_same_as_one_of_zero() -> None:
+def test_no_warp_equals_a_warp_of_zero() -> None:
     raster = raster_of()
     canvas = np.random.default_rng(0).random((30, 34), np.float32)
     shift = np.random.default_rng(1).uniform(-2, 2, (2, 40))
-    bent = raster.sample([canvas], MARGIN, shift, np.zeros((2, 40, 24), np.float32))
-    np.testing.assert_allclose(raster.sample([canvas], MARGIN, shift), bent, atol=1e-5)
+    warped = raster.sample([canvas], MARGIN, shift, np.zeros((2, 40, 24), np.float32))
+    np.testing.assert_allclose(raster.sample([canvas], MARGIN, shift), warped, atol=1e-5)
 
 
-def test_each_view_of_a_row_can_have_a_canvas_of_its_own() -> None:
+def test_each_view_of_a_row_can_have_its_own_canvas() -> None:
     light = raster_of().sample(
         [np.zeros((30, 34), np.float32), np.ones((30, 34), np.float32)], MARGIN, np.zeros((2, 40))
     )
@@ -94,7 +95,7 @@ def test_the_clock_follows_the_beam(scan: str, first: str) -> None:
             assert raster.row[line] == row
 
 
-def test_without_a_line_time_the_lines_fill_the_frame() -> None:
+def test_without_a_line_duration_the_lines_fill_the_frame() -> None:
     raster = raster_of()
     np.testing.assert_allclose(raster.phase, np.arange(40) / 40)
     assert raster.clock(MARGIN, 1)(np.array([19 + MARGIN]), np.array([MARGIN]))[0] == pytest.approx(1.0)
@@ -108,7 +109,7 @@ def test_all_lines_of_a_unidirectional_scan_run_forward() -> None:
 
 
 def test_a_resonant_mirror_is_fast_in_the_middle_and_slow_at_the_ends() -> None:
-    """Pixels even in time lie at the sine of their phase; the first and last half pixel end at the field's edges."""
+    """Pixels evenly spaced in time lie at the sine of their phase, and their range ends at the edges of the field."""
     light = raster_of(fill=0.9).sample([ramp(0, 1)], MARGIN, np.zeros((2, 40)))[0] - MARGIN
     swing = 0.9 * math.pi / 2
     phase = swing * (2 * np.arange(24) + 1 - 24) / 24

@@ -1,4 +1,4 @@
-"""The simulated microscope: seeded, honest noise, lines taken where the tissue is, every scan layout."""
+"""The simulated microscope: reproducible, with correct noise, moving tissue and every scan layout."""
 
 import dataclasses
 from typing import Any
@@ -27,7 +27,7 @@ def change(settings: ScanSettings, **fields: Any) -> ScanSettings:
     return dataclasses.replace(settings, **fields)
 
 
-def test_it_keeps_the_order_of_a_source() -> None:
+def test_events_come_in_the_order_of_a_source() -> None:
     scope = scope_of(n_frames=3, source="scope2")
     assert scope.read(0.0) is None
     for _ in range(2):
@@ -67,7 +67,7 @@ def test_the_truth_has_no_line_phase(scan: ScanSettings) -> None:
     assert np.corrcoef(backward[inner].ravel(), own[1][inner].ravel())[0, 1] < 0.98
 
 
-def test_truth_is_handed_out_with_each_frame() -> None:
+def test_the_truth_of_each_frame_that_is_read_is_passed_on() -> None:
     truths = {}
     scope = scope_of(n_frames=2, on_truth=truths.__setitem__)
     scope.open()
@@ -77,7 +77,16 @@ def test_truth_is_handed_out_with_each_frame() -> None:
     np.testing.assert_array_equal(truths[1], scope.render(1)[1])
 
 
-def test_frames_do_not_depend_on_the_ones_before() -> None:
+def test_a_movie_is_the_stack_of_its_frames() -> None:
+    pixels, truth = scope_of().render_movie(3)
+    for index in range(3):
+        frame, clean = scope_of().render(index)
+        np.testing.assert_array_equal(pixels[index], frame)
+        np.testing.assert_array_equal(truth[index], clean)
+    assert (pixels.shape, pixels.dtype, truth.dtype) == ((3, 1, 64, 40), np.dtype("<i2"), np.float32)
+
+
+def test_frames_do_not_depend_on_those_rendered_before() -> None:
     forward = scope_of()
     frames = [forward.render(index) for index in range(12)]
     for index in (11, 4, 0):
@@ -86,7 +95,7 @@ def test_frames_do_not_depend_on_the_ones_before() -> None:
         np.testing.assert_array_equal(truth, frames[index][1])
 
 
-def test_the_scan_seed_draws_the_noise_and_nothing_else() -> None:
+def test_the_scan_seed_changes_only_the_noise() -> None:
     one, two = scope_of().render(3), scope_of(scan=change(COLLINEAR, seed=1)).render(3)
     np.testing.assert_array_equal(one[1], two[1])
     assert (one[0] != two[0]).mean() > 0.9
@@ -94,7 +103,7 @@ def test_the_scan_seed_draws_the_noise_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("x_correlation", [0.0, 0.3])
 @pytest.mark.parametrize("scan", [COLLINEAR, ORDINARY])
-def test_truth_is_the_mean_of_the_noise(scan: ScanSettings, x_correlation: float) -> None:
+def test_noise_has_mean_0_and_the_expected_variance(scan: ScanSettings, x_correlation: float) -> None:
     scan = change(scan, dtype="<f4", size=(16, 24), photons=0.7, x_correlation=x_correlation)
     scope = scope_of(scan=scan)
     truth = scope.render(2)[1]
@@ -115,8 +124,8 @@ def test_truth_is_the_mean_of_the_noise(scan: ScanSettings, x_correlation: float
     assert np.abs(z).max() < 5
 
 
-@pytest.mark.parametrize(("photons", "mean_bias"), [(0.3, 0.0), (5.0, 0.0), (2.0, 0.5)])
-def test_noise_has_the_variance_of_photons(photons: float, excess: float) -> None:
+@pytest.mark.parametrize(("photons", "excess"), [(0.3, 0.0), (5.0, 0.0), (2.0, 0.5)])
+def test_the_variance_is_proportional_to_the_photons(photons: float, excess: float) -> None:
     scan = change(ORDINARY, size=(96, 96), dtype="<f4", photons=photons, excess=excess, read_noise=0.0, gain=50.0)
     scope = scope_of(scan=scan)
     pixels, truth = scope.render(1)
@@ -124,7 +133,7 @@ def test_noise_has_the_variance_of_photons(photons: float, excess: float) -> Non
     assert variance_per_count == pytest.approx(50.0 * (1 + excess), rel=0.1)
 
 
-def test_read_noise_is_what_is_left_in_the_dark() -> None:
+def test_without_light_there_is_read_noise_alone() -> None:
     scan = change(ORDINARY, size=(96, 96), dtype="<f4", photons=0.0, read_noise=20.0, offset=-30.0)
     pixels, truth = scope_of(scan=scan).render(0)
     assert (truth == -30).all()
@@ -142,14 +151,14 @@ def test_noise_is_correlated_along_lines_and_only_there(rho: float) -> None:
     assert (noise[1:] * noise[:-1]).mean() == pytest.approx(0.0, abs=0.04)
 
 
-def test_both_lines_of_a_place_have_noise_of_their_own() -> None:
+def test_the_noise_of_both_lines_of_a_pair_is_independent() -> None:
     scan = change(COLLINEAR, size=(96, 96), dtype="<f4")
     pixels, truth = scope_of(STILL, scan).render(0)
     forward, backward = (view - truth for view in split_scan(pixels, scan.scan))
     assert np.corrcoef(forward.ravel(), backward.ravel())[0, 1] == pytest.approx(0.0, abs=0.05)
 
 
-def test_every_line_shows_the_tissue_where_it_is_at_that_time() -> None:
+def test_every_line_shows_the_tissue_at_its_time() -> None:
     scan = change(ORDINARY, vignette=0.0, photons=1.0, gain=1.0, offset=0.0)
     scope = scope_of(dataclasses.replace(SCENE, motion_px=3.0), scan)
     canvas, margin = scope.tissue.render(9), scope.tissue.margin
@@ -165,7 +174,7 @@ def test_every_line_shows_the_tissue_where_it_is_at_that_time() -> None:
     assert np.ptp(displacements, axis=0).max() > 0.5
 
 
-def test_both_lines_of_a_collinear_pair_see_the_same_place_one_line_apart() -> None:
+def test_both_lines_of_a_collinear_pair_show_the_same_place() -> None:
     scan = change(COLLINEAR, photons=1e5, read_noise=0.0, excess=0.0, gain=0.1, dtype="<f4", offset=0.0)
     forward, backward = split_scan(scope_of(scan=scan).render(4)[0][0], scan.scan)
     same_pair = np.abs(forward - backward).mean()
@@ -173,12 +182,12 @@ def test_both_lines_of_a_collinear_pair_see_the_same_place_one_line_apart() -> N
     assert same_pair < 0.3 * neighbours
 
 
-def test_still_silent_tissue_gives_one_truth_for_ever() -> None:
+def test_still_silent_tissue_has_a_constant_truth() -> None:
     scope = scope_of(STILL)
     np.testing.assert_array_equal(scope.render(0)[1], scope.render(1234)[1])
 
 
-def test_noise_is_new_in_every_frame() -> None:
+def test_noise_differs_from_frame_to_frame() -> None:
     scope = scope_of(STILL, change(COLLINEAR, dtype="<f4"))
     noise = [scope.render(index)[0].ravel() - 100 for index in (0, 1)]
     assert (noise[0] != noise[1]).all()
@@ -186,7 +195,7 @@ def test_noise_is_new_in_every_frame() -> None:
 
 @pytest.mark.parametrize("first", ["forward", "backward"])
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
-def test_lines_as_sampled_are_exactly_reversed(layout: Any, first: Any) -> None:
+def test_unmirrored_backward_lines_are_exactly_reversed(layout: Any, first: Any) -> None:
     upright = ScanGeometry(layout=layout, first=first)
     sampled = dataclasses.replace(upright, mirrored=False)
     pictures = [scope_of(scan=change(ORDINARY, scan=scan)).render(2) for scan in (upright, sampled)]
@@ -204,7 +213,7 @@ def test_a_unidirectional_scan_has_no_reversed_lines() -> None:
 
 @pytest.mark.parametrize("mirrored", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_stamps_survive_types_and_directions(dtype: str, mirrored: bool) -> None:
+def test_stamps_can_be_read_from_every_type_and_view(dtype: str, mirrored: bool) -> None:
     scan = ScanGeometry(layout="collinear", mirrored=mirrored)
     scope = scope_of(scan=change(COLLINEAR, dtype=dtype, scan=scan), stamped=True)
     pixels = scope.render(4321)[0]
@@ -214,12 +223,12 @@ def test_stamps_survive_types_and_directions(dtype: str, mirrored: bool) -> None
         assert read_stamp(view) == 4321
 
 
-def test_counts_are_cut_to_the_type_and_never_wrap() -> None:
+def test_counts_are_clipped_to_the_type() -> None:
     pixels = scope_of(scan=change(COLLINEAR, dtype="|u1", photons=50.0)).render(0)[0]
     assert (pixels == 255).mean() > 0.95
 
 
-def test_the_usual_settings_are_as_noisy_as_promised() -> None:
+def test_default_settings_give_a_raw_correlation_of_0_3_to_0_5() -> None:
     correlations = []
     for seed in range(3):
         scope = scope_of(SceneSettings(kind="dense", seed=seed), ScanSettings(size=(96, 96)))
@@ -230,14 +239,14 @@ def test_the_usual_settings_are_as_noisy_as_promised() -> None:
     assert 0.3 < np.mean(correlations) < 0.5
 
 
-def test_the_mean_is_the_photons_asked_for() -> None:
+def test_the_mean_is_the_requested_photons() -> None:
     scans = [change(COLLINEAR, photons=photons, size=(64, 64)) for photons in (0.2, 4.0)]
     means = [np.mean([scope_of(scan=scan).render(i)[1].mean() - 100 for i in range(0, 300, 30)]) for scan in scans]
     assert means[1] / means[0] == pytest.approx(20.0, rel=1e-3)
     assert means[0] == pytest.approx(20.0, rel=0.3)
 
 
-def test_dark_counts_are_light_that_shows_nothing() -> None:
+def test_dark_counts_raise_mean_and_noise_without_light() -> None:
     scan = change(ORDINARY, size=(96, 96), dtype="<f4", photons=0.0, dark=0.5, excess=0.0, read_noise=0.0, gain=10.0)
     pixels, truth = scope_of(scan=scan).render(0)
     assert (truth == 105).all()
@@ -245,14 +254,14 @@ def test_dark_counts_are_light_that_shows_nothing() -> None:
     assert pixels.var() == pytest.approx(0.5 * 10**2, rel=0.05)
 
 
-def test_a_digitiser_of_12_bits_ends_at_4095() -> None:
+def test_a_12_bit_digitiser_clips_at_4095() -> None:
     scan = change(COLLINEAR, dtype="<u2", bits=12, photons=30.0)
     pixels = scope_of(scan=scan).render(0)[0]
     assert pixels.max() == 4095
     assert (pixels == 4095).mean() > 0.05
 
 
-def test_lines_shorter_than_the_frame_see_less_of_its_motion() -> None:
+def test_a_fast_scan_shows_less_motion_within_a_frame() -> None:
     scene = dataclasses.replace(SCENE, motion_px=4.0)
     quick = change(ORDINARY, line_us=1.0, photons=1e5, read_noise=0.0, excess=0.0, gain=0.01, dtype="<f4")
     tissue = scope_of(scene, quick).tissue
@@ -268,8 +277,8 @@ def test_lines_shorter_than_the_frame_see_less_of_its_motion() -> None:
     assert np.corrcoef(pixels[0].ravel(), still.ravel())[0, 1] > 0.97
 
 
-def test_fast_blood_is_gone_when_the_second_line_of_a_place_is_scanned() -> None:
-    alike = {}
+def test_fast_blood_differs_between_the_two_lines_of_a_pair() -> None:
+    correlation = {}
     for flow in (0.3, 30.0):
         scene = SceneSettings(kind="flow", seed=3, motion_px=0, activity=0, soma_radius_px=5.0, flow_mm_s=flow)
         scan = change(COLLINEAR, size=(96, 96), line_us=64.0, photons=1e5, gain=0.01, dtype="<f4", vignette=0.0)
@@ -277,12 +286,12 @@ def test_fast_blood_is_gone_when_the_second_line_of_a_place_is_scanned() -> None
         forward, backward = (view[0] for view in split_scan(scope.render(4)[0], scan.scan))
         moved = np.abs(scope.render(4)[1][0] - scope.render(5)[1][0]) > 20
         assert moved.mean() > 0.02
-        alike[flow] = np.corrcoef(forward[moved], backward[moved])[0, 1]
-    assert alike[0.3] > 0.99
-    assert alike[30.0] < 0.98
+        correlation[flow] = np.corrcoef(forward[moved], backward[moved])[0, 1]
+    assert correlation[0.3] > 0.99
+    assert correlation[30.0] < 0.98
 
 
-def test_a_beating_heart_deforms_the_picture() -> None:
+def test_a_beating_heart_deforms_the_frames() -> None:
     scene = SceneSettings(kind="heart", seed=3, motion_px=0, activity=0, soma_radius_px=3.0, beat_px=4.0, blood=False)
     scan = change(COLLINEAR, size=(96, 96), line_us=64.0)
     scope = scope_of(scene, scan)
@@ -319,8 +328,8 @@ def test_a_beating_heart_deforms_the_picture() -> None:
         (
             {"x_correlation": 0.6},
             (
-                "a noise correlation of 0.6; expected 0 to 0.5, the most that neighbouring pixels of a two-pixel "
-                "average can have; check the scan settings."
+                "a noise correlation of 0.6; expected 0 to 0.5, the largest possible in an average of two pixels; "
+                "check the scan settings."
             ),
         ),
         (
@@ -332,7 +341,7 @@ def test_a_beating_heart_deforms_the_picture() -> None:
         ),
     ],
 )
-def test_settings_that_cannot_be_are_refused(fields: dict[str, float], message: str) -> None:
+def test_impossible_settings_are_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(StreamError) as caught:
         ScanSettings(**fields)  # type: ignore[arg-type]
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""Tissue: calcium that rises fast and decays, flowing blood, brightness of mean 1, any frame in any order."""
+"""Tissue: fast rise and slow decay of activity, flowing blood, mean brightness 1, frames in any order."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
-from deepbid_rt.simulator.anatomy import KINDS, Kind
+from deepbid_rt.simulator.anatomy import BRAIN_KINDS, SceneKind
 from deepbid_rt.simulator.tissue import SceneSettings, Tissue
 
 SIZE = (64, 72)
 
 
-def test_any_frame_can_be_had_alone_across_blocks() -> None:
+def test_frames_can_be_rendered_in_any_order_across_blocks() -> None:
     settings = SceneSettings(kind="dense", seed=5)
     one_by_one = Tissue(settings, SIZE, 4.0)
     frames = [one_by_one.render(index) for index in range(140)]
@@ -31,7 +31,7 @@ def test_transients_rise_fast_and_decay_slowly() -> None:
     assert 0.2 < active.mean() < 1.0
 
 
-def test_one_spike_adds_a_third_to_one_and_a_bit_of_the_light_at_rest() -> None:
+def test_one_spike_adds_0_3_to_1_2_of_the_light_at_rest() -> None:
     tissue = Tissue(SceneSettings(kind="dense", seed=2), SIZE, 30.0)
     ages_s = np.linspace(0, 3, 3000)
     for unit in range(tissue.anatomy.units):
@@ -39,7 +39,7 @@ def test_one_spike_adds_a_third_to_one_and_a_bit_of_the_light_at_rest() -> None:
         assert 0.29 < peak < 1.21
 
 
-def test_activity_goes_on_from_block_to_block() -> None:
+def test_activity_is_continuous_across_blocks() -> None:
     tissue = Tissue(SceneSettings(kind="dense", seed=2), SIZE, 30.0)
     border = 480
     decay = np.stack([tissue.activity(index) for index in range(border - 2, border + 3)])
@@ -52,7 +52,7 @@ def test_activity_never_repeats() -> None:
     assert np.corrcoef(blocks.reshape(4, -1))[np.triu_indices(4, 1)].max() < 0.5
 
 
-def test_silent_bloodless_tissue_never_changes() -> None:
+def test_silent_tissue_without_blood_is_constant() -> None:
     tissue = Tissue(SceneSettings(kind="vessels", seed=6, activity=0.0, blood=False), SIZE, 30.0)
     np.testing.assert_array_equal(tissue.render(0), tissue.render(777))
 
@@ -68,8 +68,8 @@ def test_blood_moves_only_inside_vessels() -> None:
     assert not change[~inside].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_brightness_has_mean_1(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", BRAIN_KINDS)
+def test_the_mean_brightness_is_1(kind: SceneKind) -> None:
     means = [
         np.mean([Tissue(SceneSettings(kind=kind, seed=seed), SIZE, 5.0).render(i).mean() for i in range(0, 300, 60)])
         for seed in range(5)
@@ -77,13 +77,13 @@ def test_brightness_has_mean_1(kind: Kind) -> None:
     assert np.mean(means) == pytest.approx(1.0, abs=0.15)
 
 
-def test_the_margin_holds_the_motion() -> None:
+def test_the_margin_contains_the_motion() -> None:
     tissue = Tissue(SceneSettings(seed=1, motion_px=2.5), SIZE, 30.0)
     assert tissue.margin >= tissue.motion.limit_px + 1
     assert tissue.render(0).shape == (SIZE[0] + 2 * tissue.margin, SIZE[1] + 2 * tissue.margin)
 
 
-def test_a_scene_that_cannot_be_is_refused() -> None:
+def test_an_impossible_scene_is_refused() -> None:
     with pytest.raises(StreamError) as caught:
         SceneSettings(motion_px=-1)
     assert str(caught.value) == (
@@ -92,7 +92,7 @@ def test_a_scene_that_cannot_be_is_refused() -> None:
     )
 
 
-def test_a_depth_that_cannot_be_is_refused() -> None:
+def test_a_negative_depth_is_refused() -> None:
     with pytest.raises(StreamError) as caught:
         SceneSettings(depth_um=-5.0)
     assert str(caught.value) == (
@@ -101,14 +101,14 @@ def test_a_depth_that_cannot_be_is_refused() -> None:
     )
 
 
-def test_flow_is_measured_in_the_tissue() -> None:
+def test_flow_is_converted_by_the_pixel_size() -> None:
     for pixel_um in (0.5, 2.0):
         scene = SceneSettings(kind="flow", seed=1, flow_mm_s=3.0, pixel_um=pixel_um)
         speeds = Tissue(scene, SIZE, 30.0).blood.speed_px_s
         assert np.abs(speeds).max() == pytest.approx(3000 / pixel_um)
 
 
-def test_deep_tissue_is_seen_less_sharply() -> None:
+def test_deep_tissue_is_less_sharp() -> None:
     edges = []
     for depth_um in (0.0, 300.0, 800.0):
         rest = Tissue(SceneSettings(kind="dense", seed=4, soma_radius_px=5.0, depth_um=depth_um), SIZE, 30.0).render(0)
@@ -116,15 +116,15 @@ def test_deep_tissue_is_seen_less_sharply() -> None:
     assert edges[0] > edges[1] > edges[2]
 
 
-def test_a_picture_takes_the_place_of_drawn_tissue_and_stays_as_it_is() -> None:
+def test_a_picture_replaces_drawn_tissue_and_is_constant() -> None:
     picture = np.add.outer(np.arange(40.0), np.arange(30.0))
     tissue = Tissue(SceneSettings(picture=picture, motion_px=0), (20, 16), 30.0)
     margin = tissue.margin
-    seen = tissue.render(0)[margin:-margin, margin:-margin]
+    view = tissue.render(0)[margin:-margin, margin:-margin]
     assert np.array_equal(tissue.render(0), tissue.render(99))
     assert tissue.render(0).mean() == pytest.approx(1, abs=1e-5)
     middle = picture[10:30, 7:23]
-    assert seen / seen[0, 0] == pytest.approx(middle / middle[0, 0], rel=1e-5)
+    assert view / view[0, 0] == pytest.approx(middle / middle[0, 0], rel=1e-5)
 
 
 def test_a_small_picture_is_mirrored_at_its_edges() -> None:

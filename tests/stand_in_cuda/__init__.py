@@ -1,7 +1,7 @@
-"""A GPU on the host for the kernels: their sources, compiled by any C++ compiler, behind the driver's functions.
+"""A stand-in GPU: the kernels' sources, compiled by any C++ compiler, behind the functions of the CUDA driver.
 
-It shows what the kernels compute, and that a result does not depend on the order of blocks and threads. It shows
-nothing of a GPU's own: neither its compiler, nor its arithmetic, nor its speed.
+Tests with it check what the kernels compute, and that results do not depend on the order of blocks and threads. They
+say nothing about a real GPU's compiler, arithmetic or speed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.runtimes.gpu import kernels
-from deepbid_rt.runtimes.gpu.driver import Kernels
+from deepbid_rt.runtimes.gpu.driver import CudaProgram
 from tests.simulated_gpu import SimulatedMemory
 
 HERE = Path(__file__).parent
@@ -30,25 +30,25 @@ FLAGS = ("-std=c++17", "-O2", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra", "-fPIC", 
 
 
 def compiler() -> str | None:
-    """A compiler for C++ on a system whose threads can be stood in for."""
+    """Path of a C++ compiler; None without one, and on systems without POSIX threads."""
     return next(filter(None, map(shutil.which, ("g++", "clang++"))), None) if os.name == "posix" else None
 
 
 @cache
 def library(*flags: str) -> Any:
-    """The driver's library, compiled once for these sources and this compiler; skips where none can be."""
-    with_which = compiler()
-    if with_which is None:
+    """The driver's library, compiled once for these sources and this compiler. Skips the test without a compiler."""
+    path_of_compiler = compiler()
+    if path_of_compiler is None:
         pytest.skip("no C++ compiler for the kernels (Debian: g++)")
     texts = [*kernels.sources().values(), *(p.read_text(encoding="utf-8") for p in sorted(HERE.glob("*.[ch]*")))]
-    told = hashlib.sha256(repr((with_which, FLAGS, flags, texts)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((path_of_compiler, FLAGS, flags, texts)).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"deepbid-rt-stand-in-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{told}.so"
+    path = folder / f"{key}.so"
     if not path.exists():
         half = path.with_suffix(f".{os.getpid()}")
         done = subprocess.run(
-            [with_which, *FLAGS, *flags, f"-I{kernels.FOLDER}", str(HERE / "driver.cpp"), "-o", str(half)],
+            [path_of_compiler, *FLAGS, *flags, f"-I{kernels.FOLDER}", str(HERE / "driver.cpp"), "-o", str(half)],
             capture_output=True,
             text=True,
             check=False,
@@ -59,7 +59,7 @@ def library(*flags: str) -> Any:
 
 
 class StandInMemory(SimulatedMemory):
-    """pycuda as the owner: addresses are the host's, and work is done when it is waited for."""
+    """`SimulatedMemory` with addresses of the host, on which kernels run; in the place of pycuda."""
 
     def __init__(self, *, room: int = 1 << 30, graphs: bool = False) -> None:
         super().__init__(room=room, graphs=graphs)
@@ -84,26 +84,26 @@ class StandInMemory(SimulatedMemory):
         return SimpleNamespace(address=buffer.address + offset)
 
     def program(self, text: bytes) -> Any:
-        return QueuedKernels(self, Kernels(text, self.current, self.stream, self.cuda))
+        return QueuedKernels(self, CudaProgram(text, self.current, self.stream, self.cuda))
 
     def untouched(self) -> bool:
-        """Whether nothing was written around the arrays."""
+        """Return True when nothing was written around the arrays."""
         spaces = [(w[: -w.ctypes.data % 256], w[-(512 - -w.ctypes.data % 256) :]) for w in self._whole]
         return all((space == 0xFF).all() for pair in spaces for space in pair)
 
 
 class QueuedKernels:
-    """Kernels that run when the memory is waited for."""
+    """A program whose launches run when `StandInMemory.synchronize` is called."""
 
-    def __init__(self, memory: StandInMemory, program: Kernels) -> None:
+    def __init__(self, memory: StandInMemory, program: CudaProgram) -> None:
         self._memory, self._program = memory, program
         self.close = program.close
 
     def bind(self, *args: Any) -> Callable[[], None]:
         launch = self._program.bind(*args)
 
-        def queue() -> None:
+        def queue_launch() -> None:
             assert self._memory.inside, "launched by a thread that has not made the GPU its own"
             self._memory.push(launch)
 
-        return queue
+        return queue_launch

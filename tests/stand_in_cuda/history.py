@@ -1,4 +1,4 @@
-"""The past in kernels, on the stand-in: takes and gives arrays, as the numpy class does."""
+"""`KernelHistory` on the stand-in GPU, with numpy arrays in and out."""
 
 from __future__ import annotations
 
@@ -9,60 +9,64 @@ import numpy as np
 from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes.gpu import kernels
-from deepbid_rt.runtimes.gpu.arrays import Arrays
+from deepbid_rt.runtimes.gpu.device_arrays import DeviceArrays
 from deepbid_rt.runtimes.gpu.kernel_frame import FrameArrays
-from deepbid_rt.runtimes.gpu.kernel_history import NOTE, STRIPS, TURNS, KernelHistory
+from deepbid_rt.runtimes.gpu.kernel_history import COPIES, KernelHistory
+from deepbid_rt.runtimes.gpu.motion_numbers import MOTION_NUMBERS, STRIPS
 from tests.fakes import stream
 from tests.stand_in_cuda import StandInMemory
 
 
-class Seen(NamedTuple):
+class CompensatedArrays(NamedTuple):
+    """As `CompensatedTensors`."""
+
     motion: np.ndarray
-    bend: np.ndarray
+    strips: np.ndarray
     averages: np.ndarray
 
 
-class StandInPast:
+class StandInHistory:
     """`KernelHistory` with the arrays of a frame around it."""
 
     def __init__(self, gains: tuple[float, ...], channels: int, views: int, size: tuple[int, int]) -> None:
         self.memory = StandInMemory()
-        arrays = Arrays(self.memory)
+        arrays = DeviceArrays(self.memory)
         scan = ScanGeometry("collinear" if views == 2 else "ordinary")
         info = stream((channels, size[0] * views, size[1]), np.float32, scan)
-        self._note = arrays.empty(NOTE, dtype=np.float64)
+        self._numbers = arrays.empty(MOTION_NUMBERS, dtype=np.float64)
         self._frames = FrameArrays(info, "mean", padded_size(size, 8), 1, arrays)
         frame = self._frames.frame
         self._shape = channels, len(gains) + 3, *padded_size(size, 8)
-        self._given = arrays.empty(*self._shape)
-        frame.given = self._given.address
-        self.history = KernelHistory(gains, channels, size, arrays, self.memory.program(kernels.program()), self._note)
-        self._queues = [self.history.push(frame, turn) for turn in range(TURNS)]
-        self._arrays, self._size, self._turn = arrays, size, 0
+        self._inputs = arrays.empty(*self._shape)
+        frame.given = self._inputs.address
+        program = self.memory.program(kernels.program())
+        self.history = KernelHistory(gains, channels, size, arrays, program, self._numbers)
+        self._launches = [self.history.push(frame, slot) for slot in range(COPIES)]
+        self._arrays, self._size, self._slot = arrays, size, 0
         self.history.reset(0)
 
     @property
     def rigid(self) -> bool:
         return self.history.rigid
 
-    def push(self, units: np.ndarray) -> Seen:
-        """(C, V, Y, X) -> where the frame lies, and what was remembered before it in its place."""
+    def push(self, units: np.ndarray) -> CompensatedArrays:
+        """Return the motion of a frame (C, V, Y, X) and the averages of the frames before it, in its place."""
         self.at(self._frames.frame.units, units.shape)[...] = units
         with self.memory.current():
-            for queue in self._queues[self._turn]:
-                queue()
-        self._turn = 1 - self._turn
-        note = self._arrays.read(self._note, NOTE, dtype=np.float64)
-        given = self._arrays.read(self._given, *self._shape)[..., : self._size[0], : self._size[1]]
-        means, weight = given[:, 3:], given[:, 2:3]
+            for launch in self._launches[self._slot]:
+                launch()
+        self._slot = 1 - self._slot
+        numbers = self._arrays.read(self._numbers, MOTION_NUMBERS, dtype=np.float64)
+        inputs = self._arrays.read(self._inputs, *self._shape)[..., : self._size[0], : self._size[1]]
+        means, weight = inputs[:, 3:], inputs[:, 2:3]
         averages = np.concatenate([np.where(weight > 0, means, 0), weight], axis=1)
-        return Seen(note[:4], note[4:].reshape(2, STRIPS), averages)
+        return CompensatedArrays(numbers[:4], numbers[4:].reshape(2, STRIPS), averages)
 
     def skip(self, count: int) -> None:
-        self.history.skip(count, self._turn)
+        self.history.skip(count, self._slot)
 
     def reset(self) -> None:
-        self.history.reset(self._turn)
+        self.history.reset(self._slot)
 
     def at(self, address: int, shape: tuple[int, ...], dtype: Any = np.float32) -> np.ndarray:
         """An array on the device."""

@@ -1,4 +1,4 @@
-"""What cannot be learned from is refused before the first step."""
+"""A recording that cannot be trained on is refused before the first step."""
 
 from __future__ import annotations
 
@@ -60,10 +60,13 @@ def test_a_constant_channel_is_refused() -> None:
     )
 
 
-def test_frames_that_are_all_alike_are_refused() -> None:
+def test_identical_frames_are_refused() -> None:
     pixels = movie()
     pixels[:] = pixels[0]
-    assert "channel 0 is the same picture in each of its first 8 frames; expected frames with noise" in refusal(pixels)
+    assert (
+        "channel 0 is the same picture in each of its first 8 frames; expected frames with independent noise"
+        in refusal(pixels)
+    )
 
 
 def test_a_saturated_channel_is_refused_and_a_few_bright_pixels_are_not() -> None:
@@ -73,7 +76,7 @@ def test_a_saturated_channel_is_refused_and_a_few_bright_pixels_are_not() -> Non
     pixels = movie()
     pixels[20:, :, 0, :3] = 4095
     check_recording(ArrayMovie(pixels), 8)
-    dark = np.random.default_rng(0).poisson(0.05, (60, 1, 8, 8))  # most pixels at the lowest count are no harm
+    dark = np.random.default_rng(0).poisson(0.05, (60, 1, 8, 8))  # many pixels at the lowest count are accepted
     check_recording(ArrayMovie(dark), 8)
 
 
@@ -97,7 +100,7 @@ def test_an_unreadable_page_in_the_middle_is_found(tmp_path: Path) -> None:
         check_recording(FileMovie(file), 8)
 
 
-def test_whole_numbers_that_lie_uncompressed_are_only_sampled() -> None:
+def test_uncompressed_whole_numbers_are_only_sampled() -> None:
     read = set()
 
     class Counting(ArrayMovie):

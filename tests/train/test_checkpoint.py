@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not at all, and refused when damaged."""
+"""Checkpoints are written atomically, and refused when damaged."""
 
 import dataclasses
 import pickle
@@ -32,7 +32,7 @@ def make_checkpoint() -> Checkpoint:
     )
 
 
-def test_a_checkpoint_survives_the_file(tmp_path: Path) -> None:
+def test_a_loaded_checkpoint_equals_the_saved_one(tmp_path: Path) -> None:
     saved = make_checkpoint()
     save_checkpoint(tmp_path / LAST, saved)
     loaded = load_checkpoint(tmp_path / LAST)
@@ -48,7 +48,7 @@ def test_a_checkpoint_survives_the_file(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(moments, expected, strict=True))
 
 
-def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_run(tmp_path: Path) -> None:
     assert load_for_resume(tmp_path, Recipe(), ()) is None
 
 
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None
         load_checkpoint(tmp_path / LAST)
 
 
-def test_a_checkpoint_cut_short_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / LAST, make_checkpoint())
     content = (tmp_path / LAST).read_bytes()
     (tmp_path / LAST).write_bytes(content[: len(content) // 2])
@@ -74,7 +74,7 @@ def test_another_version_is_refused(tmp_path: Path, content: Any, came: str) -> 
         load_checkpoint(tmp_path / LAST)
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(
+def test_a_checkpoint_that_cannot_be_written_keeps_the_previous_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_checkpoint(tmp_path / LAST, make_checkpoint())
@@ -85,7 +85,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_previous_one(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(FileError, match="the previous checkpoint is unharmed"):
+    with pytest.raises(FileError, match="the previous checkpoint is unchanged"):
         save_checkpoint(tmp_path / LAST, make_checkpoint())
     assert (tmp_path / LAST).read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [LAST]

@@ -1,4 +1,4 @@
-"""Which precision is chosen, and that the chosen one gives the right gradients."""
+"""The number format is chosen as documented, and gives the right gradients."""
 
 import numpy as np
 import pytest
@@ -25,11 +25,11 @@ def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         (True, True, 2, "cpu float32"),
     ],
 )
-def test_bfloat16_is_used_where_it_is_fast_and_right(
+def test_bfloat16_is_used_where_it_is_fast_and_correct(
     monkeypatch: pytest.MonkeyPatch, amx: bool, avx: bool, frames: int, expected: str
 ) -> None:
-    for name, answer in zip(PROBES, (amx, avx), strict=True):
-        monkeypatch.setattr(torch.cpu, name, lambda answer=answer: answer, raising=False)
+    for name, supported in zip(PROBES, (amx, avx), strict=True):
+        monkeypatch.setattr(torch.cpu, name, lambda supported=supported: supported, raising=False)
     assert choose_compute(frames).description == expected
 
 
@@ -41,9 +41,9 @@ def test_a_torch_without_the_probes_trains_in_float32(monkeypatch: pytest.Monkey
 
 
 def gradients(net: UNet3D, compute: Compute, window: np.ndarray) -> dict[str, torch.Tensor]:
-    compute.place(net)
+    compute.move(net)
     net.zero_grad(set_to_none=True)
-    # Freed memory full of large numbers: a gradient that starts from it instead of from zero shows.
+    # Fill and free memory with large numbers, to detect a gradient that starts from uninitialised memory.
     del [torch.full((1 << 16,), 1e30) for _ in range(20)][:]
     with compute.autocast():
         output = net(compute.tensor(window))

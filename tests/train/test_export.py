@@ -1,4 +1,4 @@
-"""Export: an ONNX file that agrees with torch and carries its card, or none at all."""
+"""Export writes an ONNX file with its card that agrees with torch, or no file."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ModelCard,
     return path, export(folder, path, "trial"), best
 
 
-def test_the_card_tells_what_was_trained(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
+def test_the_card_describes_the_training(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
     _, card, best = exported
     assert (card.name, card.kind, card.scan) == ("trial", "window", ("collinear", "ordinary"))
     assert (card.window, card.hop, card.look_ahead, card.grid) == (40, 8, 16, 8)
@@ -62,24 +62,24 @@ def test_the_card_tells_what_was_trained(exported: tuple[Path, ModelCard, Checkp
     assert (card.training["step"], card.training["held_out"]) == (7, 1.25)
 
 
-def test_only_the_layouts_that_were_trained_stand_on_the_card() -> None:
+def test_the_card_has_only_the_layouts_that_were_trained() -> None:
     one = replace(make_checkpoint(), recordings=("64x1x128x128 <u2 ordinary mirrored mp-rows",))
     assert make_card(one, "trial").scan == ("ordinary",)
 
 
-def test_the_card_survives_the_file_and_the_toml(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
+def test_the_card_is_read_back_from_the_file_and_from_toml(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
     path, card, _ = exported
     properties = {p.key: p.value for p in onnx.load(path).metadata_props}
     assert ModelCard.from_json(properties[METADATA_KEY]) == card
     assert ModelCard.from_dict(tomllib.loads(card_toml(card))) == card
 
 
-def test_card_toml_writes_awkward_text(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
+def test_card_toml_escapes_special_characters(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
     card = replace(exported[1], name='a "quoted" \\ näme', training={"note": "two\nlines", "inner": {"x": [1, 2.5]}})
     assert ModelCard.from_dict(tomllib.loads(card_toml(card))) == card
 
 
-def test_the_file_is_alone_and_tells_nothing_of_this_machine(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
+def test_the_file_has_no_companion_and_no_paths_of_this_machine(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
     path, _, _ = exported
     assert sorted(p.name for p in path.parent.iterdir()) == [BEST, LAST, "model.onnx"]
     content = path.read_bytes()
@@ -92,7 +92,7 @@ def test_the_file_is_alone_and_tells_nothing_of_this_machine(exported: tuple[Pat
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 8), (40, 24, 16)])
-def test_every_size_of_the_grid_runs_as_in_torch(
+def test_every_size_on_the_grid_gives_the_output_of_torch(
     exported: tuple[Path, ModelCard, Checkpoint], shape: tuple[int, int, int]
 ) -> None:
     path, _, best = exported
@@ -131,14 +131,14 @@ def test_a_file_that_differs_from_torch_is_an_error(
         check_parity(net, other)
 
 
-def test_a_file_that_no_runtime_takes_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_run_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"no model")
     with pytest.raises(EngineError, match=r"^an exported file that OpenVINO cannot run"):
         check_parity(UNet3D(2), path)
 
 
-def test_a_failed_export_leaves_the_old_engine_and_nothing_else(
+def test_a_failed_export_keeps_the_old_engine_and_leaves_no_other_file(
     exported: tuple[Path, ModelCard, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _, _ = exported
@@ -156,7 +156,7 @@ def test_a_failed_export_leaves_the_old_engine_and_nothing_else(
     assert out.read_text() == "the old engine"
 
 
-def test_a_folder_that_is_absent_is_refused(
+def test_a_missing_folder_is_refused(
     exported: tuple[Path, ModelCard, Checkpoint], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, _, _ = exported
@@ -171,7 +171,7 @@ def test_a_run_without_checkpoint_is_refused(tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "model.onnx", "trial")
 
 
-def test_the_card_is_json_with_the_digest(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
+def test_the_card_as_json_has_the_digest(exported: tuple[Path, ModelCard, Checkpoint]) -> None:
     assert json.loads(exported[1].to_json())["training"]["recipe"] == exported[2].recipe.digest
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of DeepBID and DeepCAD-RT become engines and starting points that answer as their network does."""
+"""Checkpoints of DeepBID and DeepCAD-RT become engines and starting points with the same output as the originals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet3d import UNet3D
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.train.export import export
-from deepbid_rt.train.imported_checkpoint import SEEN, is_imported, read_imported_checkpoint
+from deepbid_rt.train.imported_checkpoint import DEFAULT_NORMALIZATION, is_imported, read_imported_checkpoint
 from deepbid_rt.train.starting_point import load_starting_point
 from deepbid_rt.train.trained import load_trained
 
@@ -26,8 +26,8 @@ LEVELS = [(1, 4, 8), (8, 8, 16), (16, 16, 32), (32, 32, 64)]  # channels in, bet
 UP = [(96, 32, 32), (48, 16, 16), (24, 8, 8)]
 
 
-def theirs(seed: int = 0) -> dict[str, Tensor]:
-    """Weights under the projects' names, layer by layer as they publish them, at width 8."""
+def original_weights(seed: int = 0) -> dict[str, Tensor]:
+    """Random weights under the projects' names, for the published layers at width 8."""
     torch.manual_seed(seed)
     weights = {}
     for side, levels in (("encoders", LEVELS), ("decoders", UP)):
@@ -40,8 +40,8 @@ def theirs(seed: int = 0) -> dict[str, Tensor]:
     return weights | {"final_conv.weight": layer.weight.detach(), "final_conv.bias": layer.bias.detach()}
 
 
-def their_answer(w: Mapping[str, Tensor], x: Tensor) -> Tensor:
-    """Work the published network out by hand from their names."""
+def original_output(w: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Compute the output of the published network directly, layer by layer."""
 
     def pair(x: Tensor, name: str) -> Tensor:
         for number in (1, 2):
@@ -77,48 +77,50 @@ def window() -> Tensor:
 
 
 @pytest.mark.parametrize("wrap", [deepbid, deepcad, on_two_gpus])
-def test_the_network_answers_exactly_as_theirs(tmp_path: Path, wrap: Any, window: Tensor) -> None:
+def test_the_imported_network_has_exactly_the_original_output(tmp_path: Path, wrap: Any, window: Tensor) -> None:
     path = tmp_path / "E_10.pth"
-    torch.save(wrap(theirs()), path)
+    torch.save(wrap(original_weights()), path)
     net, card = load_trained(path, "lab")
     with torch.no_grad():
-        assert torch.equal(net(window), their_answer(theirs(), window))
-    assert (card.name, card.kind, card.normalization) == ("lab", "window", SEEN)
-    assert (SEEN.rule, SEEN.scale) == ("mean", 1.0)
+        assert torch.equal(net(window), original_output(original_weights(), window))
+    assert (card.name, card.kind, card.normalization) == ("lab", "window", DEFAULT_NORMALIZATION)
+    assert (DEFAULT_NORMALIZATION.rule, DEFAULT_NORMALIZATION.scale) == ("mean", 1.0)
     assert card.training == {"width": 8, "imported": "DeepBID or DeepCAD-RT checkpoint E_10.pth"}
     assert card.scan == ("collinear", "ordinary")
 
 
-def test_it_becomes_an_engine_file_with_the_offset_rule_it_was_trained_with(tmp_path: Path, window: Tensor) -> None:
-    path, out = tmp_path / "theirs.pth", tmp_path / "ours.onnx"
-    torch.save(deepcad(theirs()), path)
-    seen = Normalization(rule="minimum", frames=16, scale=2.0)
-    assert export(path, out, "lab", seen).normalization == seen
+def test_the_engine_file_has_the_normalization_of_the_training(tmp_path: Path, window: Tensor) -> None:
+    path, out = tmp_path / "original.pth", tmp_path / "imported.onnx"
+    torch.save(deepcad(original_weights()), path)
+    normalization = Normalization(rule="minimum", frames=16, scale=2.0)
+    assert export(path, out, "lab", normalization).normalization == normalization
     engine = OpenVinoEngine(out, precision="f32", threads=1)
-    assert engine.card.normalization == seen
+    assert engine.card.normalization == normalization
     engine.warm_up((16, 24, 8))
-    answer = engine.infer(window[0, 0].numpy())
-    expected = their_answer(theirs(), window)[0, 0].numpy()
-    assert np.abs(answer - expected).max() < 1e-3 * expected.std()
+    output = engine.infer(window[0, 0].numpy())
+    expected = original_output(original_weights(), window)[0, 0].numpy()
+    assert np.abs(output - expected).max() < 1e-3 * expected.std()
     engine.close()
 
 
-def test_as_a_starting_point_it_sees_units_of_the_noise(tmp_path: Path, window: Tensor) -> None:
-    path = tmp_path / "theirs.pth"
-    torch.save(deepbid(theirs()), path)
+def test_as_a_starting_point_it_is_converted_to_units_of_the_noise(tmp_path: Path, window: Tensor) -> None:
+    path = tmp_path / "original.pth"
+    torch.save(deepbid(original_weights()), path)
     start = load_starting_point(path, 50.0)
-    ours = {k: start.weights[read_name(k)] for k in theirs()}
-    assert torch.allclose(50 * their_answer(ours, window / 50), their_answer(theirs(), window), rtol=1e-3, atol=1e-3)
+    converted = {k: start.weights[unet3d_name(k)] for k in original_weights()}
+    assert torch.allclose(
+        50 * original_output(converted, window / 50), original_output(original_weights(), window), rtol=1e-3, atol=1e-3
+    )
     assert (start.kind, start.width, start.optimizer) == ("unet3d", 8, None)
 
 
-def read_name(name: str) -> str:
+def unet3d_name(name: str) -> str:
     name = name.replace(".basic_module.SingleConv1.conv", ".0").replace(".basic_module.SingleConv2.conv", ".2")
     return name.replace("final_conv", "head")
 
 
 def change(key: str, value: Any) -> dict[str, Any]:
-    return theirs() | {key: value}
+    return original_weights() | {key: value}
 
 
 @pytest.mark.parametrize(
@@ -129,22 +131,26 @@ def change(key: str, value: Any) -> dict[str, Any]:
         (change("final_conv.weight", torch.zeros(8)), "has no final_conv"),
         (
             change("encoders.1.basic_module.SingleConv2.conv.bias", torch.zeros(5)),
-            "has (5,) where (16,) belongs (encoders.1.2.bias)",
+            "has (5,) instead of (16,) in layer encoders.1.2.bias",
         ),
         (
-            {k: w for k, w in theirs().items() if not k.startswith("decoders.2.basic_module.SingleConv1.conv.b")},
-            "has nothing where (8,) belongs (decoders.2.0.bias)",
+            {
+                k: w
+                for k, w in original_weights().items()
+                if not k.startswith("decoders.2.basic_module.SingleConv1.conv.b")
+            },
+            "has nothing instead of (8,) in layer decoders.2.0.bias",
         ),
     ],
 )
 def test_another_network_is_refused(data: dict[str, Any], came: str) -> None:
     message = (
-        f"the checkpoint theirs.pth {came}; expected a checkpoint of deepbid-rt, or the 3D U-Net of DeepBID or "
+        f"the checkpoint original.pth {came}; expected a checkpoint of deepbid-rt, or the 3D U-Net of DeepBID or "
         "DeepCAD-RT, alone or under 'params'; save the generator's state_dict by itself; their other networks cannot "
         "be imported."
     )
     with pytest.raises(EngineError, match=f"^{re.escape(message)}$"):
-        read_imported_checkpoint(data, Path("theirs.pth"))
+        read_imported_checkpoint(data, Path("original.pth"))
 
 
 def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
@@ -153,35 +159,35 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
         load_trained(tmp_path / "whole.pth", "lab")
 
 
-def test_ours_are_told_from_theirs() -> None:
+def test_checkpoints_of_this_package_are_not_imported() -> None:
     assert is_imported(deepbid({}))
     assert not is_imported({"version": 1})
     assert not is_imported({})
     assert not is_imported([1])
 
 
-def test_the_card_survives_the_file() -> None:
-    card = read_imported_checkpoint(theirs(), Path("x.pth")).card("lab", SEEN)
+def test_the_card_of_an_imported_network_is_valid_json() -> None:
+    card = read_imported_checkpoint(original_weights(), Path("x.pth")).card("lab", DEFAULT_NORMALIZATION)
     assert ModelCard.from_json(card.to_json()) == card
     assert METADATA_KEY
 
 
-def test_exact_windows_answer_as_the_network_does_over_the_whole_movie() -> None:
-    seed = read_imported_checkpoint(theirs(), Path("x.pth"))
-    card = seed.card("lab", SEEN, exact=True)
+def test_exact_windows_give_the_output_over_the_whole_movie() -> None:
+    imported = read_imported_checkpoint(original_weights(), Path("x.pth"))
+    card = imported.card("lab", DEFAULT_NORMALIZATION, exact=True)
     assert (card.window, card.hop, card.look_ahead, card.delay) == (128, 24, 52, 75)
-    net = UNet3D(seed.width).double().eval()
-    net.load_state_dict(seed.weights)
+    net = UNet3D(imported.width).double().eval()
+    net.load_state_dict(imported.weights)
     movie = torch.randn(1, 1, 256, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.double)
     begin = 64
-    answered = slice(card.window - card.look_ahead - card.hop, card.window - card.look_ahead)
+    denoised = slice(card.window - card.look_ahead - card.hop, card.window - card.look_ahead)
 
-    def answer(look_ahead: int) -> Tensor:
-        """What a window gives to the same frames, when it ends this many frames after them."""
-        return net(movie[:, :, begin : begin + answered.stop + look_ahead])[:, :, answered]
+    def window_output(look_ahead: int) -> Tensor:
+        """Return the output for the same frames of a window that ends this many frames after them."""
+        return net(movie[:, :, begin : begin + denoised.stop + look_ahead])[:, :, denoised]
 
     with torch.no_grad():
-        whole = net(movie)[:, :, begin + answered.start : begin + answered.stop]
+        whole = net(movie)[:, :, begin + denoised.start : begin + denoised.stop]
         near = {"rtol": 0, "atol": 1e-12 * float(whole.std())}
-        assert torch.allclose(answer(card.look_ahead), whole, **near)
-        assert not torch.allclose(answer(card.look_ahead - 8), whole, **near)
+        assert torch.allclose(window_output(card.look_ahead), whole, **near)
+        assert not torch.allclose(window_output(card.look_ahead - 8), whole, **near)

@@ -1,4 +1,4 @@
-"""One batch at a time: in parts or whole, with or without the gap-amending term."""
+"""Training steps: a batch in parts or whole, with and without the gap-amending term."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deepbid_rt.train import learner as module
-from deepbid_rt.train.batch import Batch, Gap
+from deepbid_rt.train.batch import Batch, GapBlocks
 from deepbid_rt.train.compute import Compute
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.movie import ArrayMovie
@@ -19,7 +19,7 @@ from deepbid_rt.train.objective import gap_loss, loss
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.stream_pairs import StreamPairs
-from deepbid_rt.train.window_pairs import draw
+from deepbid_rt.train.window_pairs import WindowPairs
 from tests.training import COLLINEAR, ORDINARY, TINY, noisy_waves
 
 
@@ -34,18 +34,18 @@ def plain_arithmetic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def trained(recipe: Recipe, batches: list[Batch]) -> tuple[list[float], torch.Tensor]:
     learner = Learner(recipe)
-    losses = [learner.learn(batch, step) for step, batch in enumerate(batches)]
+    losses = [learner.train_step(batch, step) for step, batch in enumerate(batches)]
     return losses, torch.cat([w.flatten() for w in learner.state["weights"].values()])
 
 
 def window_batches(recipe: Recipe) -> list[Batch]:
     recording = open_recording(ArrayMovie(noisy_waves(repeat=1)), ORDINARY, recipe)
-    return [draw([recording], recipe, step) for step in range(4)]
+    return [WindowPairs([recording], recipe).training_batch(step) for step in range(4)]
 
 
 def stream_batches(recipe: Recipe) -> list[Batch]:
     pairs = StreamPairs([open_recording(ArrayMovie(noisy_waves(20)), COLLINEAR, recipe)], recipe)
-    return [pairs.draw(step) for step in range(4)]
+    return [pairs.training_batch(step) for step in range(4)]
 
 
 WINDOW = replace(TINY, mode="mp-rows", patch=(8, 8, 16), batch=4)
@@ -57,7 +57,7 @@ CASES: list[tuple[Recipe, Any]] = [
 
 
 @pytest.mark.parametrize(("recipe", "make"), CASES, ids=["window", "gap", "stream"])
-def test_a_batch_in_parts_teaches_what_the_whole_does(recipe: Recipe, make: Any) -> None:
+def test_a_batch_in_parts_gives_the_same_weights_as_the_whole(recipe: Recipe, make: Any) -> None:
     batches = make(recipe)
     losses, weights = trained(recipe, batches)
     for parts in (2, 4):
@@ -66,36 +66,37 @@ def test_a_batch_in_parts_teaches_what_the_whole_does(recipe: Recipe, make: Any)
         assert torch.allclose(others, weights, atol=2e-5)
 
 
-def test_parts_are_seen_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_are_computed_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     recipe = replace(WINDOW, accumulate=4)
     learner = Learner(recipe)
     learner._net.register_forward_hook(lambda _net, given, _out: sizes.append(len(given[0])))
-    learner.learn(window_batches(recipe)[0], 0)
+    learner.train_step(window_batches(recipe)[0], 0)
     assert sizes == [1, 1, 1, 1]
 
 
-def test_the_gap_term_is_rdl_s() -> None:
-    """By hand: MSE(target, f(input)) + gamma * MSE(target - f(input), odd(F) - even(F)), F without gradient."""
+def test_the_gap_term_equals_rdl_s_formula() -> None:
+    """The formula: MSE(target, f(input)) + gamma * MSE(target - f(input), odd(F) - even(F)), F without gradient."""
     recipe = replace(WINDOW, mode="sis", batch=2, gap_weight=0.7, augment="flips", l1=0.0, mse=1.0)
     rng = np.random.default_rng(0)
-    wholes = rng.normal(size=(2, 1, 16, 8, 16)).astype(np.float32)
-    first, second = wholes[:, :, 0::2].copy(), wholes[:, :, 1::2].copy()
+    blocks = rng.normal(size=(2, 1, 16, 8, 16)).astype(np.float32)
+    first, second = blocks[:, :, 0::2].copy(), blocks[:, :, 1::2].copy()
     inputs, targets = np.stack([first[0], second[1]]), np.stack([second[0], first[1]])
     signs = np.array([1, -1], np.float32)
     learner = Learner(recipe)
     net = learner._net
     with torch.no_grad():
-        given, wanted = torch.from_numpy(inputs), torch.from_numpy(targets)
-        output, whole = net(given), net(torch.from_numpy(wholes))
+        inputs_tensor, targets_tensor = torch.from_numpy(inputs), torch.from_numpy(targets)
+        output, whole = net(inputs_tensor), net(torch.from_numpy(blocks))
         difference = whole[:, :, 1::2] - whole[:, :, 0::2]
         difference[1] *= -1
-        expected = (wanted - output).square().mean() + 0.7 * (wanted - output - difference).square().mean()
-    batch = Batch(inputs, targets, np.ones(2, np.float32), 1.0, gap=Gap(wholes, signs, "sis"))
-    assert learner.learn(batch, 0) == pytest.approx(expected.item(), rel=1e-5)
+        error = targets_tensor - output
+        expected = error.square().mean() + 0.7 * (error - difference).square().mean()
+    batch = Batch(inputs, targets, np.ones(2, np.float32), 1.0, gap=GapBlocks(blocks, signs, "sis"))
+    assert learner.train_step(batch, 0) == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_the_gap_term_lets_no_gradient_through_the_whole() -> None:
+def test_the_gap_carries_no_gradient() -> None:
     output = torch.ones(1, 1, 2, 2, 2, requires_grad=True)
     target, gap = torch.full_like(output, 3.0), torch.full_like(output, 0.5)
     term = gap_loss(output, target, gap)

@@ -1,4 +1,4 @@
-"""Movies as training reads them: planes, what may go wrong in them, and files far larger than memory."""
+"""Movies that training reads: planes, whether they must be checked, and files far larger than memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests import ROOT
 from tests.training import TINY, noisy_waves
 
 
-def test_a_plane_is_every_so_manieth_frame() -> None:
+def test_a_plane_is_every_nth_frame() -> None:
     pixels = np.arange(11 * 2 * 4 * 5).reshape(11, 2, 4, 5)
     for plane in range(3):
         movie = PlaneMovie(ArrayMovie(pixels), plane, 3)
@@ -28,19 +28,19 @@ def test_a_plane_is_every_so_manieth_frame() -> None:
         assert np.array_equal(movie.read(1, 2, 0, 0, 4, 0, 5), pixels[plane + 3 : plane + 4, 0])
 
 
-def test_only_uncompressed_whole_numbers_are_sound(tmp_path: Path) -> None:
+def test_only_uncompressed_whole_numbers_are_always_valid(tmp_path: Path) -> None:
     pixels = noisy_waves()
-    assert ArrayMovie(pixels).sound
-    assert PlaneMovie(ArrayMovie(pixels), 0, 2).sound
-    assert not ArrayMovie(pixels.astype(np.float32)).sound
-    for name, data, compression, sound in (
+    assert ArrayMovie(pixels).always_valid
+    assert PlaneMovie(ArrayMovie(pixels), 0, 2).always_valid
+    assert not ArrayMovie(pixels.astype(np.float32)).always_valid
+    for name, data, compression, valid in (
         ("plain", pixels, None, True),
         ("zlib", pixels, "zlib", False),
         ("float", pixels.astype(np.float32), None, False),
     ):
         tifffile.imwrite(tmp_path / f"{name}.tif", data, compression=compression)
         with TiffMovie(tmp_path / f"{name}.tif") as movie:
-            assert FileMovie(movie).sound is sound
+            assert FileMovie(movie).always_valid is valid
 
 
 TRAIN = """
@@ -49,8 +49,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 import torch
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import FileMovie
+from deepbid_rt.train.trainer import train
 from tests.training import ORDINARY, TINY
 
 torch.set_num_threads(1)
@@ -65,7 +65,7 @@ print(json.dumps({"bytes": size, "before_mb": before / 1024, "after_mb": after /
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory is measured in Linux's units")
-def test_a_movie_of_100_gigabytes_trains_in_a_fraction_of_4(tmp_path: Path) -> None:
+def test_training_on_a_movie_of_100_gb_needs_less_than_2_gb_of_memory(tmp_path: Path) -> None:
     big = tmp_path / "big.tif"
     pixels = tifffile.memmap(big, shape=(50_000, 1024, 1024), dtype=np.int16, bigtiff=True)  # a sparse file
     noise = np.random.default_rng(0).normal(1000, 50, (16, 1024, 1024)).astype(np.int16)
@@ -75,7 +75,7 @@ def test_a_movie_of_100_gigabytes_trains_in_a_fraction_of_4(tmp_path: Path) -> N
     if big.stat().st_blocks * 512 > 1 << 30:
         pytest.skip("this file system has no sparse files")
     small = []
-    for n in range(12):  # and many files beside it
+    for n in range(12):  # in addition, many files
         small.append(tmp_path / f"{n}.tif")
         tifffile.imwrite(small[-1], noise[:, :32, :32].repeat(2, axis=0))
     command = [sys.executable, "-c", TRAIN, tmp_path / "run", big, *small]

@@ -21,7 +21,7 @@ def test_the_loss_is_the_papers_in_raw_counts_over_the_noise_variance() -> None:
 
 
 def two_pairs() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A dim and a bright pair, every second line of which counts: answers, targets, weights."""
+    """A dim and a bright pair, of which every second line counts: outputs, targets, weights."""
     generator = torch.Generator().manual_seed(0)
     output = torch.randn(2, 1, 8, 10, generator=generator) * torch.tensor([0.2, 4.0]).view(2, 1, 1, 1)
     target = output + torch.randn(2, 1, 8, 10, generator=generator)
@@ -46,8 +46,8 @@ def test_pairs_are_balanced(balance: Literal["log", "signal"], weighted: bool) -
     assert got == pytest.approx((dim * first + bright * second) / 2, rel=1e-5)
 
 
-def test_a_larger_answer_does_not_lighten_a_pair() -> None:
-    """The share of a pair carries no gradient: it is lowered by a better answer only."""
+def test_the_balance_of_a_pair_carries_no_gradient() -> None:
+    """So a larger output does not lower the loss; only a better one does."""
     output, target, _ = two_pairs()
     output.requires_grad_()
     recipe = Recipe(l1=0.0, mse=1.0, balance="signal")

@@ -54,7 +54,7 @@ def test_time_interleaved_volumes_are_rdl_s_even_and_odd_time_points() -> None:
     assert np.array_equal(second[..., 0, 0], volumes[[1, 3, 5, 7]])
 
 
-def test_a_block_of_two_volumes_becomes_one_and_the_next(block: NDArray[Any]) -> None:
+def test_a_block_of_two_volumes_is_split_into_the_two(block: NDArray[Any]) -> None:
     first, second = split_block(block, "tis")
     assert np.array_equal(first, block[:4])
     assert np.array_equal(second, block[4:])
@@ -68,7 +68,7 @@ def test_slice_interleaved_volumes_are_rdl_s_even_and_odd_slices() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_blocks_may_be_stacked(block: NDArray[Any], split: Split) -> None:
+def test_blocks_may_have_leading_axes(block: NDArray[Any], split: Split) -> None:
     both = split_block(np.stack([block, -block])[:, None], split)
     for stacked, view in zip(both, split_block(block, split), strict=True):
         assert np.array_equal(stacked, np.stack([view, -view])[:, None])
@@ -88,8 +88,8 @@ def test_a_block_of_the_stated_size_gives_the_patch(split: Split) -> None:
 
 def test_square_patches_have_eight_different_orientations() -> None:
     patch = np.arange(18).reshape(2, 3, 3)
-    seen = {orient(patch, n).tobytes() for n in range(orientation_count((2, 3, 3)))}
-    assert len(seen) == 8
+    patches = {orient(patch, n).tobytes() for n in range(orientation_count((2, 3, 3)))}
+    assert len(patches) == 8
     assert all(orient(patch, n).shape == patch.shape for n in range(8))
 
 

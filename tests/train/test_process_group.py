@@ -1,4 +1,4 @@
-"""Two processes over Gloo learn what one learns from the whole batch, and only the first of them writes."""
+"""Two processes over Gloo give the same weights as one with the whole batch, and only the first one writes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import torch
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.train.checkpoint import LAST, load_checkpoint
-from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.process_group import ProcessGroup, join_process_group
 from deepbid_rt.train.run_log import read_curve
+from deepbid_rt.train.trainer import train
 from tests import ROOT
 from tests.training import COLLINEAR, TINY, noisy_waves
 
@@ -28,8 +28,8 @@ TRAIN = """
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
-from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
+from deepbid_rt.train.trainer import train
 from tests.train.test_process_group import RECIPE
 from tests.training import COLLINEAR, noisy_waves
 
@@ -39,22 +39,22 @@ print(json.dumps([len(steps), summary.best_held_out, summary.step]))
 """
 
 
-def test_alone_everything_is_ours() -> None:
-    with join_process_group() as world:
-        assert world == ProcessGroup()
-        assert world.share(5) == range(5)
-        assert world.total((1.5, 2.0)) == [1.5, 2.0]
-        assert (world.any(True), world.any(False)) == (True, False)
+def test_a_single_process_has_the_whole_batch() -> None:
+    with join_process_group() as group:
+        assert group == ProcessGroup()
+        assert group.share(5) == range(5)
+        assert group.total((1.5, 2.0)) == [1.5, 2.0]
+        assert (group.any(True), group.any(False)) == (True, False)
 
 
-def test_a_batch_is_shared_equally_or_not_at_all() -> None:
+def test_a_batch_that_cannot_be_divided_equally_is_refused() -> None:
     assert [ProcessGroup(3, rank).share(6) for rank in range(3)] == [range(2), range(2, 4), range(4, 6)]
-    message = r"^a batch of 4 for 3 processes; expected a batch that can be shared equally; set the recipe's batch to a"
+    message = r"^a batch of 4 for 3 processes; expected a batch that can be divided equally; set the recipe's batch"
     with pytest.raises(EngineError, match=message):
         ProcessGroup(3, 1).share(4)
 
 
-def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path: Path) -> None:
+def test_two_processes_give_the_weights_of_one_with_the_whole_batch(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,7 +66,7 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path: Path
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    folders = [tmp_path / "shared", tmp_path / "silent"]
+    folders = [tmp_path / "shared", tmp_path / "without_files"]
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(folder)],
@@ -83,11 +83,11 @@ def test_two_processes_learn_what_one_learns_from_the_whole_batch(tmp_path: Path
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], [err for _, err in outputs]
-    (calls, best, step), (silent_calls, silent_best, silent_step) = (
+    (calls, best, step), (second_calls, second_best, second_step) = (
         json.loads(out.splitlines()[-1]) for out, _ in outputs
     )
-    assert (calls, silent_calls, step, silent_step) == (6, 0, 6, 6)
-    assert best == silent_best
+    assert (calls, second_calls, step, second_step) == (6, 0, 6, 6)
+    assert best == second_best
     assert not folders[1].exists()
 
     threads = torch.get_num_threads()

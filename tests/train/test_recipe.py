@@ -1,4 +1,4 @@
-"""Recipes: defaults, presets, the TOML file, and every refusal."""
+"""Recipes: defaults, presets, the TOML file, and every check."""
 
 import dataclasses
 import re
@@ -23,7 +23,7 @@ def test_the_papers_preset() -> None:
     assert preset("window") == Recipe()
 
 
-def test_the_fast_preset_is_the_shipped_engines_recipe_but_for_its_length() -> None:
+def test_the_fast_preset_is_the_recipe_of_the_default_engine_with_fewer_steps() -> None:
     shipped = load_recipe(ROOT / "engines" / "default" / "recipe.toml")
     assert preset("fast", steps=shipped.steps) == shipped
     assert preset("fast").steps < shipped.steps
@@ -38,7 +38,7 @@ def test_the_fast_preset_is_the_shipped_engines_recipe_but_for_its_length() -> N
         seed=st.integers(0, 2**40),
     )
 )
-def test_toml_and_digest_survive_the_round_trip(recipe: Recipe) -> None:
+def test_a_recipe_read_back_from_toml_is_equal(recipe: Recipe) -> None:
     again = Recipe.from_dict(tomllib.loads(recipe.to_toml()))
     assert again == recipe
     assert again.digest == recipe.digest
@@ -57,12 +57,12 @@ def test_every_field_changes_the_digest() -> None:
         changed = 0.5 if f.name == "ema_decay" else changed
         if isinstance(value, int) and f.name not in other:
             changed = {"window": 40, "hop": 16, "look_ahead": 16}.get(f.name, value + 1)
-        if f.name == "rcan":  # nothing but network rcan3d reads it
+        if f.name == "rcan":  # only network rcan3d uses it
             assert dataclasses.replace(base, rcan=(1, 1)).digest == base.digest
             rcan = dataclasses.replace(base, network="rcan3d")
             assert dataclasses.replace(rcan, rcan=(1, 1)).digest != rcan.digest
             continue
-        if f.name in of_stream:  # nothing but mode stream reads it
+        if f.name in of_stream:  # only mode stream uses it
             assert dataclasses.replace(base, **{f.name: of_stream[f.name]}).digest == base.digest
             stream = dataclasses.replace(base, mode="stream", patch=(1, 16, 16))
             assert dataclasses.replace(stream, **{f.name: of_stream[f.name]}).digest != stream.digest
@@ -70,7 +70,7 @@ def test_every_field_changes_the_digest() -> None:
         assert dataclasses.replace(base, **{f.name: changed}).digest != base.digest, f.name
 
 
-def test_a_file_sets_some_fields_and_keeps_the_others(tmp_path: Path) -> None:
+def test_fields_that_a_file_does_not_have_keep_their_defaults(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('mode = "mp-rows"\npatch = [16, 64, 64]\nsteps = 200\n')
     assert load_recipe(path) == Recipe(mode="mp-rows", patch=(16, 64, 64), steps=200)

@@ -1,4 +1,4 @@
-"""What a run writes down: whole lines, each step once, and TensorBoard where asked for."""
+"""The log of a run: complete lines, each step once, and TensorBoard on request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.train.run_log import BOARD, LOG, RunLog, read_curve
+from deepbid_rt.train.run_log import LOG, TENSORBOARD, RunLog, read_curve
 
 
 def test_curves_are_read_back(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_curves_are_read_back(tmp_path: Path) -> None:
     assert read_curve(tmp_path, "held_out") == ([2], [1.5])
 
 
-def test_steps_that_will_be_done_again_are_dropped(tmp_path: Path) -> None:
+def test_steps_that_are_repeated_are_logged_once(tmp_path: Path) -> None:
     with RunLog(tmp_path, 0) as log:
         for step in (1, 2, 3):
             log.write(step, loss=float(step))
@@ -36,20 +36,20 @@ def test_tensorboard_gets_the_same_values(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="the tensorboard extra is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with RunLog(tmp_path, 0, board=True) as log:
+    with RunLog(tmp_path, 0, tensorboard=True) as log:
         for step in (1, 2, 3):
             log.write(step, loss=step / 2)
-    events = EventAccumulator(str(tmp_path / BOARD))
+    events = EventAccumulator(str(tmp_path / TENSORBOARD))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 0.5), (2, 1.0), (3, 1.5)]
 
 
-def test_a_missing_tensorboard_is_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tensorboard_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     message = (
         r"^a log for TensorBoard without the package tensorboard; expected the extra 'tensorboard' to be installed; "
         r'run pip install "deepbid-rt\[tensorboard\]", or leave --tensorboard out\.$'
     )
     with pytest.raises(EngineError, match=message):
-        RunLog(tmp_path, 0, board=True)
+        RunLog(tmp_path, 0, tensorboard=True)
     assert not list(tmp_path.iterdir())

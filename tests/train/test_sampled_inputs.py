@@ -1,4 +1,4 @@
-"""A sample of what an engine is given: of the live path's own making, from the whole recording, the same every time."""
+"""Sampled inputs are those of the live path, from the whole recording, and the same every time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CARDS = {"each": STREAM_CARD, "mean": replace(STREAM_CARD, views="mean")}
 
 
 def given(info, card: ModelCard) -> list[NDArray[np.float32]]:
-    """All inputs of the recording, as live use makes them."""
+    """All inputs of the recording, from the live path."""
     spy = SpyEngine(card, lambda window: window[:1])
     denoiser = Denoiser(spy, info)
     for frame in stamped_frames(info, FRAMES):
@@ -35,7 +35,7 @@ def sample(info, card: ModelCard, count: int) -> list[NDArray[np.float32]]:
 
 @pytest.mark.parametrize("layout", ["collinear", "ordinary"])
 @pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
-def test_inputs_are_those_of_use_and_from_the_whole_recording(layout: str, card: ModelCard) -> None:
+def test_inputs_are_those_of_the_live_path_and_from_the_whole_recording(layout: str, card: ModelCard) -> None:
     info = stream((2, 32, 24), scan=ScanGeometry(layout))
     everything = given(info, card)
     assert len(everything) in (2 * FRAMES, 4 * FRAMES)
@@ -56,6 +56,6 @@ def test_a_short_recording_gives_all_it_has() -> None:
         np.testing.assert_array_equal(one, expected)
 
 
-def test_no_series_no_inputs() -> None:
+def test_a_source_without_a_series_is_refused() -> None:
     with pytest.raises(StreamError, match="begins with"):
         sampled_inputs(STREAM_CARD, ListSource([flat_frame(stream(), 0, 1.0)]), 4)

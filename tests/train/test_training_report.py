@@ -1,4 +1,4 @@
-"""The picture at the end of a run, from held-out frames alone."""
+"""The report of a run: loss curves and held-out frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deepbid_rt.errors import FileError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.train import training_report as module
 from deepbid_rt.train.checkpoint import BEST, Checkpoint, load_checkpoint, save_checkpoint
-from deepbid_rt.train.loop import train
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.run_log import RunLog
+from deepbid_rt.train.trainer import train
 from deepbid_rt.train.training_report import REPORT, draw_report
 from tests.training import COLLINEAR, ORDINARY, TINY, noisy_waves
 
@@ -35,8 +35,8 @@ def finished_run(folder: Path, recipe: Any) -> None:
         log.write(300, held_out=1.2)
 
 
-class Watched(ArrayMovie):
-    """Notes which frames are read."""
+class LoggingMovie(ArrayMovie):
+    """Logs which frames are read."""
 
     def __init__(self, pixels: NDArray[Any]) -> None:
         super().__init__(pixels)
@@ -49,21 +49,21 @@ class Watched(ArrayMovie):
 
 @pytest.mark.parametrize("mode", ["mp", "stream"])
 @pytest.mark.parametrize("scan", [COLLINEAR, ScanGeometry("collinear", mirrored=False), ORDINARY])
-def test_a_picture_is_drawn_of_frames_that_were_kept_back(tmp_path: Path, mode: Any, scan: ScanGeometry) -> None:
+def test_the_report_shows_held_out_frames(tmp_path: Path, mode: Any, scan: ScanGeometry) -> None:
     recipe = replace(TINY, mode=mode, patch=(1 if mode == "stream" else 8, 16, 16))
     finished_run(tmp_path, recipe)
-    movie = Watched(noisy_waves())
+    movie = LoggingMovie(noisy_waves())
     recording = open_recording(movie, scan, recipe)
     movie.frames.clear()
     path = draw_report(tmp_path, recording)
-    assert min(movie.frames) == recording.frames_training
+    assert min(movie.frames) == recording.training_frames
     with Image.open(path) as picture:
         assert picture.size == (1200, 840)
         assert np.asarray(picture.convert("L")).std() > 20
 
 
-def test_its_panels_show_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a network that answers with what it is given, denoised and raw are the same picture."""
+def test_all_panels_show_the_same_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an engine that returns its input, denoised and raw are the same picture."""
     from deepbid_rt.runtimes.echo import EchoEngine
     from tests.fakes import echo_card
 
@@ -73,27 +73,27 @@ def test_its_panels_show_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     raw, denoised, mean = module._pictures(recording, EchoEngine(echo_card(16, 8, 8, 8)))
     assert raw.shape == denoised.shape == mean.shape == (256, 256)
     assert np.abs(raw.astype(float) - denoised).max() <= 1
-    held_out = pixels[recording.frames_training :, 172:428, 22:278]
+    held_out = pixels[recording.training_frames :, 172:428, 22:278]
     assert np.allclose(mean, held_out.mean(axis=0))
     assert np.array_equal(raw, held_out[len(held_out) // 2])
 
 
-def test_a_run_draws_it_when_asked(tmp_path: Path) -> None:
+def test_a_run_draws_a_report_on_request(tmp_path: Path) -> None:
     summary = train([ArrayMovie(noisy_waves())], [COLLINEAR], replace(TINY, steps=2), tmp_path, report=True)
     assert summary.report == tmp_path / REPORT
     assert (tmp_path / REPORT).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_picture_that_cannot_be_written_harms_no_run(tmp_path: Path) -> None:
+def test_a_report_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     finished_run(tmp_path, TINY)
     (tmp_path / REPORT).mkdir()
     recording = open_recording(ArrayMovie(noisy_waves()), COLLINEAR, TINY)
     message = f"the report {tmp_path / REPORT} cannot be written"
-    with pytest.raises(FileError, match=f"^{re.escape(message)}.*the run itself is whole and can be exported"):
+    with pytest.raises(FileError, match=f"^{re.escape(message)}.*the run itself is complete and can be exported"):
         draw_report(tmp_path, recording)
 
 
-def test_a_network_that_collapsed_is_drawn_and_named(tmp_path: Path) -> None:
+def test_the_report_names_a_collapsed_network(tmp_path: Path) -> None:
     finished_run(tmp_path, TINY)
     saved = load_checkpoint(tmp_path / BEST)
     recording = open_recording(ArrayMovie(noisy_waves()), COLLINEAR, TINY)

@@ -1,4 +1,4 @@
-"""A screen for those tests that need one, and why they are skipped where there is none."""
+"""Fixtures: a screen and the Qt application. Tests are skipped, with the reason, where they cannot be had."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def screen() -> Iterator[str]:
-    """An X display: the one there is, or a virtual one of our own."""
+    """The X display: that of the desktop, or a virtual one."""
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         if shutil.which("Xvfb") is None:
             pytest.skip("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
@@ -33,7 +33,7 @@ def screen() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def application(screen: str) -> object:
-    """Qt's application, of which a process has one."""
+    """The Qt application; a process can have only one."""
     pytest.importorskip("vispy", reason="the viewer extra is not installed", exc_type=ImportError)
     pytest.importorskip(
         "PySide6.QtWidgets", reason="PySide6 or a library it needs is not installed", exc_type=ImportError

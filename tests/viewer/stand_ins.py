@@ -1,4 +1,4 @@
-"""What viewer tests share: pairs made to measure, and a feed without a network."""
+"""Made-up series, frames and pairs for the viewer tests, and a feed without a network."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from deepbid_rt.frame import Frame, StreamInfo
 from deepbid_rt.viewer.feed import Feed
-from deepbid_rt.viewer.pair import Pair
+from deepbid_rt.viewer.image_pair import ImagePair
 from deepbid_rt.zmq_io import ZmqSource
 
 PERIOD_NS = 33_000_000
 NOWHERE = "tcp://127.0.0.1:9"
-"""An address that a source may be made for; nobody opens it."""
+"""A valid address for a source that is never opened."""
 
 
 def an_info(shape: tuple[int, int, int] = (1, 4, 6), dtype: Any = "<i2", **more: Any) -> StreamInfo:
@@ -25,24 +25,24 @@ def a_frame(index: int, value: float = 0.0, shape: tuple[int, int, int] = (1, 4,
     return Frame(index, pixels, **{"t_ns": (index + 1) * PERIOD_NS, **more})
 
 
-def a_pair(index: int, raw: Any = None, denoised: Any = None, plane: int = 0) -> Pair:
-    """Arrays (C, Y, X), or a value to fill (1, 4, 6) with."""
+def a_pair(index: int, raw: Any = None, denoised: Any = None, plane: int = 0) -> ImagePair:
+    """Return a pair of two arrays (C, Y, X); a number stands for (1, 4, 6) pixels of that value."""
     made = [None if p is None else np.full((1, 4, 6), p, np.int16) if np.isscalar(p) else p for p in (raw, denoised)]
-    return Pair(index, plane, (index + 1) * PERIOD_NS, made[0], made[1])
+    return ImagePair(index, plane, (index + 1) * PERIOD_NS, made[0], made[1])
 
 
-class StillFeed(Feed):
-    """A feed that is fed by hand."""
+class ManualFeed(Feed):
+    """A feed without a network: tests push its pairs and set its state."""
 
     def __init__(self, info: StreamInfo | None = None) -> None:
         super().__init__(ZmqSource(NOWHERE))
-        self.stands: Any = "live"
+        self.fixed_state: Any = "live"
         if info is not None:
-            self._begin(info)
+            self._start_series(info)
 
     def state(self) -> Any:
-        return self.stands
+        return self.fixed_state
 
-    def give(self, *pairs: Pair) -> None:
+    def push(self, *pairs: ImagePair) -> None:
         with self._lock:
-            self._keep(list(pairs))
+            self._push_pairs(list(pairs))

@@ -34,7 +34,7 @@ def test_the_whole_image_fits(lines: int, pixels: int) -> None:
 
 
 @given(points, st.floats(0.1, 10), points)
-def test_zooming_keeps_the_place_under_the_pointer(at: tuple, factor: float, other: tuple) -> None:
+def test_zooming_keeps_the_image_point_under_the_pointer(at: tuple, factor: float, other: tuple) -> None:
     camera, panel = Camera(), (800, 600)
     camera.fit(panel, (512, 512))
     camera.pan(*other)

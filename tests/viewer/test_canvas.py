@@ -1,4 +1,4 @@
-"""What the card really draws, read back pixel by pixel, without a screen."""
+"""The drawn pixels, read back from an OpenGL context without a screen."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def canvas() -> Iterator[Any]:
 
 
 def a_picture(lines: int, pixels: int, color: tuple[int, int, int] | None = None) -> np.ndarray:
-    """Of one colour, or of any."""
+    """Return a picture of one colour, or of random colours."""
     picture = rng.integers(0, 256, (lines, pixels, 4)).astype(np.uint8)
     picture[..., 3] = 255
     if color is not None:
@@ -59,7 +59,7 @@ def a_scene(panels: list[Panel], image: tuple[int, int] = (48, 64), **more: Any)
 
 
 def render(canvas: Any, scene: Scene | None) -> np.ndarray:
-    """Draw and read back, 0 to 1."""
+    """Draw, and return the pixels (height, width, 3) from 0 to 1."""
     from vispy import gloo
 
     canvas.draw(scene, SIZE)
@@ -98,7 +98,7 @@ def test_a_picture_that_is_the_same_array_is_not_sent_again(canvas: Any) -> None
     same(render(canvas, scene)[:, :64], (1, 0, 0))
 
 
-def test_swipe_shows_one_left_and_one_right_of_the_line(canvas: Any) -> None:
+def test_swipe_shows_one_picture_on_each_side_of_the_line(canvas: Any) -> None:
     pictures = {"raw": a_picture(48, 132, RED), "denoised": a_picture(48, 132, BLUE)}
     scene = a_scene([Panel("", "raw", "denoised", "swipe")], (48, 132), pictures=pictures, split=0.25)
     got = render(canvas, scene)
@@ -117,7 +117,7 @@ def test_a_difference_is_one_picture_of_two(canvas: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (256, 1024), (1024, 256), (3, 5)])
-def test_odd_sizes_one_after_the_other(canvas: Any, shape: tuple[int, int]) -> None:
+def test_unusual_sizes_are_drawn_one_after_the_other(canvas: Any, shape: tuple[int, int]) -> None:
     for size in (shape, (48, 64), shape):
         picture = a_picture(*size, WHITE)
         got = render(canvas, a_scene(SIDE, size, pictures={"raw": picture, "denoised": picture}))
@@ -149,7 +149,7 @@ def test_outside_the_image_is_background(canvas: Any) -> None:
     same(got[:, 40:68], np.array(BACKGROUND))
 
 
-def test_a_picture_that_is_missing_leaves_its_panel_empty(canvas: Any) -> None:
+def test_a_missing_picture_leaves_its_panel_empty(canvas: Any) -> None:
     picture = a_picture(48, 64, WHITE)
     render(canvas, a_scene(SIDE, pictures={"raw": picture, "denoised": picture}))
     got = render(canvas, a_scene(SIDE, pictures={"denoised": picture}))

@@ -19,7 +19,7 @@ rng = np.random.default_rng(0)
 
 
 @pytest.mark.parametrize("name", MAPS)
-def test_every_map_goes_from_black_upwards(name: MapName) -> None:
+def test_every_map_begins_black_and_gets_brighter(name: MapName) -> None:
     table = color_table(name)
     assert table.shape == (256, 4)
     assert table.dtype == np.uint8
@@ -30,8 +30,8 @@ def test_every_map_goes_from_black_upwards(name: MapName) -> None:
     assert table[:, :3].max() == 255
 
 
-def as_written(image: np.ndarray, limits: list[tuple[float, float]], maps: list[MapName]) -> np.ndarray:
-    """What `compose` promises, in floating point and one step after the other."""
+def reference(image: np.ndarray, limits: list[tuple[float, float]], maps: list[MapName]) -> np.ndarray:
+    """Compute what `compose` documents, step by step and in double precision."""
     total = np.zeros((*image.shape[1:], 4))
     for channel, (black, white), name in zip(image.astype(float), limits, maps, strict=True):
         total += color_table(name)[np.rint(np.clip((channel - black) / (white - black), 0, 1) * 255).astype(int)]
@@ -56,8 +56,8 @@ def test_each_pixel_has_the_colour_of_its_count(
     dtype: type, low: int, high: int, limits: tuple[float, float], name: MapName
 ) -> None:
     image = rng.uniform(low, high, (1, 50, 60)).astype(dtype)
-    steps = np.abs(compose(image, [limits], [name]).astype(int) - as_written(image, [limits], [name]))
-    # One step of the map, where a value lies between two: single precision rounds it another way.
+    steps = np.abs(compose(image, [limits], [name]).astype(int) - reference(image, [limits], [name]))
+    # Single precision may round a value halfway between two colours of the map to the other one.
     assert steps.max() <= np.diff(color_table(name).astype(int), axis=0).max()
     assert (steps > 0).mean() < 0.01
 
@@ -66,13 +66,13 @@ def test_channels_are_merged_by_adding() -> None:
     image = rng.uniform(0, 100, (3, 20, 30)).astype(np.int16)
     limits: list[tuple[float, float]] = [(0, 100), (20, 60), (-50, 300)]
     maps: list[MapName] = ["green", "magenta", "fire"]
-    np.testing.assert_allclose(compose(image, limits, maps), as_written(image, limits, maps), atol=3)
+    np.testing.assert_allclose(compose(image, limits, maps), reference(image, limits, maps), atol=3)
     both = np.array([[[0, 100]], [[50, 100]]], np.int16)
     picture = compose(both, [(0, 100), (0, 100)], ["green", "magenta"])
     np.testing.assert_array_equal(picture[0], [(128, 0, 128, 255), (255, 255, 255, 255)])
 
 
-def test_what_is_no_number_has_a_colour_of_its_own() -> None:
+def test_pixels_that_are_not_finite_have_their_own_colour() -> None:
     image = np.array([[[np.nan, np.inf, -np.inf, 0.0]]], np.float32)
     picture = compose(image, [(0, 1)], ["gray"])
     np.testing.assert_array_equal(picture[0], [ODD, ODD, ODD, (0, 0, 0, 255)])
@@ -102,7 +102,7 @@ def test_a_difference_is_the_mean_over_the_channels() -> None:
     assert difference(one, zero, [(0, 100), (0, 10)])[0, 0, 0] == round(127.5 - 127.5 / 2)
 
 
-def test_maps_to_begin_with() -> None:
+def test_default_maps() -> None:
     assert default_maps(1) == ["gray"]
     assert default_maps(2) == ["green", "magenta"]
     assert len(default_maps(8)) == 8

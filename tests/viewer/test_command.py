@@ -1,4 +1,4 @@
-"""``deepbid-rt view`` as its users meet it, and what it must never do to a session."""
+"""The command ``deepbid-rt view``, and that it cannot disturb a session."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def until(reached: Callable[[], Any]) -> None:
 
 
 def connected(process: subprocess.Popen[str], *endpoints: str) -> bool:
-    """Tell whether a process talks to all of these addresses."""
+    """Return whether a process is connected to all of these addresses."""
     assert process.poll() is None, process.communicate()
     ports = {int(endpoint.rpartition(":")[2]) for endpoint in endpoints}
     talking = psutil.Process(process.pid).net_connections("tcp")
@@ -44,7 +44,7 @@ def connected(process: subprocess.Popen[str], *endpoints: str) -> bool:
 
 @dataclass
 class Session:
-    """A served session, with a viewer that has found both streams."""
+    """A served session, and a viewer that is connected to both streams."""
 
     microscope: ZmqSink
     serve: Running
@@ -76,7 +76,7 @@ def scan(session: Session, first: int, count: int, pause_s: float) -> None:
         threading.Event().wait(pause_s)
 
 
-def test_a_session_is_watched_and_the_viewer_says_what_it_showed(session: Session) -> None:
+def test_the_viewer_shows_a_session_and_reports_what_it_displayed(session: Session) -> None:
     scan(session, 0, FRAMES, 0.01)
     served = session.serve.finish()
     assert served.result["frames_out"] == FRAMES
@@ -91,14 +91,14 @@ def test_a_session_is_watched_and_the_viewer_says_what_it_showed(session: Sessio
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen", "flooded"])
-def test_nothing_that_happens_to_the_viewer_touches_the_session(session: Session, fault: str, tmp_path: Path) -> None:
+def test_no_fault_of_the_viewer_affects_the_session(session: Session, fault: str, tmp_path: Path) -> None:
     half = FRAMES // 2
     scan(session, 0, half, 0.005)
     if fault == "killed":
         session.viewer.process.kill()
     elif fault == "frozen":
         session.viewer.process.send_signal(signal.SIGSTOP)
-    # Flooded: frames far faster than any screen shows them.
+    # Flooded: frames arrive much faster than a screen can show them.
     scan(session, half, FRAMES - half, 0.002 if fault == "flooded" else 0.005)
     session.microscope.end(StreamEnd("done"))
     served = session.serve.finish()
@@ -113,39 +113,39 @@ def test_nothing_that_happens_to_the_viewer_touches_the_session(session: Session
         assert session.viewer.process.poll() is None
 
 
-TELLING = """
+REPORTING_VIEWER = """
 import sys
 from pathlib import Path
 from deepbid_rt.viewer.run import run_viewer
-from deepbid_rt.viewer.view import View
+from deepbid_rt.viewer.viewer_model import ViewerModel
 
-painted = View.painted
+painted = ViewerModel.painted
 
-def tell(view):
-    painted(view)
-    print(-1 if view.playback.shown is None else view.playback.shown.index, flush=True)
+def report(model):
+    painted(model)
+    print(-1 if model.playback.shown is None else model.playback.shown.index, flush=True)
 
-View.painted = tell
+ViewerModel.painted = report
 run_viewer(sys.argv[1], None, 1.0, Path(sys.argv[2]), Path(sys.argv[2], "rois.json"), None)
 """
-"""A viewer that says which frame is on the screen."""
+"""A viewer that prints the number of each frame that is on the screen."""
 
 
 def test_a_viewer_that_was_frozen_shows_the_newest_frame_again(session: Session, tmp_path: Path) -> None:
-    program = [sys.executable, "-c", TELLING, session.published, str(tmp_path)]
+    program = [sys.executable, "-c", REPORTING_VIEWER, session.published, str(tmp_path)]
     numbers = iter(range(FRAMES))
     shown = [-1]
 
     def scan_until_shown(least: int) -> None:
-        """Scan on until the screen shows this frame or a later one."""
+        """Send frames until the screen shows this one or a later one."""
         while shown[-1] < least:
             number = next(numbers, None)
             assert number is not None, f"frame {least} was never shown; the last one was {shown[-1]}"
             scan(session, number, 1, 0.1)
 
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as viewer:
-        teller = threading.Thread(target=lambda: shown.extend(int(line) for line in viewer.stdout))
-        teller.start()
+        reader = threading.Thread(target=lambda: shown.extend(int(line) for line in viewer.stdout))
+        reader.start()
         try:
             until(lambda: connected(viewer, session.published))
             scan_until_shown(0)
@@ -156,7 +156,7 @@ def test_a_viewer_that_was_frozen_shows_the_newest_frame_again(session: Session,
             scan_until_shown(newest)
         finally:
             viewer.kill()
-            teller.join()
+            reader.join()
 
 
 def test_the_demo_opens_the_viewer(screen: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_the_demo_opens_the_viewer(screen: str, tmp_path: Path) -> None:
         assert demo.process.wait(60) == 0
 
 
-def test_without_a_screen_it_is_one_sentence() -> None:
+def test_without_a_screen_the_error_is_one_sentence() -> None:
     pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
     hidden = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY")}
     hidden.pop("QT_QPA_PLATFORM", None)
@@ -181,7 +181,7 @@ def test_without_a_screen_it_is_one_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_without_the_extra_it_is_one_sentence() -> None:
+def test_without_the_extra_the_error_is_one_sentence() -> None:
     program = (
         "import sys; sys.modules.update(vispy=None, PySide6=None); sys.argv = ['deepbid-rt', 'view'];"
         "from deepbid_rt.cli import main; main()"
@@ -191,7 +191,7 @@ def test_without_the_extra_it_is_one_sentence() -> None:
     assert 'pip install "deepbid-rt[viewer]"' in done.stderr
 
 
-def test_a_malformed_address_is_one_sentence(screen: str) -> None:
+def test_a_malformed_address_gives_one_sentence(screen: str) -> None:
     pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
     done = run("view", "--connect", "127.0.0.1:5591")
     assert done.code == 2

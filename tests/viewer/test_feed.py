@@ -1,4 +1,4 @@
-"""The receiving side against real sockets."""
+"""The feed of the viewer, with real sockets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
-from deepbid_rt.viewer.pair import Pair
+from deepbid_rt.viewer.image_pair import ImagePair
 from deepbid_rt.viewer.roi import Roi
+from deepbid_rt.wire.beat_status import BeatStatus
 from deepbid_rt.zmq_io import ZmqSink
 from tests.viewer.stand_ins import a_frame, an_info
 
@@ -53,27 +53,27 @@ def watched(stack: ExitStack, *, with_raw: bool = True) -> tuple[Feed, ZmqSink, 
     return feed, denoised, raw
 
 
-def test_both_streams_are_joined_and_kept(stack: ExitStack) -> None:
+def test_frames_of_both_streams_are_joined_and_kept(stack: ExitStack) -> None:
     feed, denoised, raw = watched(stack)
     raw.start(StreamInfo((1, 8, 6), np.dtype("<i2"), 30.0, ScanGeometry("collinear")))
     denoised.start(an_info())
     until(lambda: feed.raw.status().state == "live" and feed.denoised.status().state == "live" and feed.info)
     for n in range(20):
         raw.put(a_frame(n, n, (1, 8, 6)))
-        denoised.put(a_frame(n, 2 * n, t_ns=0))  # a raw frame carries the time of its sending, so none fits here
+        denoised.put(a_frame(n, 2 * n, t_ns=0))  # time 0 matches every raw frame of the same number
     pairs = until(lambda: len(feed.pairs()) == 20 and feed.pairs())
     for n, pair in enumerate(pairs):
         assert (pair.index, pair.shape) == (n, (1, 4, 6))
         assert (pair.denoised == 2 * n).all()
-    whole = [pair for pair in pairs if pair.raw is not None]
-    assert whole, "no raw frame was joined"
-    assert all((pair.raw == pair.index).all() for pair in whole)
+    complete = [pair for pair in pairs if pair.raw is not None]
+    assert complete, "no raw frame was joined"
+    assert all((pair.raw == pair.index).all() for pair in complete)
     assert feed.newest.take().index == 19
     assert feed.newest.skipped <= 19
     assert feed.input_hz() > 0
 
 
-def test_it_starts_before_the_session_and_outlives_its_restart(stack: ExitStack) -> None:
+def test_a_feed_may_start_before_the_session_and_survives_its_restart(stack: ExitStack) -> None:
     denoised = a_sink(stack, "den")
     endpoint = denoised.endpoint
     denoised.close()
@@ -101,7 +101,7 @@ def test_a_change_of_size_within_a_series_is_reported_and_the_next_series_is_sho
     denoised.start(an_info())
     denoised.put(a_frame(0, 1))
     until(feed.newest.take)
-    with denoised._lock:  # what no sink of ours would send
+    with denoised._lock:  # a correct sink would never do this
         denoised._encoder.info = replace(denoised._encoder.info, shape=(1, 2, 2))
     denoised.put(a_frame(1, 1, (1, 2, 2)))
     message = until(lambda: feed.messages and feed.messages[-1])
@@ -113,30 +113,30 @@ def test_a_change_of_size_within_a_series_is_reported_and_the_next_series_is_sho
     assert feed.series == 2
 
 
-def test_whatever_stops_a_reading_thread_is_said(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_self: Feed, _pairs: list[Pair]) -> None:
+def test_the_error_that_ends_a_reading_thread_is_reported(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: Feed, _pairs: list[ImagePair]) -> None:
         raise ZeroDivisionError("inside")
 
     feed, denoised, _ = watched(stack, with_raw=False)
-    monkeypatch.setattr(Feed, "_keep", broken)
+    monkeypatch.setattr(Feed, "_push_pairs", broken)
     denoised.start(an_info())
     denoised.put(a_frame(0, 1))
     until(lambda: feed.failure)
     assert "ZeroDivisionError" in feed.messages[-1]
 
 
-def test_what_the_session_says_of_itself_arrives(stack: ExitStack) -> None:
+def test_the_status_of_the_session_arrives(stack: ExitStack) -> None:
     feed, denoised, raw = watched(stack, with_raw=False)
-    said = SessionReport("running", 5, 4, engine="average", raw_endpoint=raw.endpoint)
-    denoised.tell(said.to_map)
+    said = BeatStatus("running", 5, 4, engine="average", raw_endpoint=raw.endpoint)
+    denoised.set_status(said.to_map)
     denoised.start(an_info())
-    report = until(lambda: SessionReport.from_map(feed.denoised.status().sender).engine and feed.denoised.status())
-    assert SessionReport.from_map(report.sender) == said
+    report = until(lambda: BeatStatus.from_map(feed.denoised.status().sender).engine and feed.denoised.status())
+    assert BeatStatus.from_map(report.sender) == said
     feed.connect_raw(raw_source(said.raw_endpoint))
     assert raw.wait_for_subscriber(10)
 
 
-def test_without_a_session_the_microscope_is_shown_by_itself(stack: ExitStack) -> None:
+def test_without_a_session_the_raw_stream_is_shown_alone(stack: ExitStack) -> None:
     feed, _, raw = watched(stack)
     raw.start(an_info())
     raw.put(a_frame(3, 9))
@@ -156,7 +156,7 @@ def test_only_the_chosen_plane_is_shown(stack: ExitStack) -> None:
     assert feed.newest.take().plane == 1
 
 
-def test_regions_are_measured_on_every_frame_even_if_few_are_displayed(stack: ExitStack) -> None:
+def test_regions_are_measured_in_every_frame_even_if_few_are_displayed(stack: ExitStack) -> None:
     feed, denoised, _ = watched(stack, with_raw=False)
     feed.follow(Roi("roi 1", "rectangle", ((0.0, 0.0), (6.0, 4.0))))
     denoised.start(an_info())
@@ -167,14 +167,14 @@ def test_regions_are_measured_on_every_frame_even_if_few_are_displayed(stack: Ex
     assert feed.write_csv(text) == 30
 
 
-def test_closing_twice_and_before_opening_leaves_nothing() -> None:
+def test_a_feed_may_be_closed_twice_and_before_it_is_opened() -> None:
     feed = Feed(denoised_source("tcp://127.0.0.1:9"))
     feed.close()
     feed.close()
 
 
-def test_pixels_are_the_feeds_own(stack: ExitStack) -> None:
-    """The source overwrites its slots; what is kept must not change."""
+def test_the_feed_copies_pixels(stack: ExitStack) -> None:
+    """The source overwrites its buffers, so kept pairs must not share them."""
     feed, denoised, _ = watched(stack, with_raw=False)
     denoised.start(an_info())
     for n in range(50):

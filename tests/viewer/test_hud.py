@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from deepbid_rt.live.session_report import CAUSES, SessionReport
 from deepbid_rt.viewer.hud import (
     RECENT_S,
     Facts,
@@ -13,8 +12,9 @@ from deepbid_rt.viewer.hud import (
     recording_line,
     state_line,
 )
+from deepbid_rt.wire.beat_status import LOSS_CAUSES, BeatStatus
 
-REPORT = SessionReport("running", 100, 99, 0, dict.fromkeys(CAUSES, 0), {}, "default", None, 0, True, 6e9, 1e6, None)
+REPORT = BeatStatus("running", 100, 99, 0, dict.fromkeys(LOSS_CAUSES, 0), {}, "default", None, 0, True, 6e9, 1e6, None)
 
 
 @pytest.mark.parametrize(
@@ -28,31 +28,31 @@ REPORT = SessionReport("running", 100, 99, 0, dict.fromkeys(CAUSES, 0), {}, "def
         ("waiting", "WAITING", "faint"),
     ],
 )
-def test_the_state_is_seen_from_afar(state: str, text: str, tone: str) -> None:
+def test_each_state_has_its_text_and_tone(state: str, text: str, tone: str) -> None:
     line = state_line(Facts(state, back_s=2.5))
     assert line.value.startswith(text)
     assert line.tone == tone
 
 
-def test_every_cause_of_loss_is_shown_and_a_fresh_one_is_an_alarm() -> None:
-    lost = {**dict.fromkeys(CAUSES, 0), "viewer": 0, "engine": 7, "ring": 2}
+def test_every_cause_of_loss_is_shown_and_a_recent_one_is_an_alarm() -> None:
+    lost = {**dict.fromkeys(LOSS_CAUSES, 0), "viewer": 0, "engine": 7, "ring": 2}
     lines = {line.label: line for line in loss_lines(Facts("live", lost=lost, lost_now=frozenset({"engine"})))}
-    assert set(lines) == {*CAUSES, "viewer"}
+    assert set(lines) == {*LOSS_CAUSES, "viewer"}
     assert (lines["engine"].value, lines["engine"].tone) == ("7", "alarm")
     assert (lines["ring"].value, lines["ring"].tone) == ("2", "warn")
     assert lines["source"].tone == "faint"
 
 
-def test_what_is_not_known_is_not_called_0() -> None:
+def test_an_unknown_count_is_not_shown_as_0() -> None:
     assert {line.value for line in loss_lines(Facts("waiting"))} == {"–"}
 
 
-def test_frames_that_only_the_viewer_lost_are_no_alarm() -> None:
+def test_frames_lost_only_by_the_viewer_are_no_alarm() -> None:
     facts = Facts("live", lost={"viewer": 3}, lost_now=frozenset({"viewer"}))
     assert {line.label: line.tone for line in loss_lines(facts)}["viewer"] == "warn"
 
 
-def test_a_loss_is_fresh_for_some_seconds() -> None:
+def test_a_loss_counts_as_recent_for_some_seconds() -> None:
     watch = LossWatch()
     assert watch.update({"engine": 0}, 0.0) == frozenset()
     assert watch.update({"engine": 1}, 1.0) == {"engine"}
@@ -66,16 +66,16 @@ def test_a_loss_is_fresh_for_some_seconds() -> None:
     ("report", "state", "value", "tone"),
     [
         (REPORT, "live", "ON  100 min of disk left", "plain"),
-        (SessionReport(recording=True, disk_free_bytes=6e7, record_bytes_per_s=1e5), "live", "ON  10 min", "warn"),
-        (SessionReport(recording=True, disk_free_bytes=5e7, record_bytes_per_s=1e5), "live", "ON  8 min", "alarm"),
-        (SessionReport(recording=True, disk_free_bytes=6e12, record_bytes_per_s=1e6), "live", "ON  1667 h", "plain"),
-        (SessionReport(recording=True), "live", "ON", "good"),
-        (SessionReport(recording=False), "live", "OFF", "warn"),
-        (SessionReport(), "live", "not known", "faint"),
+        (BeatStatus(recording=True, disk_free_bytes=6e7, record_bytes_per_s=1e5), "live", "ON  10 min", "warn"),
+        (BeatStatus(recording=True, disk_free_bytes=5e7, record_bytes_per_s=1e5), "live", "ON  8 min", "alarm"),
+        (BeatStatus(recording=True, disk_free_bytes=6e12, record_bytes_per_s=1e6), "live", "ON  1667 h", "plain"),
+        (BeatStatus(recording=True), "live", "ON", "good"),
+        (BeatStatus(recording=False), "live", "OFF", "warn"),
+        (BeatStatus(), "live", "not known", "faint"),
         (REPORT, "lost", "was on", "alarm"),
     ],
 )
-def test_recording(report: SessionReport, state: str, value: str, tone: str) -> None:
+def test_recording_and_disk_space_are_shown(report: BeatStatus, state: str, value: str, tone: str) -> None:
     line = recording_line(Facts(state, report))
     assert line.value.startswith(value)
     assert line.tone == tone
@@ -85,7 +85,7 @@ def figures(**facts: object) -> dict[str, tuple[str, str]]:
     return {line.label: (line.value, line.tone) for line in figure_lines(Facts("live", **facts))}
 
 
-def test_figures() -> None:
+def test_all_figures_are_shown() -> None:
     got = figures(report=REPORT, input_hz=30.04, display_hz=29.96, age_ms=(33.4, 51.2), raw_state="live")
     assert got["input"][0] == "30.0 frames/s"
     assert got["display"][0] == "30.0 frames/s"
@@ -95,21 +95,21 @@ def test_figures() -> None:
     assert got["raw stream"][0] == "live"
 
 
-def test_figures_that_are_missing_or_make_no_sense() -> None:
+def test_missing_and_implausible_figures() -> None:
     assert figures(age_ms=(-40.0, -20.0))["latency"][0].startswith("not known")
     assert figures(age_ms=(1.8e12, 1.8e12))["latency"][0].startswith("not known")
     assert figures()["latency"][0] == "–"
     assert figures()["engine"] == ("not known", "faint")
     assert figures()["raw stream"] == ("not connected", "warn")
     assert figures(age_ms=(900.0, 1200.0))["latency"][1] == "warn"
-    assert figures(report=SessionReport(line_phase_px=-0.25))["line phase"] == ("-0.25 px", "plain")
-    assert figures(report=SessionReport(line_phase_px=-0.75))["line phase"] == ("-0.75 px", "warn")
-    moved = figures(report=SessionReport(line_phase_px=-0.75, aligned_px=-0.7))["line phase"]
+    assert figures(report=BeatStatus(line_phase_px=-0.25))["line phase"] == ("-0.25 px", "plain")
+    assert figures(report=BeatStatus(line_phase_px=-0.75))["line phase"] == ("-0.75 px", "warn")
+    moved = figures(report=BeatStatus(line_phase_px=-0.75, aligned_px=-0.7))["line phase"]
     assert moved == ("-0.75 px, moved by +0.70", "plain")
-    assert figures(report=SessionReport(line_phase_px=0.75, aligned_px=-0.7))["line phase"][1] == "warn"
+    assert figures(report=BeatStatus(line_phase_px=0.75, aligned_px=-0.7))["line phase"][1] == "warn"
 
 
-def test_the_frame() -> None:
+def test_the_frame_text_has_number_and_size() -> None:
     assert frame_text(Facts("waiting")) == "no frame yet"
     assert frame_text(Facts("live", frame=7, shape=(1, 512, 256))) == "frame 7  (512x256)"
     text = frame_text(Facts("live", frame=7, shape=(2, 4, 6), plane=1, planes=3, not_finite=5))

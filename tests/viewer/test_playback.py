@@ -8,17 +8,17 @@ from deepbid_rt.viewer.playback import Playback
 from tests.viewer.stand_ins import PERIOD_NS, a_pair
 
 
-def test_live_shows_the_newest_and_paused_stands_still() -> None:
+def test_live_shows_the_newest_pair_and_paused_stays() -> None:
     playback = Playback()
     assert playback.shown is None
     pairs = [a_pair(n, 1) for n in range(5)]
-    assert playback.feed(pairs[3])
+    assert playback.push(pairs[3])
     playback.pause(pairs[:4])
-    assert not playback.feed(pairs[4])
+    assert not playback.push(pairs[4])
     assert (playback.state("live"), playback.shown.index) == ("paused", 3)
     playback.step(-2)
     assert (playback.shown.index, playback.back_s) == (1, 2 * PERIOD_NS / 1e9)
-    assert [p.index for p in playback.before()] == [0, 1]
+    assert [p.index for p in playback.up_to_shown()] == [0, 1]
     playback.resume()
     assert (playback.state("stalled"), playback.shown.index, playback.back_s) == ("stalled", 4, 0.0)
 
@@ -31,18 +31,18 @@ def test_there_is_nothing_to_pause_before_the_first_frame() -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """A stream that goes on, and a user who pauses, steps and resumes at any moment."""
+    """A stream that continues while the user pauses, steps and resumes at any moment."""
 
     def __init__(self) -> None:
         super().__init__()
         self.playback, self.stream = Playback(), [a_pair(0, 1)]
-        self.playback.feed(self.stream[0])
+        self.playback.push(self.stream[0])
         self.frozen: int | None = None
 
     @rule()
     def frame(self) -> None:
         self.stream.append(a_pair(len(self.stream), 1))
-        assert self.playback.feed(self.stream[-1]) is not self.playback.paused
+        assert self.playback.push(self.stream[-1]) is not self.playback.paused
 
     @rule()
     def pause(self) -> None:
@@ -60,13 +60,13 @@ class Machine(RuleBasedStateMachine):
         self.playback.step(count)
 
     @invariant()
-    def what_is_shown_was_there(self) -> None:
+    def the_shown_pair_was_received(self) -> None:
         shown = self.playback.shown.index
         if self.frozen is None:
             assert shown == self.stream[-1].index
         else:
             assert max(0, self.frozen - 2) <= shown <= self.frozen
-            assert self.playback.held[self.playback.place].index == shown
+            assert self.playback.held[self.playback.position].index == shown
             assert self.playback.back_s >= 0
 
 

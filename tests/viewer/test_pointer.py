@@ -23,11 +23,11 @@ def pointer(drawn: list[Any]) -> Pointer:
     return Pointer(Controls(), camera, lambda shape, points: drawn.append((shape, points)))
 
 
-def drag(pointer: Pointer, *way: tuple[float, float]) -> None:
-    pointer.press(way[0], PANELS)
-    for at in way[1:]:
+def drag(pointer: Pointer, *path: tuple[float, float]) -> None:
+    pointer.press(path[0], PANELS)
+    for at in path[1:]:
         pointer.move(at)
-    pointer.release(way[-1])
+    pointer.release(path[-1])
 
 
 def test_dragging_moves_the_picture(pointer: Pointer, drawn: list[Any]) -> None:
@@ -46,7 +46,7 @@ def test_a_region_is_drawn_in_image_pixels_in_whichever_panel(pointer: Pointer, 
     assert pointer._controls.tool is None
 
 
-def test_a_lasso_keeps_its_way(pointer: Pointer, drawn: list[Any]) -> None:
+def test_a_lasso_keeps_all_its_points(pointer: Pointer, drawn: list[Any]) -> None:
     pointer._controls.act("lasso")
     drag(pointer, (0, 0), (40, 0), (40, 40))
     assert drawn == [("lasso", ((0, 0), (10, 0), (10, 10), (10, 10)))]
@@ -60,7 +60,7 @@ def test_a_click_draws_nothing_and_keeps_the_tool(pointer: Pointer, drawn: list[
     assert pointer.points == []
 
 
-def test_the_dividing_line_is_moved_when_it_is_taken_hold_of(pointer: Pointer) -> None:
+def test_only_a_drag_that_starts_at_the_dividing_line_moves_it(pointer: Pointer) -> None:
     (panel,) = place_panels(1, 804, 400)
     pointer._controls.act("swipe")
     pointer.press((404, 10), [panel])
@@ -81,7 +81,7 @@ def test_the_wheel_zooms_about_the_pointer(pointer: Pointer) -> None:
     assert pointer._camera.to_image((96, 300), (400, 400)) == pytest.approx(before)
 
 
-def test_between_the_panels_nothing_happens(pointer: Pointer) -> None:
+def test_nothing_happens_between_the_panels(pointer: Pointer) -> None:
     drag(pointer, (402, 100), (300, 100))
     pointer.wheel((402, 100), 1, PANELS)
     assert pointer._camera.fitted

@@ -16,13 +16,13 @@ place = st.tuples(st.floats(-20, 60), st.floats(-20, 60))
 
 def pixels(roi: Roi, shape: tuple[int, int] = (32, 40)) -> np.ndarray:
     mask = mask_of(roi, shape)
-    whole = np.zeros(shape, bool)
-    whole[mask.rows, mask.columns] = mask.inside
-    return whole
+    full = np.zeros(shape, bool)
+    full[mask.rows, mask.columns] = mask.inside
+    return full
 
 
 @given(place, place)
-def test_a_rectangle_holds_the_pixels_whose_middles_it_holds(a: tuple, b: tuple) -> None:
+def test_a_rectangle_has_the_pixels_whose_centres_lie_inside(a: tuple, b: tuple) -> None:
     y, x = np.mgrid[:32, :40] + 0.5
     inside = (x > min(a[0], b[0])) & (x < max(a[0], b[0])) & (y > min(a[1], b[1])) & (y < max(a[1], b[1]))
     edge = np.isin(x, (a[0], b[0])) | np.isin(y, (a[1], b[1]))
@@ -30,14 +30,14 @@ def test_a_rectangle_holds_the_pixels_whose_middles_it_holds(a: tuple, b: tuple)
     np.testing.assert_array_equal(got | edge, inside | edge)
 
 
-def test_an_ellipse_has_the_area_of_an_ellipse_and_its_corners_are_outside() -> None:
+def test_an_ellipse_has_the_right_area_and_excludes_the_corners() -> None:
     got = pixels(Roi("e", "ellipse", ((4, 6), (34, 26))))
     assert got.sum() == pytest.approx(math.pi * 15 * 10, rel=0.02)
     assert got[16, 19]
     assert not got[6, 4]
 
 
-def test_a_lasso_may_be_hollow() -> None:
+def test_a_lasso_may_be_concave() -> None:
     horseshoe = ((2, 2), (20, 2), (20, 20), (15, 20), (15, 8), (7, 8), (7, 20), (2, 20))
     roi = Roi("l", "lasso", horseshoe)
     got = pixels(roi)
@@ -48,7 +48,7 @@ def test_a_lasso_may_be_hollow() -> None:
     assert not roi.contains((10, 15))
 
 
-def test_means_are_those_of_each_channel_and_nan_outside() -> None:
+def test_means_are_per_channel_and_nan_outside_the_frame() -> None:
     image = np.stack([np.full((8, 8), 3), np.full((8, 8), -5)]).astype(np.int16)
     inside = mask_of(Roi("a", "rectangle", ((1, 1), (4, 5))), (8, 8))
     np.testing.assert_array_equal(inside.means(image), [3, -5])
@@ -61,7 +61,7 @@ def test_a_mean_over_saturated_pixels_does_not_overflow() -> None:
     assert mask_of(Roi("a", "rectangle", ((0, 0), (64, 64))), (64, 64)).means(image) == 65535
 
 
-def test_regions_come_back_from_their_file(tmp_path: Path) -> None:
+def test_saved_regions_are_loaded_again(tmp_path: Path) -> None:
     rois = [
         Roi("roi 1", "rectangle", ((1.25, 2.0), (5.0, 9.5))),
         Roi("zelle µ", "lasso", ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0)), plane=2),
@@ -83,14 +83,14 @@ def test_regions_come_back_from_their_file(tmp_path: Path) -> None:
         '{"rois": [{"name": "a", "shape": "ellipse", "plane": 0, "points": [[0, 0, 1], [1, 1]]}]}',
     ],
 )
-def test_a_file_that_says_something_else_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_malformed_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rois.json"
     path.write_text(text)
     with pytest.raises(FileError, match=r"rois\.json"):
         load_rois(path)
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot be written"):
         save_rois(tmp_path / "file" / "rois.json", [])

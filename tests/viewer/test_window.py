@@ -1,4 +1,4 @@
-"""The real window under a real (virtual) screen, moved by real key and mouse events."""
+"""The window on a (virtual) screen, operated by key and mouse events."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepbid_rt.live.session_report import CAUSES, SessionReport
 from deepbid_rt.viewer.colors import BACKGROUND
 from deepbid_rt.viewer.keys import KEYS
 from deepbid_rt.viewer.theme import PANE
-from tests.viewer.stand_ins import StillFeed, a_pair, an_info
+from deepbid_rt.wire.beat_status import LOSS_CAUSES, BeatStatus
+from tests.viewer.stand_ins import ManualFeed, a_pair, an_info
 
 SHAPE = (1, 64, 80)
 
 
 @pytest.fixture
-def feed() -> StillFeed:
-    return StillFeed(an_info(SHAPE))
+def feed() -> ManualFeed:
+    return ManualFeed(an_info(SHAPE))
 
 
 @pytest.fixture
-def window(application: Any, feed: StillFeed, tmp_path: Path) -> Iterator[Any]:
+def window(application: Any, feed: ManualFeed, tmp_path: Path) -> Iterator[Any]:
     from PySide6.QtCore import QEvent
 
-    from deepbid_rt.viewer.view import View
+    from deepbid_rt.viewer.viewer_model import ViewerModel
     from deepbid_rt.viewer.window import ViewerWindow
 
-    window = ViewerWindow(View(feed), tmp_path, tmp_path / "rois.json")
+    window = ViewerWindow(ViewerModel(feed), tmp_path, tmp_path / "rois.json")
     window.show()
     window.activateWindow()
-    pump(application, lambda: window.isVisible() and window.pictures.isExposed() and window.view.size[0] > 1000)
+    pump(application, lambda: window.isVisible() and window.pictures.isExposed() and window.model.size[0] > 1000)
     yield window
     window.close()
     window.deleteLater()
@@ -66,12 +66,12 @@ def press(window: Any, text: str) -> None:
     QTest.keyClick(window, combination.key(), combination.keyboardModifiers())
 
 
-def drag(window: Any, *way: tuple[float, float]) -> None:
+def drag(window: Any, *path: tuple[float, float]) -> None:
     from PySide6.QtCore import QPoint, Qt
     from PySide6.QtTest import QTest
 
     native, left = window.pictures, Qt.MouseButton.LeftButton
-    points = [QPoint(round(x), round(y)) for x, y in way]
+    points = [QPoint(round(x), round(y)) for x, y in path]
     QTest.mousePress(native, left, Qt.KeyboardModifier.NoModifier, points[0])
     for point in points[1:]:
         QTest.mouseMove(native, point)
@@ -79,26 +79,26 @@ def drag(window: Any, *way: tuple[float, float]) -> None:
 
 
 def pixel(window: Any, x: float, y: float) -> Any:
-    """What is seen at a part of the width and height of the pictures."""
+    """Return the colour at (x, y) of the pictures; x and y from 0 to 1."""
     image, frame = window.picture().toImage(), window._frame.geometry()
     ratio = image.width() / window.width()
     at = frame.x() + x * frame.width(), frame.y() + y * frame.height()
     return image.pixelColor(round(ratio * at[0]), round(ratio * at[1]))
 
 
-def give(window: Any, feed: StillFeed, application: Any, count: int = 1, first: int = 0) -> None:
+def push_frames(window: Any, feed: ManualFeed, application: Any, count: int = 1, first: int = 0) -> None:
     rng = np.random.default_rng(first)
     for n in range(first, first + count):
         raw = rng.normal(100, 30, SHAPE).astype(np.float32)
         denoised = np.full(SHAPE, 100 + n % 5, np.int16)
         denoised[:, 20:44, 30:50] += 50
-        feed.give(a_pair(n, raw, denoised))
-    before = window.view.displayed
-    pump(application, lambda: window.view.displayed > before)
+        feed.push(a_pair(n, raw, denoised))
+    before = window.model.displayed
+    pump(application, lambda: window.model.displayed > before)
 
 
-def test_a_frame_reaches_the_screen_and_the_display_says_which(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application, 3)
+def test_a_frame_and_its_number_are_on_the_screen(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application, 3)
     window.show_facts()
     assert window.status.state.text() == "LIVE"
     assert window.status.frame.text() == "frame 2  (64x80)"
@@ -107,10 +107,12 @@ def test_a_frame_reaches_the_screen_and_the_display_says_which(window: Any, feed
     assert pixel(window, 0.51, 0.01).getRgb()[:3] == pytest.approx([round(255 * part) for part in BACKGROUND], abs=1)
 
 
-def test_what_the_session_says_is_on_the_screen(window: Any, feed: StillFeed, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = {**dict.fromkeys(CAUSES, 0), "engine": 3}
-    report = SessionReport("running", 9, 6, 0, lost, {}, "average", "", 0, True, 6e9, 1e6)
-    monkeypatch.setattr(feed.denoised._intake, "_sender", report.to_map())
+def test_the_status_of_the_session_is_on_the_screen(
+    window: Any, feed: ManualFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {**dict.fromkeys(LOSS_CAUSES, 0), "engine": 3}
+    report = BeatStatus("running", 9, 6, 0, lost, {}, "average", "", 0, True, 6e9, 1e6)
+    monkeypatch.setattr(feed.denoised._receiver, "_sender_status", report.to_map())
     window.show_facts()
     texts = window.hud.texts()
     assert texts["engine"] == "average, delay 0 frames"
@@ -120,18 +122,18 @@ def test_what_the_session_says_is_on_the_screen(window: Any, feed: StillFeed, mo
     assert window.status.recording.text() == "REC ON  100 min of disk left"
     alarm = window.hud._labels[2, "engine"].styleSheet()
     assert "#ff5c5c" in alarm
-    feed.stands = "lost"
+    feed.fixed_state = "lost"
     window.show_facts()
     assert window.status.state.text().startswith("LOST")
 
 
-def test_every_key_does_something(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application, 5)
+def test_every_key_works(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application, 5)
     for key in KEYS:
         if key.action not in ("quit", "fullscreen"):
             press(window, key.key)
             application.processEvents()
-    assert window.view.controls.help
+    assert window.model.controls.help
     assert window.help.isVisible()
     assert window.isVisible()
     press(window, "H")
@@ -140,8 +142,8 @@ def test_every_key_does_something(window: Any, feed: StillFeed, application: Any
     assert not window.isVisible()
 
 
-def test_modes_change_the_panels_and_their_titles(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application, 3)
+def test_modes_change_the_panels_and_their_titles(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application, 3)
     titles = {}
     for key in "1234":
         press(window, key)
@@ -156,8 +158,8 @@ def test_modes_change_the_panels_and_their_titles(window: Any, feed: StillFeed, 
     assert [label.text() for label in window._titles] == ["raw", "average of 16 raw", "denoised"]
 
 
-def test_pause_scrub_and_go_on(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application, 8)
+def test_pause_scrub_and_resume(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application, 8)
     press(window, "Space")
     assert window.scrub.isVisible()
     assert window.scrub.maximum() == 7
@@ -169,27 +171,27 @@ def test_pause_scrub_and_go_on(window: Any, feed: StillFeed, application: Any) -
     assert window.status.state.text().startswith("PAUSED")
     press(window, "Space")
     assert not window.scrub.isVisible()
-    give(window, feed, application, 1, first=8)
+    push_frames(window, feed, application, 1, first=8)
     window.show_facts()
     assert window.status.frame.text().startswith("frame 8 ")
 
 
-def test_dragging_moves_both_pictures_and_z_brings_them_back(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application)
-    before = window.view.scene().camera.center
+def test_dragging_moves_both_pictures_and_z_resets_them(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application)
+    before = window.model.scene().camera.center
     drag(window, (200, 200), (230, 210), (260, 240))
-    assert window.view.camera.center[0] < before[0]
-    assert not window.view.camera.fitted
+    assert window.model.camera.center[0] < before[0]
+    assert not window.model.camera.fitted
     press(window, "Z")
-    pump(application, lambda: window.view.camera.center == before)
+    pump(application, lambda: window.model.camera.center == before)
 
 
-def test_the_wheel_zooms(window: Any, feed: StillFeed, application: Any) -> None:
+def test_the_wheel_zooms(window: Any, feed: ManualFeed, application: Any) -> None:
     from PySide6.QtCore import QPoint, QPointF, Qt
     from PySide6.QtGui import QWheelEvent
 
-    give(window, feed, application)
-    scale = window.view.camera.scale
+    push_frames(window, feed, application)
+    scale = window.model.camera.scale
     native = window.pictures
     at = QPointF(200, 200)
     event = QWheelEvent(
@@ -203,26 +205,26 @@ def test_the_wheel_zooms(window: Any, feed: StillFeed, application: Any) -> None
         False,
     )
     application.sendEvent(native, event)
-    assert window.view.camera.scale == pytest.approx(1.25 * scale)
+    assert window.model.camera.scale == pytest.approx(1.25 * scale)
 
 
-def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
-    window: Any, feed: StillFeed, application: Any, tmp_path: Path
+def test_regions_are_drawn_measured_exported_saved_and_loaded(
+    window: Any, feed: ManualFeed, application: Any, tmp_path: Path
 ) -> None:
-    give(window, feed, application, 4)
-    for key, way in (
+    push_frames(window, feed, application, 4)
+    for key, points in (
         ("R", [(100, 100), (150, 130), (200, 180)]),
         ("E", [(700, 100), (750, 130), (800, 180)]),
         ("O", [(100, 200), (200, 200), (200, 300), (150, 250), (100, 300)]),
     ):
         press(window, key)
-        drag(window, *way)
-    regions = window.view.regions()
+        drag(window, *points)
+    regions = window.model.regions()
     assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "lasso"]
     x0, y0 = regions[0].points[0]
-    left = window.view.places()[0]
-    assert window.view.camera.to_panel((x0, y0), (left.width, left.height)) == pytest.approx((100, 100), abs=1)
-    give(window, feed, application, 2, first=4)
+    left = window.model.panel_rects()[0]
+    assert window.model.camera.to_panel((x0, y0), (left.width, left.height)) == pytest.approx((100, 100), abs=1)
+    push_frames(window, feed, application, 2, first=4)
     window.show_facts()
     press(window, "X")
     (path,) = tmp_path.glob("traces_*.csv")
@@ -231,25 +233,25 @@ def test_a_region_is_drawn_followed_exported_saved_and_loaded_again(
     press(window, "Ctrl+S")
     press(window, "Del")
     press(window, "Del")
-    assert len(window.view.regions()) == 1
+    assert len(window.model.regions()) == 1
     press(window, "Ctrl+O")
-    assert window.view.regions() == regions
+    assert window.model.regions() == regions
 
 
-def test_a_region_drawn_by_a_fast_hand_has_all_its_corners(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application)
+def test_a_region_drawn_fast_has_all_its_points(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application)
     turns = np.linspace(0, 2 * np.pi, 100)
-    way = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in turns]
+    path = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in turns]
     press(window, "O")
-    drag(window, *way)
-    (region,) = window.view.regions()
-    left = window.view.places()[0]
-    drawn = [window.view.camera.to_panel(point, (left.width, left.height)) for point in region.points]
-    np.testing.assert_allclose(drawn[:100], np.round(way), atol=1e-6)
+    drag(window, *path)
+    (region,) = window.model.regions()
+    left = window.model.panel_rects()[0]
+    drawn = [window.model.camera.to_panel(point, (left.width, left.height)) for point in region.points]
+    np.testing.assert_allclose(drawn[:100], np.round(path), atol=1e-6)
 
 
-class Hand:
-    """A hand on mouse and keyboard of the X server itself, by its extension for tests; nothing of Qt's."""
+class XTest:
+    """Moves the mouse and presses keys of the X server, with its XTEST extension and without Qt."""
 
     def __init__(self) -> None:
         names = [ctypes.util.find_library(name) for name in ("X11", "Xtst")]
@@ -259,7 +261,7 @@ class Hand:
         self._x.XOpenDisplay.restype = ctypes.c_void_p
         self._display = ctypes.c_void_p(self._x.XOpenDisplay(None))
 
-    def __enter__(self) -> Hand:
+    def __enter__(self) -> XTest:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -277,7 +279,7 @@ class Hand:
             self._done(self._test.XTestFakeKeyEvent, code, down)
 
     def focus(self, window: int) -> None:
-        """Give the keyboard to a window, as a window manager would."""
+        """Give a window the keyboard focus, as a window manager would."""
         self._done(self._x.XSetInputFocus, ctypes.c_ulong(window), 1)
 
     def _done(self, call: Any, *arguments: Any) -> None:
@@ -286,76 +288,74 @@ class Hand:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an X server's mouse")
-def test_each_move_of_the_mouse_counts_and_keys_are_heard_after_it(
-    window: Any, feed: StillFeed, application: Any
-) -> None:
-    """None is lost that comes while the window is busy; the pictures, a window of their own, keep no keys."""
+def test_no_move_of_the_mouse_is_lost_and_keys_work_afterwards(window: Any, feed: ManualFeed, application: Any) -> None:
+    """Moves that arrive while the window is busy are not merged, and the OpenGL window does not keep the keys."""
     from PySide6.QtCore import QPoint
 
-    give(window, feed, application)
+    push_frames(window, feed, application)
     corner = window.pictures.mapToGlobal(QPoint(0, 0))
-    way = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in np.linspace(0, 6, 150)]
-    with Hand() as hand:
-        hand.focus(window.winId())
+    path = [(300 + 150 * np.cos(turn), 250 + 150 * np.sin(turn)) for turn in np.linspace(0, 6, 150)]
+    with XTest() as user:
+        user.focus(window.winId())
         press(window, "O")
-        hand.move(corner.x() + way[0][0], corner.y() + way[0][1])
-        hand.button(True)
-        for x, y in way[1:]:
-            hand.move(corner.x() + x, corner.y() + y)
-        hand.button(False)
-        pump(application, window.view.regions)
-        (region,) = window.view.regions()
-        assert len(region.points) >= len(way)
-        hand.space()
-        pump(application, lambda: window.view.playback.paused)
+        user.move(corner.x() + path[0][0], corner.y() + path[0][1])
+        user.button(True)
+        for x, y in path[1:]:
+            user.move(corner.x() + x, corner.y() + y)
+        user.button(False)
+        pump(application, window.model.regions)
+        (region,) = window.model.regions()
+        assert len(region.points) >= len(path)
+        user.space()
+        pump(application, lambda: window.model.playback.paused)
 
 
-def test_keys_are_heard_where_the_mouse_was_last(window: Any, feed: StillFeed, application: Any) -> None:
-    """The pictures are a window within the window, which must not keep the keys for itself."""
+def test_keys_work_after_a_click_on_the_pictures(window: Any, feed: ManualFeed, application: Any) -> None:
+    """The pictures are an OpenGL window inside the window; it must not keep the keys."""
     from PySide6.QtCore import Qt
     from PySide6.QtGui import QGuiApplication
     from PySide6.QtTest import QTest
 
-    give(window, feed, application)
+    push_frames(window, feed, application)
     drag(window, (200, 200), (230, 210))
     application.processEvents()
     assert QGuiApplication.focusWindow() is not window.pictures
     QTest.keyClick(window.pictures, Qt.Key.Key_Space)
-    assert window.view.playback.paused
+    assert window.model.playback.paused
 
 
-def test_the_whole_screen_and_back(window: Any, feed: StillFeed, application: Any) -> None:
-    give(window, feed, application)
+def test_full_screen_and_back(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application)
     press(window, "F")
     pump(application, window.isFullScreen)
-    give(window, feed, application, 1, first=1)
+    push_frames(window, feed, application, 1, first=1)
     press(window, "F")
     pump(application, lambda: not window.isFullScreen())
-    give(window, feed, application, 1, first=2)
-    assert window.view.facts().frame == 2
+    push_frames(window, feed, application, 1, first=2)
+    assert window.model.facts().frame == 2
 
 
-def test_the_list_of_keys_lies_over_the_pictures(window: Any, feed: StillFeed, application: Any) -> None:
+def test_the_list_of_keys_is_drawn_over_the_pictures(window: Any, feed: ManualFeed, application: Any) -> None:
     from PySide6.QtCore import QPoint
     from PySide6.QtGui import QColor
 
-    def seen() -> Any:
-        """The screen, not the widget: at the rim of the list, in the middle of its height."""
+    def rim_color() -> Any:
+        """Return the colour on the screen at the left rim of the list, halfway down."""
         at = window.mapToGlobal(QPoint(window.help.x() + 6, window.help.geometry().center().y()))
         return application.primaryScreen().grabWindow(0).toImage().pixelColor(at)
 
-    give(window, feed, application)
-    assert seen() != QColor(PANE)
+    push_frames(window, feed, application)
+    assert rim_color() != QColor(PANE)
     press(window, "H")
-    pump(application, lambda: seen() == QColor(PANE))
-    give(window, feed, application, 3, first=1)
-    assert seen() == QColor(PANE)
+    pump(application, lambda: rim_color() == QColor(PANE))
+    push_frames(window, feed, application, 3, first=1)
+    assert rim_color() == QColor(PANE)
     press(window, "H")
-    pump(application, lambda: seen() != QColor(PANE))
+    pump(application, lambda: rim_color() != QColor(PANE))
 
 
-def test_a_snapshot(window: Any, feed: StillFeed, application: Any, tmp_path: Path) -> None:
-    give(window, feed, application, 3)
+def test_a_snapshot_is_written(window: Any, feed: ManualFeed, application: Any, tmp_path: Path) -> None:
+    push_frames(window, feed, application, 3)
     press(window, "S")
     (picture,) = tmp_path.glob("*.png")
     assert picture.stat().st_size > 5000
@@ -366,55 +366,55 @@ def test_a_snapshot(window: Any, feed: StillFeed, application: Any, tmp_path: Pa
     assert "snapshot" in window.status.message.text()
 
 
-def test_contrast_is_dragged_at_the_histogram(window: Any, feed: StillFeed, application: Any) -> None:
+def test_dragging_a_handle_of_the_histogram_sets_the_contrast(window: Any, feed: ManualFeed, application: Any) -> None:
     from PySide6.QtCore import QPoint, Qt
     from PySide6.QtTest import QTest
 
-    give(window, feed, application, 3)
+    push_frames(window, feed, application, 3)
     window.show_facts()
     bar, none = window.levels, Qt.KeyboardModifier.NoModifier
-    black, white = window.view.levels.of("raw", 0)
+    black, white = window.model.levels.of("raw", 0)
     start = QPoint(round(bar.position_of(1)), 40)
     QTest.mousePress(bar, Qt.MouseButton.LeftButton, none, start)
     QTest.mouseMove(bar, start - QPoint(20, 0))
     QTest.mouseRelease(bar, Qt.MouseButton.LeftButton, none, start - QPoint(20, 0))
-    dragged = window.view.levels.of("raw", 0)
-    assert dragged == window.view.levels.of("denoised", 0)
+    dragged = window.model.levels.of("raw", 0)
+    assert dragged == window.model.levels.of("denoised", 0)
     assert dragged[0] == pytest.approx(black)
     assert black < dragged[1] < white
     press(window, "0")
-    assert window.view.levels.of("raw", 0)[1] == pytest.approx(white, rel=0.05)
+    assert window.model.levels.of("raw", 0)[1] == pytest.approx(white, rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("counts", "text"),
     [(65535.0, "65535"), (-8000.4, "-8000"), (127.24, "127.2"), (0.00125, "0.00125"), (3e7, "3e+07")],
 )
-def test_limits_are_written_short(counts: float, text: str) -> None:
+def test_limits_are_short_texts(counts: float, text: str) -> None:
     pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
     from deepbid_rt.viewer.levels_bar import _short
 
     assert _short(counts) == text
 
 
-def test_a_refusal_is_said_and_the_window_goes_on(
-    window: Any, feed: StillFeed, application: Any, tmp_path: Path
+def test_errors_are_shown_and_the_window_goes_on(
+    window: Any, feed: ManualFeed, application: Any, tmp_path: Path
 ) -> None:
     press(window, "S")
-    assert "nothing to keep" in window.status.message.text()
+    assert "no snapshot" in window.status.message.text()
     (tmp_path / "rois.json").write_text("nonsense")
     press(window, "Ctrl+O")
     assert "regions cannot be read" in window.status.message.text()
-    give(window, feed, application)
+    push_frames(window, feed, application)
     assert window.isVisible()
 
 
-def test_a_change_of_size_and_of_channels_is_shown(window: Any, feed: StillFeed, application: Any) -> None:
+def test_a_change_of_size_and_of_channels_is_shown(window: Any, feed: ManualFeed, application: Any) -> None:
     for shape, dtype in (((1, 64, 80), np.int16), ((2, 256, 1024), np.uint16), ((1, 1, 1), np.float32)):
-        feed._begin(an_info(shape, dtype))
+        feed._start_series(an_info(shape, dtype))
         pixels = np.full(shape, np.nan if dtype is np.float32 else 1, dtype)
-        before = window.view.displayed
-        feed.give(a_pair(0, pixels, pixels))
-        pump(application, lambda before=before: window.view.displayed > before)
+        before = window.model.displayed
+        feed.push(a_pair(0, pixels, pixels))
+        pump(application, lambda before=before: window.model.displayed > before)
         window.show_facts()
     assert "1 pixels are not finite" in window.status.frame.text()

@@ -1,4 +1,4 @@
-"""The newest pair and nothing older; raw and denoised frames that belong together, in whatever order they come."""
+"""The newest pair of each plane, in whatever order the raw and the denoised frames arrive."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Gap, StreamEnd
-from deepbid_rt.web.latest_frames import MOST_PLANES, LatestFrames
-from tests.pages import DENOISED, RAW, board_of, denoised, raw
+from deepbid_rt.web.latest_frames import MAX_PLANES, LatestFrames
+from tests.pages import DENOISED, RAW, denoised, latest_frames_of, raw
 
 
 def test_a_pair_is_one_frame_raw_and_denoised():
-    board = board_of(7)
-    pair = board.pair(0)
+    frames = latest_frames_of(7)
+    pair = frames.pair(0)
     assert pair is not None
     assert (pair.raw.index, pair.denoised.index, pair.info) == (6, 6, RAW)
-    assert board.pair(1) is None
-    assert board.info is DENOISED
+    assert frames.pair(1) is None
+    assert frames.info is DENOISED
 
 
 @given(st.integers(0, 12), st.data())
 @settings(deadline=None)
 def test_pairs_belong_together_and_never_go_back(delay, data):
-    """Two threads hand frames over: each in order, one ahead of the other as it happens; some raw frames are lost."""
-    board = board_of()
+    """Two threads push frames, each in order; one may be ahead of the other, and some raw frames are lost."""
+    frames = latest_frames_of()
     lost = data.draw(st.sets(st.integers(0, 29)))
     ahead = data.draw(st.integers(-3, 3))
     shown = []
     for n in range(-5, 45):
         if 0 <= n + ahead < 30 and n + ahead not in lost:
-            board.raw.put(raw(n + ahead))
+            frames.raw.put(raw(n + ahead))
         if 0 <= n - delay < 30:
-            board.denoised.put(denoised(n - delay))
-        if (pair := board.pair(0)) is not None:
+            frames.denoised.put(denoised(n - delay))
+        if (pair := frames.pair(0)) is not None:
             assert pair.raw.index == pair.denoised.index
             shown.append((pair.serial, pair.raw.index))
     assert shown == sorted(shown)
@@ -43,55 +43,55 @@ def test_pairs_belong_together_and_never_go_back(delay, data):
     assert (shown[-1][1] if shown else None) == (kept[-1] if kept else None)
 
 
-def test_frames_that_wait_are_few_however_long_nothing_answers():
-    board = board_of()
+def test_few_frames_wait_if_their_counterparts_never_arrive():
+    frames = latest_frames_of()
     for n in range(1000):
-        board.raw.put(raw(n))
-        board.denoised.put(denoised(5000 + n))
-    assert len(board._waiting) + len(board._answers) <= 2 * 64
+        frames.raw.put(raw(n))
+        frames.denoised.put(denoised(5000 + n))
+    assert sum(frames.waiting) <= 2 * 64
 
 
-def test_large_frames_wait_in_smaller_numbers():
-    board, large = board_of(), np.broadcast_to(np.int16(0), (1, 8192, 8192))
+def test_fewer_frames_wait_if_they_are_large():
+    frames, large = latest_frames_of(), np.broadcast_to(np.int16(0), (1, 8192, 8192))
     for n in range(20):
-        board.raw.put(replace(raw(n), pixels=large))
-    assert len(board._waiting) == 2
+        frames.raw.put(replace(raw(n), pixels=large))
+    assert frames.waiting == (2, 0)
 
 
-def test_a_new_series_shows_nothing_of_the_old():
-    board = board_of(3)
-    board.denoised.end(StreamEnd("done"))
-    board.raw.skip(Gap(1, 1, "ring"))
-    assert board.pair(0) is not None  # what was seen last stays on the screen
-    board.raw.start(replace(RAW, series="next"))
-    assert board.pair(0) is None
-    board.raw.put(raw(0))
-    board.denoised.put(denoised(0))  # still of the old series
-    assert board.pair(0) is None
-    board.denoised.start(replace(DENOISED, parent="next"))
-    board.denoised.put(denoised(0))
-    board.raw.put(raw(0))
-    assert board.pair(0) is not None
+def test_a_new_series_shows_no_frame_of_the_last():
+    frames = latest_frames_of(3)
+    frames.denoised.end(StreamEnd("done"))
+    frames.raw.skip(Gap(1, 1, "ring"))
+    assert frames.pair(0) is not None  # the last frame stays on the page
+    frames.raw.start(replace(RAW, series="next"))
+    assert frames.pair(0) is None
+    frames.raw.put(raw(0))
+    frames.denoised.put(denoised(0))  # still of the old series
+    assert frames.pair(0) is None
+    frames.denoised.start(replace(DENOISED, parent="next"))
+    frames.denoised.put(denoised(0))
+    frames.raw.put(raw(0))
+    assert frames.pair(0) is not None
 
 
 def test_every_plane_has_its_newest_pair_up_to_a_limit():
-    planes = MOST_PLANES + 4
-    board = LatestFrames()
-    board.raw.start(replace(RAW, planes=planes))
-    board.denoised.start(replace(DENOISED, planes=planes))
+    planes = MAX_PLANES + 4
+    frames = LatestFrames()
+    frames.raw.start(replace(RAW, planes=planes))
+    frames.denoised.start(replace(DENOISED, planes=planes))
     for n in range(2 * planes):
-        board.raw.put(replace(raw(n), plane=n % planes))
-        board.denoised.put(replace(denoised(n), plane=n % planes))
-    assert [board.pair(p).raw.index for p in range(MOST_PLANES)] == list(range(planes, planes + MOST_PLANES))
-    assert board.pair(MOST_PLANES) is None
+        frames.raw.put(replace(raw(n), plane=n % planes))
+        frames.denoised.put(replace(denoised(n), plane=n % planes))
+    assert [frames.pair(p).raw.index for p in range(MAX_PLANES)] == list(range(planes, planes + MAX_PLANES))
+    assert frames.pair(MAX_PLANES) is None
 
 
-def test_points_tell_latency_from_the_send_and_motion():
-    board = board_of()
-    board.denoised.put(denoised(0, t_ns=10**18 - 25_000_000))
-    [point] = board.points(0)
+def test_points_have_motion_and_the_latency_from_sending():
+    frames = latest_frames_of()
+    frames.denoised.put(denoised(0, t_ns=10**18 - 25_000_000))
+    [point] = frames.points(0)
     assert (point.t_s, point.latency_ms) == (1e9, 25.0)
     assert point.motion.dy == 1.5
-    board = board_of()
-    board.denoised.put(denoised(0))
-    assert board.points(0)[0].latency_ms is None
+    frames = latest_frames_of()
+    frames.denoised.put(denoised(0))
+    assert frames.points(0)[0].latency_ms is None

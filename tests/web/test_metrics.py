@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from deepbid_rt.live.line_phase_monitor import LinePhaseReading
 from deepbid_rt.web.metrics import PREFIX, Metrics
-from tests.pages import snapshot
+from tests.pages import example_report
 
 
 def samples(metrics):
@@ -18,7 +18,7 @@ def samples(metrics):
 
 
 def test_counters_carry_their_causes():
-    read = samples(Metrics(snapshot))
+    read = samples(Metrics(example_report))
     assert (read["frames_total", "in"], read["frames_total", "out"]) == (12, 11)
     assert {
         cause: read["frames_lost_total", cause] for cause in ("source", "transport", "ring", "engine", "recorder")
@@ -37,15 +37,15 @@ def test_counters_carry_their_causes():
     assert (read["state", "running"], read["state", "failed"]) == (1, 0)
 
 
-def test_the_line_phase_is_there_once_it_is_known():
-    assert ("line_phase_pixels",) not in samples(Metrics(snapshot))
-    told = samples(Metrics(lambda: snapshot(line_phase=LinePhaseReading(-0.25, -0.2))))
-    assert (told["line_phase_pixels",], told["aligned_pixels",]) == (-0.25, -0.2)
+def test_the_line_phase_is_exported_once_it_is_measured():
+    assert ("line_phase_pixels",) not in samples(Metrics(example_report))
+    read = samples(Metrics(lambda: example_report(line_phase=LinePhaseReading(-0.25, -0.2))))
+    assert (read["line_phase_pixels",], read["aligned_pixels",]) == (-0.25, -0.2)
 
 
 def test_the_session_is_read_at_every_scrape_and_not_before():
     asked = []
-    metrics = Metrics(lambda: asked.append(1) or snapshot())
+    metrics = Metrics(lambda: asked.append(1) or example_report())
     assert not asked
     metrics.text()
     metrics.text()

@@ -1,4 +1,4 @@
-"""The page over real sockets: what it answers, what it refuses, and what browsers can do to a session (nothing)."""
+"""The page over real sockets: what it answers, what it refuses, and that browsers cannot affect a session."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.runtimes.echo import EchoEngine
 from deepbid_rt.web.latest_frames import LatestFrames
-from deepbid_rt.web.server import Server
+from deepbid_rt.web.server import PageServer
 from tests.fakes import ListSink, ListSource, stream
-from tests.pages import board_of, denoised, raw, snapshot
+from tests.pages import denoised, example_report, latest_frames_of, raw
 
 TOKEN = "a-token-long-enough"
 
 
 @contextmanager
-def serving(board: LatestFrames | None = None, **options: Any) -> Iterator[Server]:
-    server = Server("127.0.0.1:0", board or board_of(3), **options)
-    with server.showing(snapshot):
+def serving(frames: LatestFrames | None = None, **options: Any) -> Iterator[PageServer]:
+    server = PageServer("127.0.0.1:0", frames or latest_frames_of(3), **options)
+    with server.showing(example_report):
         yield server
 
 
-def ask(server: Server, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
+def ask(server: PageServer, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
     connection = HTTPConnection("127.0.0.1", port_of(server), timeout=20)
     try:
         connection.request(method, path, headers=headers)
@@ -47,12 +47,12 @@ def ask(server: Server, path: str, method: str = "GET", **headers: str) -> tuple
         connection.close()
 
 
-def port_of(server: Server) -> int:
+def port_of(server: PageServer) -> int:
     return int(server.url.rstrip("/").rpartition(":")[2])
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[PageServer]:
     with serving() as server:
         yield server
 
@@ -70,7 +70,7 @@ def server() -> Iterator[Server]:
         ("/metrics", "text/plain"),
     ],
 )
-def test_what_there_is_is_given_and_nothing_may_be_loaded_from_elsewhere(server: Server, path: str, kind: str) -> None:
+def test_every_file_is_served_and_nothing_is_loaded_from_elsewhere(server: PageServer, path: str, kind: str) -> None:
     answer, body = ask(server, path)
     assert (answer.status, answer.headers.get_content_type()) == (200, kind)
     assert body
@@ -81,26 +81,26 @@ def test_what_there_is_is_given_and_nothing_may_be_loaded_from_elsewhere(server:
     assert body.count(b"http://") == body.count(b"http://www.w3.org/2000/svg")
 
 
-def test_status_and_metrics_are_those_of_the_session(server: Server) -> None:
+def test_status_and_metrics_describe_the_session(server: PageServer) -> None:
     status = json.loads(ask(server, "/status.json")[1])
     assert status["frames"]["in"] == 12
     assert b'deepbid_rt_frames_lost_total{cause="engine"} 5.0' in ask(server, "/metrics")[1]
     assert json.loads(ask(server, f"/status.json?after={status['serial']}")[1])["points"] == []
 
 
-def test_a_picture_is_of_the_newest_frame_and_waits_for_the_next(server: Server) -> None:
+def test_a_picture_shows_the_newest_frame_and_a_request_waits_for_the_next(server: PageServer) -> None:
     answer, body = ask(server, "/picture.jpg")
     assert body.startswith(b"\xff\xd8")
     assert answer.headers["X-Frame"] == "2"
     serial = answer.headers["X-Serial"]
-    board = server.board
+    frames = server.frames
 
-    def go_on() -> None:
+    def push_two_frames() -> None:
         for index in (3, 4):
-            board.raw.put(raw(index))
-            board.denoised.put(denoised(index))
+            frames.raw.put(raw(index))
+            frames.denoised.put(denoised(index))
 
-    timer = threading.Timer(0.2, go_on)
+    timer = threading.Timer(0.2, push_two_frames)
     timer.start()
     answer, _ = ask(server, f"/picture.jpg?after={serial}")
     timer.join()
@@ -109,28 +109,28 @@ def test_a_picture_is_of_the_newest_frame_and_waits_for_the_next(server: Server)
 
 
 def test_without_a_new_frame_there_is_no_picture() -> None:
-    with serving(board_of(0)) as server:
+    with serving(latest_frames_of(0)) as server:
         assert ask(server, "/picture.jpg")[0].status == 204
         assert ask(server, "/picture.jpg?plane=3")[0].status == 204
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 7.0])
-def test_a_frame_of_holes_or_of_one_value_is_still_shown(value: float) -> None:
+def test_a_frame_without_contrast_or_finite_pixels_is_shown(value: float) -> None:
     info = stream((1, 16, 16), np.float32, series="raw-series")
-    board = LatestFrames()
-    board.raw.start(info)
-    board.denoised.start(Denoiser(EchoEngine(), info).info)
+    frames = LatestFrames()
+    frames.raw.start(info)
+    frames.denoised.start(Denoiser(EchoEngine(), info).info)
     frame = Frame(0, np.full(info.shape, value, np.float32))
-    board.raw.put(frame)
-    board.denoised.put(frame)
-    with serving(board) as server:
+    frames.raw.put(frame)
+    frames.denoised.put(frame)
+    with serving(frames) as server:
         answer, body = ask(server, "/picture.jpg")
         assert (answer.status, body[:2]) == (200, b"\xff\xd8")
 
 
 @pytest.mark.parametrize("path", ["/", "/status.json", "/picture.jpg", "/metrics"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_nothing_can_be_changed(server: Server, path: str, method: str) -> None:
+def test_nothing_can_be_changed(server: PageServer, path: str, method: str) -> None:
     assert ask(server, path, method)[0].status == 405
 
 
@@ -148,25 +148,25 @@ def test_nothing_can_be_changed(server: Server, path: str, method: str) -> None:
         "/page.js%00",
     ],
 )
-def test_there_is_nothing_else(server: Server, path: str) -> None:
+def test_other_paths_do_not_exist(server: PageServer, path: str) -> None:
     answer, _ = ask(server, path)
     assert answer.status == 404
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=x", "after=1e9", "plane=%D9%A1", "channel=99999999999999999"])
-def test_numbers_are_numbers(server: Server, query: str) -> None:
+def test_malformed_numbers_are_refused(server: PageServer, query: str) -> None:
     assert ask(server, f"/picture.jpg?{query}")[0].status == 400
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80"])
-def test_a_name_made_to_resolve_here_is_turned_away(server: Server, host: str) -> None:
+def test_other_host_names_are_refused(server: PageServer, host: str) -> None:
     for path in ("/", "/status.json", "/nothing"):
         assert ask(server, path, Host=host)[0].status == 421
     assert ask(server, "/", Host=f"localhost:{port_of(server)}")[0].status == 200
 
 
-def test_with_a_token_nothing_is_told_without_it() -> None:
+def test_without_the_token_every_request_is_refused() -> None:
     with serving(token=TOKEN) as server:
         for path in ("/", "/page.js", "/status.json", "/picture.jpg", "/metrics", "/nothing"):
             for headers in ({}, {"Authorization": f"Bearer {TOKEN}x"}, {"Cookie": "deepbid_rt_token=wrong"}):
@@ -177,7 +177,7 @@ def test_with_a_token_nothing_is_told_without_it() -> None:
         assert ask(server, "/metrics", Authorization=f"Bearer {TOKEN}")[0].status == 200
 
 
-def test_the_token_is_given_once_and_kept_out_of_the_address() -> None:
+def test_the_token_moves_from_the_address_to_a_cookie() -> None:
     with serving(token=TOKEN) as server:
         answer, _ = ask(server, f"/?token={TOKEN}")
         assert (answer.status, answer.headers["Location"]) == (303, "/")
@@ -187,13 +187,13 @@ def test_the_token_is_given_once_and_kept_out_of_the_address() -> None:
         assert ask(server, "/status.json", Cookie=cookie.partition(";")[0])[0].status == 200
 
 
-def test_a_port_in_use_is_one_clear_sentence() -> None:
+def test_a_port_in_use_gives_one_clear_sentence() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(EndpointError) as caught:
-            Server(f"127.0.0.1:{port}", LatestFrames())
+            PageServer(f"127.0.0.1:{port}", LatestFrames())
     assert str(caught.value) == (
         f"port in use 127.0.0.1:{port}; expected a free address for the page; "
         "choose another port or stop the program that holds this one."
@@ -202,21 +202,21 @@ def test_a_port_in_use_is_one_clear_sentence() -> None:
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:
     with pytest.raises(EndpointError, match=r"^the page cannot be shown on 192\.0\.2\.1:0 "):
-        Server("192.0.2.1:0", LatestFrames(), token=TOKEN)
+        PageServer("192.0.2.1:0", LatestFrames(), token=TOKEN)
 
 
 def test_the_address_is_free_again_after_the_session() -> None:
     with serving() as server:
         address = f"127.0.0.1:{port_of(server)}"
         ask(server, "/")
-    Server(address, LatestFrames()).close()
+    PageServer(address, LatestFrames()).close()
 
 
-def test_a_session_that_cannot_be_read_is_an_error_of_the_request_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_reading_the_session_affects_only_that_request(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> Any:
         raise RuntimeError("no status today")
 
-    server = Server("127.0.0.1:0", board_of(1))
+    server = PageServer("127.0.0.1:0", latest_frames_of(1))
     with server.showing(broken):
         assert ask(server, "/status.json")[0].status == 500
         assert ask(server, "/picture.jpg")[0].status == 200
@@ -231,11 +231,11 @@ def until(reached: Callable[[], bool]) -> None:
     pytest.fail("never reached")
 
 
-def test_browsers_that_never_read_cost_the_session_nothing() -> None:
-    """Sixteen open sockets ask for pictures without end and read nothing while 400 frames flow."""
+def test_browsers_that_never_read_do_not_slow_the_session() -> None:
+    """Sixteen sockets request pictures all the time and read nothing, while 400 frames pass."""
     info = stream((1, 256, 256))
-    board, sink = LatestFrames(), ListSink()
-    server = Server("127.0.0.1:0", board)
+    frames, sink = LatestFrames(), ListSink()
+    server = PageServer("127.0.0.1:0", frames)
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 4000, info.shape, np.int16)
     with ExitStack() as stack:
@@ -263,11 +263,11 @@ def test_browsers_that_never_read_cost_the_session_nothing() -> None:
         pipeline = Pipeline(
             ListSource([*steps, StreamEnd("done")]),
             lambda info: Denoiser(EchoEngine(), info),
-            raw=[SinkSettings("the page, raw", board.raw)],
-            denoised=[SinkSettings("recorder", sink, Overflow.FAIL), SinkSettings("the page", board.denoised)],
+            raw=[SinkSettings("the page, raw", frames.raw)],
+            denoised=[SinkSettings("recorder", sink, Overflow.FAIL), SinkSettings("the page", frames.denoised)],
             limits=SessionLimits(series=1),
         )
-        with server.showing(snapshot):
+        with server.showing(example_report):
             status = pipeline.run()
             assert ask(server, "/picture.jpg")[0].status == 200  # others are still served
     assert asked > 16

@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def read_golden(name: str) -> list[wire.Part]:
     arrived_ns=st.integers(0, 2**63 - 1),
 )
 @settings(max_examples=25, deadline=None)
-def test_a_frame_comes_back_as_it_was_sent(
+def test_a_decoded_frame_equals_the_encoded_one(
     dtype: str, shape: tuple[int, int, int], index: int, plane: int, flags: int, arrived_ns: int
 ) -> None:
     info = a_stream(dtype, shape)
@@ -118,7 +117,7 @@ plain = st.recursive(
     user=st.dictionaries(st.text(max_size=8), st.none() | st.integers(0, 9) | st.text(max_size=9), max_size=4),
 )
 @settings(max_examples=50, deadline=None)
-def test_a_start_and_a_beat_say_everything_of_a_stream(dtype: str, **fields: Any) -> None:
+def test_a_start_and_a_beat_describe_the_whole_stream(dtype: str, **fields: Any) -> None:
     scan = ScanGeometry("ordinary", fields.pop("bidirectional"), fields.pop("first"), fields.pop("mirrored"))
     info = StreamInfo(dtype=np.dtype(dtype), scan=scan, **fields)
     encoder = an_encoder(info)
@@ -129,7 +128,7 @@ def test_a_start_and_a_beat_say_everything_of_a_stream(dtype: str, **fields: Any
     assert start.hh == beat.hh
 
 
-def test_messages_are_numbered_and_beats_tell_how_far() -> None:
+def test_messages_are_numbered_and_beats_repeat_the_last_numbers() -> None:
     info = a_stream()
     encoder = an_encoder(info)
     seqs = [wire.decode(parts).seq for parts in (encoder.start(), encoder.frame(a_frame(info, 5)), encoder.note("x"))]
@@ -150,7 +149,7 @@ def test_messages_are_numbered_and_beats_tell_how_far() -> None:
     assert idle.end == StreamEnd("abort")
 
 
-def test_a_denoised_frame_carries_the_time_its_raw_frame_was_sent() -> None:
+def test_a_denoised_frame_carries_the_sending_time_of_its_raw_frame() -> None:
     info = a_stream()
     message = wire.decode(an_encoder(info, "den").frame(a_frame(info, t_ns=123)))
     assert isinstance(message, FrameMessage)
@@ -182,7 +181,7 @@ def test_further_parts_and_unknown_keys_are_ignored() -> None:
 # Layout
 
 
-def test_a_start_without_layout_takes_the_callers_word() -> None:
+def test_a_start_without_layout_gets_the_layout_of_the_caller() -> None:
     parts = with_body(scan={"bidi": True, "mirrored": True, "first": "fwd"})
     for layout in ("collinear", "ordinary"):
         message = wire.decode(parts, default_layout=layout)
@@ -191,12 +190,12 @@ def test_a_start_without_layout_takes_the_callers_word() -> None:
     error = refused(parts)
     assert error.kind == "layout"
     assert str(error) == (
-        "a start message that does not say how its lines lie; expected scan.layout to be collinear or ordinary; "
-        "let the sender say so, or choose --scan collinear or --scan ordinary."
+        "a start message without a scan layout; expected scan.layout to be collinear or ordinary; "
+        "let the sender give it, or choose --scan collinear or --scan ordinary."
     )
 
 
-def test_the_stream_knows_its_layout_better_than_the_caller() -> None:
+def test_the_layout_of_the_stream_takes_precedence_over_that_of_the_caller() -> None:
     message = wire.decode(an_encoder().start(), default_layout="ordinary")
     assert isinstance(message, StartMessage)
     assert message.info.scan.layout == "collinear"
@@ -253,7 +252,7 @@ def test_the_stream_knows_its_layout_better_than_the_caller() -> None:
         ("header-size", {"long": "x" * MAX_HEADER_BYTES}),
     ],
 )
-def test_a_wrong_frame_message_is_refused_by_name(kind: str, change: dict[str, Any]) -> None:
+def test_a_wrong_frame_message_is_refused_with_the_kind_of_its_fault(kind: str, change: dict[str, Any]) -> None:
     info = a_stream()
     assert refused(changed(an_encoder(info).frame(a_frame(info)), **change)).kind == kind
 
@@ -280,16 +279,16 @@ def test_a_wrong_frame_message_is_refused_by_name(kind: str, change: dict[str, A
         ("dtype", {"dtype": "<f8"}),
     ],
 )
-def test_a_wrong_start_body_is_refused_by_name(kind: str, change: dict[str, Any]) -> None:
+def test_a_wrong_start_body_is_refused_with_the_kind_of_its_fault(kind: str, change: dict[str, Any]) -> None:
     assert refused(with_body(**change)).kind == kind
 
 
-def test_the_hash_is_the_senders_business() -> None:
+def test_the_hash_of_a_start_is_not_recomputed() -> None:
     message = wire.decode(changed(an_encoder().start(), rate_hz=15.0, hh="any text"))
     assert (message.hh, message.info.rate_hz) == ("any text", 15.0)
 
 
-def test_facts_without_a_field_travel_with_the_user_facts() -> None:
+def test_facts_without_a_field_are_kept_with_the_user_facts() -> None:
     message = wire.decode(with_body(bits=14, pixel_um=[0.5, 0.5]))
     assert isinstance(message, StartMessage)
     assert message.info.user == {"bits": 14, "pixel_um": [0.5, 0.5], "zoom": 2}
@@ -312,14 +311,27 @@ def test_refusals_are_sentences() -> None:
 
 
 @pytest.mark.parametrize("status", ["tracked", "held", "foreign", "restarted"])
-def test_the_motion_of_a_denoised_frame_travels_in_its_header(verdict: Any) -> None:
-    info, motion = a_stream(), Motion(-1.25, 1 / 3, 12.5, verdict, (0.5, -1 / 3), (0.0, 2.0))
+def test_the_motion_of_a_denoised_frame_is_sent_in_its_header(status: Any) -> None:
+    info, motion = a_stream(), Motion(-1.25, 1 / 3, 12.5, status, (0.5, -1 / 3), (0.0, 2.0))
     message = wire.decode(an_encoder(info, "den").frame(a_frame(info, motion=motion)))
     assert isinstance(message, FrameMessage)
     assert message.frame.motion == motion
 
 
-def test_how_far_lines_were_moved_travels_in_the_header() -> None:
+def test_a_motion_is_sent_under_the_keys_of_the_protocol() -> None:
+    info = a_stream()
+    parts = an_encoder(info, "den").frame(a_frame(info, motion=Motion(-1.25, 0.5, 12.0, "held", (0.5,), (1.0,))))
+    assert msgpack.unpackb(parts[1])["motion"] == {
+        "dy": -1.25,
+        "dx": 0.5,
+        "confidence": 12.0,
+        "verdict": "held",
+        "bend_dy": [0.5],
+        "bend_dx": [1.0],
+    }
+
+
+def test_the_displacement_of_backward_lines_is_sent_in_the_header() -> None:
     info = a_stream()
     parts = an_encoder(info, "den").frame(a_frame(info, aligned_px=-1.25))
     assert wire.decode(parts).frame.aligned_px == -1.25
@@ -356,7 +368,7 @@ def test_a_frame_without_motion_has_no_such_key() -> None:
         {"dy": 1, "dx": 1, "confidence": 1, "verdict": "held", "bend_dy": [math.inf], "bend_dx": [1]},
     ],
 )
-def test_a_wrong_motion_is_refused_by_name(motion: Any) -> None:
+def test_a_wrong_motion_is_refused_with_the_kind_of_its_fault(motion: Any) -> None:
     info = a_stream()
     assert refused(changed(an_encoder(info, "den").frame(a_frame(info)), motion=motion)).kind == "key"
 
@@ -366,18 +378,18 @@ def test_a_malformed_topic_is_refused(topic: bytes) -> None:
     assert refused([topic, *an_encoder().start()[1:]]).kind == "topic"
 
 
-def test_one_byte_too_many_is_refused_as_one_too_few_is() -> None:
+def test_a_payload_with_a_byte_too_many_or_too_few_is_refused() -> None:
     info = a_stream()
     topic, header, payload = an_encoder(info).frame(a_frame(info))
     for wrong in (bytes(payload) + b"x", bytes(payload)[:-1]):
         assert refused([topic, header, wrong]).kind == "byte-count"
 
 
-def test_a_payload_where_none_belongs_is_refused() -> None:
+def test_a_payload_in_a_message_without_pixels_is_refused() -> None:
     assert refused([*an_encoder().note("x")[:2], b"y"]).kind == "byte-count"
 
 
-def test_huge_frames_are_refused_before_anything_is_allocated() -> None:
+def test_huge_messages_are_refused_without_allocating_memory() -> None:
     info = a_stream()
     parts = changed(an_encoder(info).frame(a_frame(info)), shape=[8, 8192, 8192], dtype="<f4")
     hostile = [parts, [b"x" * 10**6, *parts[1:]], [parts[0], b"\xdd\xff\xff\xff\xff" + b"\x00" * 9, b""]]
@@ -394,7 +406,7 @@ def test_huge_frames_are_refused_before_anything_is_allocated() -> None:
         tracemalloc.stop()
 
 
-def test_every_truncation_of_every_golden_message_is_refused_or_read() -> None:
+def test_every_truncation_of_every_golden_message_is_refused() -> None:
     for name in EXPECTED:
         topic, header, payload = read_golden(name)
         for cut in range(len(topic)):
@@ -407,7 +419,7 @@ def test_every_truncation_of_every_golden_message_is_refused_or_read() -> None:
 
 @given(st.lists(st.binary(max_size=80), max_size=5), st.sampled_from(wire.KINDS), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_random_bytes_never_raise_anything_else(parts: list[bytes], kind: str, good_topic: bool) -> None:
+def test_random_bytes_raise_only_wire_errors(parts: list[bytes], kind: str, good_topic: bool) -> None:
     if good_topic and parts:
         parts[0] = f"raw/scope1/{kind}/".encode()
     refused(list(parts))
@@ -415,7 +427,7 @@ def test_random_bytes_never_raise_anything_else(parts: list[bytes], kind: str, g
 
 @given(st.sampled_from(sorted(EXPECTED)), st.data())
 @settings(max_examples=300, deadline=None)
-def test_mutated_messages_never_raise_anything_else(name: str, data: st.DataObject) -> None:
+def test_mutated_messages_raise_only_wire_errors(name: str, data: st.DataObject) -> None:
     parts = [bytearray(part) for part in read_golden(name)]
     for _ in range(data.draw(st.integers(1, 4))):
         part = parts[data.draw(st.integers(0, 1))]
@@ -430,7 +442,7 @@ def test_mutated_messages_never_raise_anything_else(name: str, data: st.DataObje
 
 @given(st.sampled_from(sorted(EXPECTED)), st.data())
 @settings(max_examples=300, deadline=None)
-def test_any_value_under_any_key_never_raises_anything_else(name: str, data: st.DataObject) -> None:
+def test_any_value_under_any_key_raises_only_wire_errors(name: str, data: st.DataObject) -> None:
     parts = read_golden(name)
     key = data.draw(st.sampled_from(sorted(msgpack.unpackb(parts[1]))))
     try:
@@ -439,7 +451,7 @@ def test_any_value_under_any_key_never_raises_anything_else(name: str, data: st.
         assert str(error).endswith(".")  # noqa: PT017
 
 
-# What the encoder refuses
+# Refusals of the encoder
 
 
 def test_a_frame_that_does_not_fit_its_series_is_not_sent() -> None:
@@ -479,8 +491,15 @@ def test_an_unknown_reason_is_not_sent() -> None:
 # Golden messages, made by another msgpack implementation
 
 
-def expected_motion(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {key: tuple(fields[key]) for key in ("bend_dy", "bend_dx")}
+def expected_motion(fields: dict[str, Any]) -> Motion:
+    return Motion(
+        fields["dy"],
+        fields["dx"],
+        fields["confidence"],
+        fields["verdict"],
+        tuple(fields["bend_dy"]),
+        tuple(fields["bend_dx"]),
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, expected in EXPECTED.items() if "refused" not in expected])
@@ -496,8 +515,7 @@ def test_golden_messages_are_read_as_described(name: str) -> None:
             assert frame.pixels.dtype.str == fields["dtype"]
             assert (frame.index, frame.plane, int(frame.flags)) == (fields["fn"], 0, fields.get("flags", 0))
             assert frame.t_ns == fields.get("t_src", message.sent_ns)
-            motion = asdict(frame.motion) if frame.motion else None
-            assert motion == (expected_motion(fields["motion"]) if "motion" in fields else None)
+            assert frame.motion == (expected_motion(fields["motion"]) if "motion" in fields else None)
         case StartMessage(info=info) | BeatMessage(info=info):
             assert list(info.shape) == fields["shape"]
             assert (info.dtype.str, info.rate_hz) == (fields["dtype"], fields["rate_hz"])
@@ -520,7 +538,7 @@ def test_golden_faults_are_refused_as_described(name: str) -> None:
     assert refused(read_golden(name)).kind == EXPECTED[name]["refused"]
 
 
-def test_what_we_send_another_implementation_reads() -> None:
+def test_another_implementation_reads_our_messages() -> None:
     info = a_stream(series="0123456789abcdef0123456789abcdef")
     encoder = an_encoder(info)
     start, frame = encoder.start(), encoder.frame(a_frame(info))
@@ -541,7 +559,7 @@ def test_what_we_send_another_implementation_reads() -> None:
     assert msgspec.msgpack.Encoder(order="sorted").encode(body) == start[1]
 
 
-def test_golden_files_are_what_their_tool_writes(tmp_path: Path) -> None:
+def test_the_golden_files_equal_the_output_of_their_tool(tmp_path: Path) -> None:
     tool = [sys.executable, str(ROOT / "tools" / "make_golden.py"), "--out", str(tmp_path)]
     done = subprocess.run(tool, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1])["messages"] == len(EXPECTED)

@@ -30,8 +30,8 @@ def drain(ring: ReceiveRing) -> list[Event]:
     return events
 
 
-def spelled_out(events: list[Event]) -> list[Any]:
-    """Events with each missing frame on its own, so that merged and unmerged gaps compare equal."""
+def one_entry_per_frame(events: list[Event]) -> list[Any]:
+    """The events with one entry per missing frame, so that merged and unmerged gaps compare equal."""
     out: list[Any] = []
     for event in events:
         if isinstance(event, Gap):
@@ -44,7 +44,7 @@ def spelled_out(events: list[Event]) -> list[Any]:
 
 
 class RingAgainstAList(RuleBasedStateMachine):
-    """The ring against a plain list in which the oldest frame turns into a gap when there are too many."""
+    """The ring against a list in which the oldest frame becomes a gap when there are too many."""
 
     @initialize(capacity=st.integers(1, 5), side=st.integers(1, 4))
     def begin(self, capacity: int, side: int) -> None:
@@ -98,20 +98,20 @@ class RingAgainstAList(RuleBasedStateMachine):
     def get(self) -> None:
         event = self.ring.get(0)
         assert event is not None
-        for item in spelled_out([event]):
+        for item in one_entry_per_frame([event]):
             assert self.model.popleft() == item
         self.held = (event, event.index) if isinstance(event, Frame) else None
         self.got_frames += isinstance(event, Frame)
 
     @invariant()
-    def the_frame_in_the_readers_hands_stays_as_it_was(self) -> None:
+    def the_frame_that_the_reader_holds_is_unchanged(self) -> None:
         if getattr(self, "held", None):
             frame, index = self.held
             assert (frame.pixels == index).all()
             assert not frame.pixels.flags.writeable
 
     @invariant()
-    def every_frame_is_somewhere(self) -> None:
+    def every_frame_is_read_unread_or_lost(self) -> None:
         if hasattr(self, "ring"):
             assert self.put_frames == self.got_frames + self.ring.unread + self.ring.lost
             assert self.ring.unread <= self.capacity
@@ -121,7 +121,7 @@ TestRingAgainstAList = RingAgainstAList.TestCase
 TestRingAgainstAList.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def test_the_oldest_frames_are_given_up_and_reported_as_one_gap() -> None:
+def test_the_oldest_frames_are_dropped_and_reported_as_one_gap() -> None:
     ring, info = ReceiveRing(3), a_stream()
     ring.put(info)
     for index in range(10):
@@ -146,7 +146,7 @@ def test_gaps_of_different_causes_keep_their_order_and_cause() -> None:
     ]
 
 
-def test_a_reader_that_pauses_for_ever_costs_no_memory() -> None:
+def test_a_reader_that_never_reads_costs_no_memory() -> None:
     ring = ReceiveRing(2)
     ring.put(a_stream())
     for index in range(0, 20_000, 2):
@@ -158,15 +158,15 @@ def test_a_reader_that_pauses_for_ever_costs_no_memory() -> None:
     assert sum(missing) + sum(isinstance(event, Frame) for event in events) == 20_000
 
 
-def test_series_that_nobody_reads_end_in_an_error() -> None:
+def test_too_many_unread_series_are_an_error() -> None:
     ring = ReceiveRing(2)
     for _ in range(MAX_SERIES):
         ring.put(a_stream())
-    with pytest.raises(OverrunError, match="1024 series began without one being read; expected the reader"):
+    with pytest.raises(OverrunError, match="1024 series began without one being read; expected a reader"):
         ring.put(a_stream())
 
 
-def test_an_error_waits_for_its_turn_and_is_raised_once() -> None:
+def test_an_error_keeps_its_place_and_is_raised_once() -> None:
     ring = ReceiveRing(4)
     ring.put(a_stream())
     ring.put(a_frame(0))
@@ -179,7 +179,7 @@ def test_an_error_waits_for_its_turn_and_is_raised_once() -> None:
     assert ring.get(0) == StreamEnd("done")
 
 
-def test_a_dead_writer_is_reported_for_ever_once_everything_was_read() -> None:
+def test_the_error_of_the_writer_is_raised_once_everything_was_read() -> None:
     ring = ReceiveRing(4)
     ring.put(StreamEnd("done"))
     ring.fail(ZeroDivisionError("gone"))
@@ -189,7 +189,7 @@ def test_a_dead_writer_is_reported_for_ever_once_everything_was_read() -> None:
             ring.get(0)
 
 
-def test_large_frames_take_fewer_slots() -> None:
+def test_large_frames_get_fewer_slots() -> None:
     info = a_stream(64)
     ring = ReceiveRing(256, max_bytes=10 * info.frame_bytes)
     ring.put(info)
@@ -199,7 +199,7 @@ def test_large_frames_take_fewer_slots() -> None:
     assert ring.max_frame_bytes == 10 * info.frame_bytes // 8
 
 
-def test_the_writer_may_reuse_its_buffer_at_once() -> None:
+def test_the_writer_may_reuse_its_array_at_once() -> None:
     ring, frame = ReceiveRing(3), a_frame(7)
     ring.put(a_stream())
     ring.put(frame)
@@ -209,7 +209,7 @@ def test_the_writer_may_reuse_its_buffer_at_once() -> None:
     assert (events[1].pixels == 7).all()
 
 
-def test_slots_are_reused_rather_than_allocated() -> None:
+def test_slots_are_reused() -> None:
     ring = ReceiveRing(3)
     ring.put(a_stream())
     kept = []  # so that no address is free to be allocated again
@@ -221,7 +221,7 @@ def test_slots_are_reused_rather_than_allocated() -> None:
     assert 1 <= len({pixels.__array_interface__["data"][0] for pixels in kept}) <= 4
 
 
-def test_two_threads_lose_nothing_unreported_and_tear_no_frame() -> None:
+def test_with_two_threads_every_frame_is_intact_or_part_of_a_gap() -> None:
     ring, total = ReceiveRing(4), 3000
     ring.put(a_stream(32))
 
@@ -232,20 +232,20 @@ def test_two_threads_lose_nothing_unreported_and_tear_no_frame() -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen: list[int] = []
+    numbers: list[int] = []
     while not isinstance(event := ring.get(10), StreamEnd):
         if isinstance(event, Frame):
             assert (event.pixels == event.index).all()
-            seen.append(event.index)
+            numbers.append(event.index)
         elif isinstance(event, Gap):
-            seen += range(event.first, event.first + event.count)
+            numbers += range(event.first, event.first + event.count)
         else:
             assert isinstance(event, StreamInfo)
     writer.join()
-    assert seen == list(range(total))
+    assert numbers == list(range(total))
 
 
-def test_a_reader_that_waits_is_woken() -> None:
+def test_a_waiting_reader_is_woken() -> None:
     ring, got = ReceiveRing(2), []
     reader = threading.Thread(target=lambda: got.append(ring.get(30)))
     reader.start()

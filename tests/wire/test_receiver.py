@@ -19,17 +19,17 @@ from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.series import Series
 
 
-class Receiver:
-    """An intake, its ring, and a clock that stands still unless told."""
+class ReceiverSetup:
+    """A receiver, its ring, and a clock that a test sets."""
 
     def __init__(self, **options: Any) -> None:
         self.ring = ReceiveRing(64, max_bytes=options.pop("max_bytes", 2**20))
-        self.intake = Receiver(self.ring, **options)
+        self.receiver = Receiver(self.ring, **options)
         self.now_s = 1000.0
 
-    def take(self, *messages: list[Part]) -> list[Event]:
+    def push(self, *messages: list[Part]) -> list[Event]:
         for parts in messages:
-            self.intake.take(parts, now_s=self.now_s, now_ns=77)
+            self.receiver.push(parts, now_s=self.now_s, now_ns=77)
         return self.events()
 
     def events(self) -> list[Event]:
@@ -40,7 +40,7 @@ class Receiver:
 
     @property
     def status(self) -> Any:
-        return self.intake.status(self.now_s)
+        return self.receiver.status(self.now_s)
 
 
 def a_stream(**more: Any) -> StreamInfo:
@@ -52,118 +52,118 @@ def a_frame(index: int, **more: Any) -> Frame:
 
 
 def names(events: list[Event]) -> list[Any]:
-    """Frames by number, everything else as it is."""
+    """The events, with frames as their numbers."""
     return [event.index if isinstance(event, Frame) else event for event in events]
 
 
-def test_frames_come_through_in_order_with_the_time_of_arrival() -> None:
-    info, receiver = a_stream(), Receiver()
+def test_frames_are_passed_on_with_their_time_of_arrival() -> None:
+    info, setup = a_stream(), ReceiverSetup()
     sender = Encoder(info, clock_ns=lambda: 55)
-    receiver.take(sender.start())
-    receiver.intake.take(sender.frame(a_frame(4)), now_s=0, now_ns=77)
-    frame = receiver.ring.get(0)
+    setup.push(sender.start())
+    setup.receiver.push(sender.frame(a_frame(4)), now_s=0, now_ns=77)
+    frame = setup.ring.get(0)
     assert isinstance(frame, Frame)
     assert (frame.index, frame.t_ns, frame.arrived_ns) == (4, 55, 77)
     assert (frame.pixels == 4).all()
 
 
 def test_the_first_frame_may_have_any_number() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    assert names(receiver.take(sender.start(), sender.frame(a_frame(41)))) == [sender.info, 41]
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    assert names(setup.push(sender.start(), sender.frame(a_frame(41)))) == [sender.info, 41]
 
 
 def test_a_jump_of_seq_is_a_loss_on_the_wire() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0)))
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
     for index in (1, 2):
         sender.drop(a_frame(index))
-    assert names(receiver.take(sender.frame(a_frame(3)))) == [Gap(1, 2, "transport"), 3]
-    assert receiver.status.lost == {"source": 0, "transport": 2, "ring": 0}
+    assert names(setup.push(sender.frame(a_frame(3)))) == [Gap(1, 2, "transport"), 3]
+    assert setup.status.lost == {"source": 0, "transport": 2, "ring": 0}
 
 
 def test_a_jump_of_fn_alone_is_a_loss_at_the_source() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    events = receiver.take(sender.start(), sender.frame(a_frame(0)), sender.frame(a_frame(5)))
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    events = setup.push(sender.start(), sender.frame(a_frame(0)), sender.frame(a_frame(5)))
     assert names(events) == [sender.info, 0, Gap(1, 4, "source"), 5]
-    assert receiver.status.lost == {"source": 4, "transport": 0, "ring": 0}
+    assert setup.status.lost == {"source": 4, "transport": 0, "ring": 0}
 
 
-def test_both_losses_at_once_are_told_apart() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0)))
+def test_losses_on_the_wire_and_at_the_source_are_distinguished() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
     sender.drop(a_frame(1))
-    assert names(receiver.take(sender.frame(a_frame(6)))) == [Gap(1, 1, "transport"), Gap(2, 4, "source"), 6]
+    assert names(setup.push(sender.frame(a_frame(6)))) == [Gap(1, 1, "transport"), Gap(2, 4, "source"), 6]
 
 
 def test_a_lost_note_is_not_a_lost_frame() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0)))
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
     sender.note("never arrives")
-    assert names(receiver.take(sender.frame(a_frame(1)))) == [1]
+    assert names(setup.push(sender.frame(a_frame(1)))) == [1]
 
 
 def test_frames_lost_right_after_the_start_are_found() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start())
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start())
     sender.drop(a_frame(10))
-    assert names(receiver.take(sender.frame(a_frame(11)))) == [Gap(10, 1, "transport"), 11]
+    assert names(setup.push(sender.frame(a_frame(11)))) == [Gap(10, 1, "transport"), 11]
 
 
 @pytest.mark.parametrize("how", ["end", "beat"])
 def test_frames_lost_at_the_end_are_found(how: str) -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0)))
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
     sender.drop(a_frame(1))
     sender.skip(Gap(2, 3, "source"))
     gaps = [Gap(1, 1, "transport"), Gap(2, 3, "source")]
     if how == "beat":
-        assert receiver.take(sender.beat(), sender.beat()) == gaps
+        assert setup.push(sender.beat(), sender.beat()) == gaps
     else:
-        assert receiver.take(sender.end(StreamEnd("done"))) == [*gaps, StreamEnd("done")]
+        assert setup.push(sender.end(StreamEnd("done"))) == [*gaps, StreamEnd("done")]
 
 
-def test_a_lost_end_is_made_good_by_an_idle_beat() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0)))
+def test_an_idle_beat_replaces_a_lost_end() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
     sender.end(StreamEnd("abort"))
-    assert receiver.take(sender.beat(), sender.beat()) == [StreamEnd("abort")]
-    assert receiver.status.state == "ended"
+    assert setup.push(sender.beat(), sender.beat()) == [StreamEnd("abort")]
+    assert setup.status.state == "ended"
 
 
-def test_a_late_joiner_waits_for_a_beat() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
+def test_a_late_receiver_waits_for_a_beat() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
     sender.start()
-    assert receiver.take(sender.frame(a_frame(0)), sender.frame(a_frame(1))) == []
-    assert receiver.status.unannounced == 2
-    assert names(receiver.take(sender.beat(), sender.frame(a_frame(2)))) == [sender.info, 2]
-    assert receiver.status.bad == {}
+    assert setup.push(sender.frame(a_frame(0)), sender.frame(a_frame(1))) == []
+    assert setup.status.unannounced == 2
+    assert names(setup.push(sender.beat(), sender.frame(a_frame(2)))) == [sender.info, 2]
+    assert setup.status.bad == {}
 
 
-def test_a_late_joiner_knows_what_it_missed_after_the_beat() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
+def test_a_late_receiver_finds_losses_after_the_beat() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
     sender.start()
     sender.frame(a_frame(0))
-    receiver.take(sender.beat())
+    setup.push(sender.beat())
     sender.drop(a_frame(1))
-    assert names(receiver.take(sender.frame(a_frame(2)))) == [Gap(1, 1, "transport"), 2]
+    assert names(setup.push(sender.frame(a_frame(2)))) == [Gap(1, 1, "transport"), 2]
 
 
-def test_a_series_that_is_over_is_not_announced_to_late_joiners() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
+def test_an_ended_series_is_not_announced_to_late_receivers() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
     sender.start()
     sender.end(StreamEnd("done"))
-    assert receiver.take(sender.beat()) == []
+    assert setup.push(sender.beat()) == []
 
 
-def test_a_beat_that_the_end_overtook_begins_nothing() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start())
+def test_a_beat_that_arrives_after_the_end_begins_nothing() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start())
     late = sender.beat()
-    receiver.take(sender.end(StreamEnd("done")))
-    assert receiver.take(late) == []
+    setup.push(sender.end(StreamEnd("done")))
+    assert setup.push(late) == []
 
 
-def test_messages_from_the_past_do_not_turn_the_count_back() -> None:
+def test_late_messages_do_not_change_the_counts() -> None:
     series = Series("raw", "a", "b", a_stream(), next_seq=5, next_fn=None)
     series.follow(5)
     series.follow(2)
@@ -172,60 +172,60 @@ def test_messages_from_the_past_do_not_turn_the_count_back() -> None:
 
 
 def test_a_new_series_replaces_one_that_did_not_end() -> None:
-    receiver = Receiver()
+    setup = ReceiverSetup()
     first, second = Encoder(a_stream()), Encoder(a_stream())
-    receiver.take(first.start(), first.frame(a_frame(0)))
-    events = receiver.take(second.start(), second.frame(a_frame(0)))
+    setup.push(first.start(), first.frame(a_frame(0)))
+    events = setup.push(second.start(), second.frame(a_frame(0)))
     assert names(events) == [StreamEnd("replaced"), second.info, 0]
 
 
-def test_a_series_after_an_end_just_begins() -> None:
-    receiver = Receiver()
+def test_a_series_after_an_end_replaces_nothing() -> None:
+    setup = ReceiverSetup()
     first, second = Encoder(a_stream()), Encoder(a_stream())
-    events = receiver.take(first.start(), first.end(StreamEnd("done")), second.start())
+    events = setup.push(first.start(), first.end(StreamEnd("done")), second.start())
     assert events == [first.info, StreamEnd("done"), second.info]
 
 
 @pytest.mark.parametrize("what", ["seq", "fn"])
-def test_numbers_going_back_are_a_new_series_under_a_new_name(what: str) -> None:
-    receiver, info = Receiver(), a_stream()
+def test_numbers_that_go_back_begin_a_new_series_with_a_new_name(what: str) -> None:
+    setup, info = ReceiverSetup(), a_stream()
     sender = Encoder(info)
-    receiver.take(sender.start(), sender.frame(a_frame(7)), sender.frame(a_frame(8)))
+    setup.push(sender.start(), sender.frame(a_frame(7)), sender.frame(a_frame(8)))
     if what == "seq":
         sender = Encoder(info)
         sender.start()
     again = replace(info, series=f"{info.series}-1")
-    assert names(receiver.take(sender.frame(a_frame(3 if what == "fn" else 9)))) == [
+    assert names(setup.push(sender.frame(a_frame(3 if what == "fn" else 9)))) == [
         StreamEnd("replaced"),
         again,
         3 if what == "fn" else 9,
     ]
 
 
-def test_a_beat_that_was_overtaken_changes_nothing() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0)))
+def test_a_late_beat_changes_nothing() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
     late = sender.beat()
-    receiver.take(sender.frame(a_frame(1)), sender.frame(a_frame(2)))
-    assert receiver.take(late) == []
-    assert names(receiver.take(sender.frame(a_frame(3)))) == [3]
+    setup.push(sender.frame(a_frame(1)), sender.frame(a_frame(2)))
+    assert setup.push(late) == []
+    assert names(setup.push(sender.frame(a_frame(3)))) == [3]
 
 
-def test_a_frame_that_changes_shape_is_one_clear_error_after_what_came_before() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
+def test_a_frame_of_another_shape_is_one_error_after_the_frames_before_it() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
     for parts in (sender.start(), sender.frame(a_frame(0)), other_shape(sender), sender.frame(a_frame(2))):
-        receiver.intake.take(parts, now_s=0, now_ns=0)
-    receiver.intake.take(sender.end(StreamEnd("done")), now_s=0, now_ns=0)
-    assert receiver.ring.get(0) == sender.info
-    assert isinstance(receiver.ring.get(0), Frame)
+        setup.receiver.push(parts, now_s=0, now_ns=0)
+    setup.receiver.push(sender.end(StreamEnd("done")), now_s=0, now_ns=0)
+    assert setup.ring.get(0) == sender.info
+    assert isinstance(setup.ring.get(0), Frame)
     with pytest.raises(StreamError) as caught:
-        receiver.ring.get(0)
+        setup.ring.get(0)
     assert str(caught.value) == (
         "frame 1 of shape (1, 4, 3), type <i2 and plane 0; expected shape (1, 3, 4), type <i2 and plane below 1 "
         "as its series began; let the sender begin a new series when its frames change."
     )
-    assert receiver.events() == [StreamEnd("done")]
-    assert (receiver.status.bad, receiver.status.received) == ({"series": 2}, 1)
+    assert setup.events() == [StreamEnd("done")]
+    assert (setup.status.bad, setup.status.received) == ({"series": 2}, 1)
 
 
 def other_shape(sender: Encoder) -> list[Part]:
@@ -234,99 +234,99 @@ def other_shape(sender: Encoder) -> list[Part]:
 
 
 def test_a_plane_that_was_not_announced_is_an_error() -> None:
-    sender, receiver = Encoder(a_stream(planes=2)), Receiver()
-    receiver.take(sender.start(), sender.frame(a_frame(0, plane=1)))
+    sender, setup = Encoder(a_stream(planes=2)), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0, plane=1)))
     with pytest.raises(StreamError, match="plane below 2"):
-        receiver.take(sender.frame(a_frame(1, plane=2)))
+        setup.push(sender.frame(a_frame(1, plane=2)))
 
 
 def test_bad_messages_are_counted_and_logged_once_per_kind(caplog: pytest.LogCaptureFixture) -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
     with caplog.at_level(logging.WARNING):
-        events = receiver.take(
+        events = setup.push(
             sender.start(), [b"x"], [b"x"], [b"x", b"y", b"z"], sender.frame(a_frame(0)), [b"raw/a/beat/", b"\xc1", b""]
         )
     assert names(events) == [sender.info, 0]
-    assert receiver.status.bad == {"parts": 2, "topic": 1, "header": 1}
+    assert setup.status.bad == {"parts": 2, "topic": 1, "header": 1}
     assert len(caplog.records) == 3
 
 
-def test_a_stream_of_unknown_layout_is_refused_once_and_aloud() -> None:
+def test_a_stream_of_unknown_layout_raises_one_error() -> None:
     parts = Encoder(a_stream()).start()
     header = msgpack.unpackb(parts[1])
     del header["scan"]["layout"]
     body = {key: value for key, value in header.items() if key not in ("v", "k", "sid", "seq", "ts", "hh")}
     parts[1] = msgpack.packb({**header, "hh": digest(body)})
-    receiver = Receiver()
+    setup = ReceiverSetup()
     with pytest.raises(StreamError, match="choose --scan collinear or --scan ordinary"):
-        receiver.take(parts)
-    assert receiver.take(parts) == []
-    (info,) = Receiver(default_layout="collinear").take(parts)
+        setup.push(parts)
+    assert setup.push(parts) == []
+    (info,) = ReceiverSetup(default_layout="collinear").push(parts)
     assert isinstance(info, StreamInfo)
     assert info.scan == ScanGeometry("collinear")
 
 
-def test_frames_too_large_for_the_ring_are_refused_before_slots_are_made() -> None:
-    receiver = Receiver()
+def test_frames_too_large_for_the_ring_are_refused_before_slots_are_allocated() -> None:
+    setup = ReceiverSetup()
     with pytest.raises(StreamError) as caught:
-        receiver.take(Encoder(a_stream(shape=(8, 8192, 8192))).start())
+        setup.push(Encoder(a_stream(shape=(8, 8192, 8192))).start())
     assert str(caught.value) == (
         "a series with frames of 1073741824 bytes; expected at most 131072; give the source a larger ring."
     )
 
 
-def test_a_second_sender_is_refused_while_the_first_is_there() -> None:
-    receiver = Receiver()
+def test_a_second_sender_is_refused_while_the_first_is_alive() -> None:
+    setup = ReceiverSetup()
     first, second = Encoder(a_stream()), Encoder(a_stream(source="scope2"))
-    assert receiver.take(first.start(), second.start()) == [first.info]
-    assert receiver.status.bad == {"sender": 1}
-    receiver.now_s += 3.0
-    assert receiver.take(second.start()) == [StreamEnd("replaced"), second.info]
+    assert setup.push(first.start(), second.start()) == [first.info]
+    assert setup.status.bad == {"sender": 1}
+    setup.now_s += 3.0
+    assert setup.push(second.start()) == [StreamEnd("replaced"), second.info]
 
 
 def test_a_frame_of_another_start_body_is_refused() -> None:
-    info, receiver = a_stream(), Receiver()
+    info, setup = a_stream(), ReceiverSetup()
     sender, other = Encoder(info), Encoder(replace(info, rate_hz=15.0))
     other.start()
-    assert receiver.take(sender.start(), other.frame(a_frame(0))) == [info]
-    assert receiver.status.bad == {"hash": 1}
+    assert setup.push(sender.start(), other.frame(a_frame(0))) == [info]
+    assert setup.status.bad == {"hash": 1}
 
 
 def test_the_state_follows_frames_and_beats() -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
-    states = [receiver.status.state]
-    receiver.take(sender.start())
-    states.append(receiver.status.state)
-    receiver.now_s += 0.5
-    states.append(receiver.status.state)
-    receiver.now_s += 0.01
-    states.append(receiver.status.state)
-    receiver.now_s += 2.9
-    receiver.take(sender.beat())
-    receiver.now_s += 2.9
-    states.append(receiver.status.state)
-    receiver.now_s += 0.2
-    states.append(receiver.status.state)
-    receiver.take(sender.frame(a_frame(0)))
-    states.append(receiver.status.state)
-    receiver.take(sender.end(StreamEnd("done")))
-    states.append(receiver.status.state)
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    states = [setup.status.state]
+    setup.push(sender.start())
+    states.append(setup.status.state)
+    setup.now_s += 0.5
+    states.append(setup.status.state)
+    setup.now_s += 0.01
+    states.append(setup.status.state)
+    setup.now_s += 2.9
+    setup.push(sender.beat())
+    setup.now_s += 2.9
+    states.append(setup.status.state)
+    setup.now_s += 0.2
+    states.append(setup.status.state)
+    setup.push(sender.frame(a_frame(0)))
+    states.append(setup.status.state)
+    setup.push(sender.end(StreamEnd("done")))
+    states.append(setup.status.state)
     assert states == ["waiting", "live", "live", "stalled", "stalled", "lost", "live", "ended"]
 
 
 def test_a_slow_stream_stalls_after_five_periods() -> None:
-    sender, receiver = Encoder(a_stream(rate_hz=2.0)), Receiver()
-    receiver.take(sender.start())
-    receiver.now_s += 2.5
-    assert receiver.status.state == "live"
-    receiver.now_s += 0.1
-    assert receiver.status.state == "stalled"
+    sender, setup = Encoder(a_stream(rate_hz=2.0)), ReceiverSetup()
+    setup.push(sender.start())
+    setup.now_s += 2.5
+    assert setup.status.state == "live"
+    setup.now_s += 0.1
+    assert setup.status.state == "stalled"
 
 
 @given(st.lists(st.sampled_from(["sent", "dropped", "skipped", "note lost", "beat"]), max_size=40))
 @settings(max_examples=100, deadline=None)
-def test_every_frame_number_is_read_or_named_missing_with_its_cause(plan: list[str]) -> None:
-    sender, receiver = Encoder(a_stream()), Receiver()
+def test_every_frame_number_is_received_or_part_of_a_gap_with_its_cause(plan: list[str]) -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
     messages, expected = [sender.start(), sender.frame(a_frame(0))], [(0, None)]
     for index, what in enumerate(plan, 1):
         frame = a_frame(len(expected))
@@ -344,7 +344,7 @@ def test_every_frame_number_is_read_or_named_missing_with_its_cause(plan: list[s
         else:
             sender.note(f"lost {index}")
     messages.append(sender.end(StreamEnd("done")))
-    events = receiver.take(*messages)
+    events = setup.push(*messages)
     got: list[tuple[int, str | None]] = []
     for event in events[1:-1]:
         if isinstance(event, Frame):
@@ -354,7 +354,7 @@ def test_every_frame_number_is_read_or_named_missing_with_its_cause(plan: list[s
             got += [(index, event.cause) for index in range(event.first, event.first + event.count)]
     assert [index for index, _ in got] == [index for index, _ in expected]
     if "note lost" not in plan:
-        # A hole's losses on the wire are reported first: the numbers tell how many, not in which order.
-        holes = [cause for _, cause in got]
-        assert sorted(map(str, holes)) == sorted(str(cause) for _, cause in expected)
-        assert [cause is None for cause in holes] == [cause is None for _, cause in expected]
+        # Losses on the wire are reported first: the numbers show how many there were, not their order.
+        causes = [cause for _, cause in got]
+        assert sorted(map(str, causes)) == sorted(str(cause) for _, cause in expected)
+        assert [cause is None for cause in causes] == [cause is None for _, cause in expected]

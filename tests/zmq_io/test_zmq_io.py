@@ -41,8 +41,8 @@ def stack() -> Iterator[ExitStack]:
     assert not left, f"threads left behind: {left}"
 
 
-def joined(stack: ExitStack, *, beat_s: float = 60.0, **options: Any) -> tuple[ZmqSink, ZmqSource]:
-    """A sink and a source that hear each other."""
+def connected(stack: ExitStack, *, beat_s: float = 60.0, **options: Any) -> tuple[ZmqSink, ZmqSource]:
+    """A sink and a source that are connected."""
     sink = ZmqSink(ANY, role="raw", beat_s=beat_s)
     stack.callback(sink.close)
     source = ZmqSource(sink.endpoint, **options)
@@ -68,7 +68,7 @@ def names(events: list[Event]) -> list[Any]:
 
 
 def until(source: ZmqSource, reached: Callable[[Any], bool]) -> None:
-    """Wait for the receiving thread without reading events."""
+    """Wait until the status of the source fulfils `reached`, without reading events."""
     for _ in range(2000):
         if reached(source.status()):
             return
@@ -77,7 +77,7 @@ def until(source: ZmqSource, reached: Callable[[Any], bool]) -> None:
 
 
 def test_a_stream_arrives_in_order_and_exact(stack: ExitStack) -> None:
-    sink, source = joined(stack)
+    sink, source = connected(stack)
     info = a_stream(user={"animal": "M7"})
     sink.start(info)
     for index in range(50):
@@ -93,7 +93,7 @@ def test_a_stream_arrives_in_order_and_exact(stack: ExitStack) -> None:
 
 
 def test_a_frame_dropped_on_the_wire_is_a_transport_gap(stack: ExitStack) -> None:
-    sink, source = joined(stack)
+    sink, source = connected(stack)
     sink.start(a_stream())
     sink.put(a_frame(0))
     sink.drop(a_frame(1))
@@ -104,7 +104,7 @@ def test_a_frame_dropped_on_the_wire_is_a_transport_gap(stack: ExitStack) -> Non
 
 
 def test_a_skipped_frame_is_a_source_gap(stack: ExitStack) -> None:
-    sink, source = joined(stack)
+    sink, source = connected(stack)
     sink.start(a_stream())
     sink.put(a_frame(0))
     sink.skip(Gap(1, 4, "source"))
@@ -112,7 +112,7 @@ def test_a_skipped_frame_is_a_source_gap(stack: ExitStack) -> None:
     assert names(read(source, 4))[1:] == [0, Gap(1, 4, "source"), 5]
 
 
-def test_a_late_joiner_learns_of_the_stream_from_a_beat(stack: ExitStack) -> None:
+def test_a_late_receiver_joins_the_stream_at_a_beat(stack: ExitStack) -> None:
     sink = ZmqSink(ANY, role="raw", beat_s=0.02)
     stack.callback(sink.close)
     info = a_stream()
@@ -127,7 +127,7 @@ def test_a_late_joiner_learns_of_the_stream_from_a_beat(stack: ExitStack) -> Non
 
 
 def test_a_new_series_replaces_the_old(stack: ExitStack) -> None:
-    sink, source = joined(stack)
+    sink, source = connected(stack)
     first, second = a_stream(), a_stream(shape=(1, 16, 8), rate_hz=15.0)
     sink.start(first)
     sink.put(a_frame(9))
@@ -154,7 +154,7 @@ def test_a_shape_change_is_one_error_after_the_frames_before_it(stack: ExitStack
 
 
 def a_raw_publisher(stack: ExitStack, **options: Any) -> tuple[zmq.Socket[bytes], ZmqSource]:
-    """A plain socket that can send anything, and a source that hears it."""
+    """A plain socket that can send any bytes, and a source that is connected to it."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     stack.callback(context.term)
     publisher = context.socket(zmq.XPUB)
@@ -168,7 +168,7 @@ def a_raw_publisher(stack: ExitStack, **options: Any) -> tuple[zmq.Socket[bytes]
     return publisher, source
 
 
-def test_bad_messages_are_counted_while_good_ones_flow(stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_messages_are_counted_between_good_ones(stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
     publisher, source = a_raw_publisher(stack)
     encoder = Encoder(a_stream())
     publisher.send_multipart(encoder.start())
@@ -186,8 +186,8 @@ def test_bad_messages_are_counted_while_good_ones_flow(stack: ExitStack, caplog:
     assert len([record for record in caplog.records if record.name.startswith("deepbid_rt")]) == 3
 
 
-def test_a_reader_that_pauses_loses_the_oldest_frames_and_is_told(stack: ExitStack) -> None:
-    sink, source = joined(stack, ring_frames=8)
+def test_a_reader_that_pauses_loses_the_oldest_frames_and_gets_a_gap(stack: ExitStack) -> None:
+    sink, source = connected(stack, ring_frames=8)
     sink.start(a_stream())
     for index in range(50):
         sink.put(a_frame(index))
@@ -203,7 +203,7 @@ def test_a_reader_that_pauses_loses_the_oldest_frames_and_is_told(stack: ExitSta
 
 def test_the_state_follows_the_clock(stack: ExitStack) -> None:
     now = [100.0]
-    sink, source = joined(stack, clock=lambda: now[0])
+    sink, source = connected(stack, clock=lambda: now[0])
     assert source.status().state == "waiting"
     sink.start(a_stream())
     until(source, lambda status: status.state == "live")
@@ -216,26 +216,26 @@ def test_the_state_follows_the_clock(stack: ExitStack) -> None:
     assert source.status().state == "live"
 
 
-def test_beats_go_on_after_the_end(stack: ExitStack) -> None:
+def test_beats_continue_after_the_end(stack: ExitStack) -> None:
     publisher = ZmqSink(ANY, role="raw", beat_s=0.02)
     stack.callback(publisher.close)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     stack.callback(context.term)
-    listener = context.socket(zmq.SUB)
-    stack.callback(listener.close, 0)
-    listener.connect(publisher.endpoint)
-    listener.setsockopt(zmq.SUBSCRIBE, b"raw/scope1/beat/")
+    subscriber = context.socket(zmq.SUB)
+    stack.callback(subscriber.close, 0)
+    subscriber.connect(publisher.endpoint)
+    subscriber.setsockopt(zmq.SUBSCRIBE, b"raw/scope1/beat/")
     assert publisher.wait_for_subscriber(10)
     publisher.start(a_stream())
     publisher.end(StreamEnd("done"))
-    heard: list[bytes] = []
-    while not heard or b"idle" not in heard[-1]:
-        assert listener.poll(10_000)
-        heard.append(listener.recv_multipart()[1])
+    received: list[bytes] = []
+    while not received or b"idle" not in received[-1]:
+        assert subscriber.poll(10_000)
+        received.append(subscriber.recv_multipart()[1])
 
 
-def test_the_topic_chooses_the_sender(stack: ExitStack) -> None:
-    sink, source = joined(stack, topic=b"raw/scope2/")
+def test_the_topic_selects_the_sender(stack: ExitStack) -> None:
+    sink, source = connected(stack, topic=b"raw/scope2/")
     sink.start(a_stream(source="scope1"))
     info = a_stream(source="scope2")
     sink.start(info)
@@ -243,13 +243,13 @@ def test_the_topic_chooses_the_sender(stack: ExitStack) -> None:
     assert source.status().bad == {}
 
 
-def test_whatever_stops_the_receiving_thread_reaches_the_reader(
+def test_an_error_of_the_receiving_thread_is_raised_to_the_reader(
     stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object, **_more: object) -> None:
         raise ZeroDivisionError("inside")
 
-    sink, source = joined(stack)
+    sink, source = connected(stack)
     monkeypatch.setattr("deepbid_rt.wire.receiver.decode", broken)
     sink.start(a_stream())
     for _ in range(2):
@@ -257,7 +257,7 @@ def test_whatever_stops_the_receiving_thread_reaches_the_reader(
             source.read(10)
 
 
-def test_whatever_stops_the_beats_reaches_the_next_call(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_beat_thread_reaches_the_next_call(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = threading.Event()
 
     def broken(_encoder: Encoder, _status: Any = None) -> None:
@@ -276,8 +276,8 @@ def test_whatever_stops_the_beats_reaches_the_next_call(stack: ExitStack, monkey
         sink.put(a_frame(0))
 
 
-def test_closing_twice_and_in_any_state_leaves_nothing(stack: ExitStack) -> None:
-    sink, source = joined(stack)
+def test_closing_works_twice_and_in_any_state(stack: ExitStack) -> None:
+    sink, source = connected(stack)
     sink.start(a_stream())
     sink.put(a_frame(0))
     for end in (sink, source, sink, source):
@@ -286,8 +286,8 @@ def test_closing_twice_and_in_any_state_leaves_nothing(stack: ExitStack) -> None
     never_opened.close()
 
 
-def test_what_was_received_can_be_read_after_close(stack: ExitStack) -> None:
-    sink, source = joined(stack)
+def test_received_frames_can_be_read_after_close(stack: ExitStack) -> None:
+    sink, source = connected(stack)
     sink.start(a_stream())
     sink.put(a_frame(0))
     until(source, lambda status: status.received == 1)
@@ -295,14 +295,14 @@ def test_what_was_received_can_be_read_after_close(stack: ExitStack) -> None:
     assert names(read(source, 2))[1:] == [0]
 
 
-def test_nobody_subscribing_is_told_by_false(stack: ExitStack) -> None:
+def test_waiting_without_a_subscriber_returns_false(stack: ExitStack) -> None:
     sink = ZmqSink(ANY)
     stack.callback(sink.close)
     assert not sink.wait_for_subscriber(0.05)
     source = ZmqSource(sink.endpoint, topic=b"raw/")
     stack.callback(source.close)
     source.open()
-    assert not sink.wait_for_subscriber(0.3), "a subscriber of raw/ is none of den/"
+    assert not sink.wait_for_subscriber(0.3), "a subscriber to raw/ is not one to den/"
 
 
 def test_a_port_in_use_is_one_clear_sentence(stack: ExitStack) -> None:
@@ -330,14 +330,12 @@ def test_a_malformed_address_is_refused(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://*:5590", "tcp://127.0.0.1:*", "tcp://127.0.0.1:0"])
-def test_one_cannot_connect_to_a_wildcard(endpoint: str) -> None:
+def test_connecting_to_a_wildcard_is_refused(endpoint: str) -> None:
     with pytest.raises(EndpointError):
         ZmqSource(endpoint)
 
 
-def test_other_machines_may_listen_only_when_that_is_asked_for(
-    stack: ExitStack, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_binding_beyond_loopback_needs_consent(stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(EndpointError) as caught:
         ZmqSink("tcp://*:0")
     assert str(caught.value) == (
@@ -385,7 +383,7 @@ def test_the_numpy_connector_publishes_a_movie(stack: ExitStack, tmp_path: Path)
 
 
 def test_a_slow_subscriber_still_receives_the_end_of_a_sink_that_closes(stack: ExitStack) -> None:
-    """Frames too many for the kernel's buffers wait in the sink; nobody reads before the sink was closed."""
+    """More frames than the kernel buffers hold wait in the sink, and nothing is read before the sink is closed."""
     sink = ZmqSink(ANY, role="raw", beat_s=60.0)
     stack.callback(sink.close)
     context = stack.enter_context(zmq.Context())

@@ -1,1 +1,1 @@
-"""Parts of tools/search_networks.py: what is tried, what it learns from, how it learns, how it is judged."""
+"""Parts of tools/search_networks.py: the networks, the movies, the training and the scores."""

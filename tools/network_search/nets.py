@@ -1,4 +1,4 @@
-"""Networks tried for the stream engine beside the shipped one. They know nothing of movies."""
+"""Networks that were tried for the stream engine, besides the shipped one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepbid_rt.nets.unet2d import UNet2D
 
 
 class ConvPair(nn.Sequential):
-    """Two 3x3 convolutions, each followed by ReLU; resolution is kept."""
+    """Two 3x3 convolutions, each followed by ReLU, at constant resolution."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(
@@ -25,20 +25,20 @@ class ConvPair(nn.Sequential):
 
 
 class PlainUNet2D(nn.Module):
-    """The stream engine's network until 2026-11-27: it has to learn from rectifiers and poolings what an average is.
+    """The network of the stream engine until 2026-11-27; it must learn averages from rectifiers and poolings.
 
-    The first convolution takes blocks of 2x2 pixels to channels (space to depth and a 1x1 convolution in one), the
-    last one gives them back. Beside it, a sum of the inputs with learned weights skips the network, so that what is
-    remembered is there from the first training step.
+    The first convolution maps blocks of 2x2 pixels to channels (space to depth and a 1x1 convolution in one), and the
+    last one maps them back. A sum of the inputs with trained weights is added to the output, so that the temporal
+    averages contribute from the first training step.
 
     Parameters
     ----------
     width : int
         Channels at half resolution, doubled at each level below.
     depth : int
-        Input arrays (K).
+        Number of input arrays (K).
     levels : int
-        Resolutions that it works at, from half downwards.
+        Number of resolutions, from half resolution downwards.
     """
 
     def __init__(self, width: int = 32, depth: int = 6, levels: int = 3) -> None:
@@ -62,14 +62,14 @@ class PlainUNet2D(nn.Module):
         Parameters
         ----------
         x : Tensor
-            (N, K, Y, X) as `deepbid_rt.denoising.network_inputs.network_inputs` makes them; Y and X multiples of 2**levels.
+            (N, K, Y, X) from `deepbid_rt.denoising.network_inputs.network_inputs`; Y and X multiples of 2**levels.
 
         Returns
         -------
         Tensor
             (N, 1, Y, X), same units.
         """
-        given, skips = x, []
+        inputs, skips = x, []
         x = self.fold(x)
         for level, encoder in enumerate(self.encoders):
             if level:
@@ -78,12 +78,12 @@ class PlainUNet2D(nn.Module):
             x = encoder(x)
         for decoder in self.decoders:
             x = decoder(torch.cat([skips.pop(), F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
-        out: Tensor = self.unfold(x) + self.skip(given)
+        out: Tensor = self.unfold(x) + self.skip(inputs)
         return out
 
 
 class Averages(nn.Module):
-    """What the shipped network is shown, with learned weights and nothing else: a linear filter."""
+    """The features of the shipped network with trained weights, without the U-Net: a linear filter."""
 
     def __init__(self, gains: Sequence[float]) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Averages(nn.Module):
 
 
 class Ungated(UNet2D):
-    """The shipped network whose averages count everywhere alike."""
+    """The shipped network without gates: the weights of its averages are the same everywhere."""
 
     def __init__(self, width: int, gains: Sequence[float], levels: int) -> None:
         super().__init__(width, gains, levels=levels)
@@ -108,7 +108,7 @@ class Ungated(UNet2D):
 
 
 class Blocks(PlainUNet2D):
-    """That network with larger blocks of pixels taken to channels."""
+    """`PlainUNet2D` with larger blocks of pixels mapped to channels."""
 
     def __init__(self, width: int, depth: int, block: int = 4) -> None:
         super().__init__(width, depth)
@@ -119,15 +119,15 @@ class Blocks(PlainUNet2D):
 
 
 class Mixture(PlainUNet2D):
-    """That network, but it says how much each input counts at each pixel, and answers with their mean."""
+    """`PlainUNet2D` that computes the weight of each input at each pixel; the output is their weighted mean."""
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__(width, depth)
         self.unfold = nn.ConvTranspose2d(width, depth - 2, 2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the weighted mean of view and memories."""
-        # What the linear skip adds has one channel: it moves all weights alike, and so none.
+        """Return the weighted mean of view and temporal averages."""
+        # The linear skip has one channel: it adds the same to all weights, which softmax removes.
         shares = super().forward(x).softmax(1)
         return (shares * torch.cat([x[:, :1], x[:, 3:]], 1)).sum(1, keepdim=True)
 
@@ -146,8 +146,8 @@ class Recurrent(nn.Module):
         return state + update * (torch.tanh(self.candidate(torch.cat([x, reset * state], 1))) - state)
 
 
-class Remembering(nn.Module):
-    """An encoder whose answer has a learned state added to it."""
+class StatefulEncoder(nn.Module):
+    """An encoder with a trained state that is added to its output."""
 
     def __init__(self, encoder: nn.Module, channels: int) -> None:
         super().__init__()
@@ -155,46 +155,48 @@ class Remembering(nn.Module):
         self.state = torch.zeros(())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Answer, and change the state."""
+        """Return the output, and update the state."""
         x = self.encoder(x)
         self.state = self.unit(x, self.state)
         return x + self.state
 
 
 class Stateful(PlainUNet2D):
-    """That network with a learned state at one of its levels."""
+    """`PlainUNet2D` with a trained state at one of its levels."""
 
     def __init__(self, width: int, depth: int, level: int) -> None:
         super().__init__(width, depth)
         self.level, self.channels = level, width * 2**level
-        self.remembering = Remembering(self.encoders[level], self.channels)
+        self.remembering = StatefulEncoder(self.encoders[level], self.channels)
         self.encoders[level] = self.remembering
 
-    def begin(self, count: int, rows: int, columns: int) -> Tensor:
+    def initial_state(self, count: int, rows: int, columns: int) -> Tensor:
         """Return the state before the first frame."""
         step = 2 ** (self.level + 1)
         return torch.zeros(count, self.channels, rows // step, columns // step)
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # it has a state
-        """Return answer and next state."""
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # additional state
+        """Return the output and the next state."""
         self.remembering.state = state
         return super().forward(x), self.remembering.state
 
 
 def separable(width: int, depth: int) -> PlainUNet2D:
-    """Return that network with each 3x3 convolution split into a depthwise and a pointwise one."""
+    """Return a `PlainUNet2D` with each 3x3 convolution split into a depthwise and a pointwise one."""
     net = PlainUNet2D(width, depth)
-    wholes = {name: layer for name, layer in net.named_modules() if getattr(layer, "kernel_size", 0) == (3, 3)}
-    for name, whole in wholes.items():
-        i, o = whole.in_channels, whole.out_channels
+    full_layers = {name: layer for name, layer in net.named_modules() if getattr(layer, "kernel_size", 0) == (3, 3)}
+    for name, layer in full_layers.items():
+        i, o = layer.in_channels, layer.out_channels
         net.set_submodule(name, nn.Sequential(nn.Conv2d(i, i, 3, padding=1, groups=i), nn.Conv2d(i, o, 1)))
     return net
 
 
 def run(net: nn.Module, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Run a network (N, K, Y, X) with or without a state."""
+    """Run a network with or without a state on (N, K, Y, X); return its output and its next state."""
     if isinstance(net, Stateful):
-        out: tuple[Tensor, Tensor] = net(inputs, net.begin(len(inputs), *inputs.shape[2:]) if state is None else state)
+        out: tuple[Tensor, Tensor] = net(
+            inputs, net.initial_state(len(inputs), *inputs.shape[2:]) if state is None else state
+        )
         return out
-    answer: Any = net(inputs)
-    return answer, None
+    output: Any = net(inputs)
+    return output, None

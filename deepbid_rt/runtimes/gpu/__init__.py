@@ -1,1 +1,1 @@
-"""The GPU's side of a session: what GPU there is, its memory, and the work between a raw and a denoised frame."""
+"""Engines on a GPU: finding it, owning its memory, and computing whole frames there."""

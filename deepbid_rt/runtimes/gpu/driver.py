@@ -1,8 +1,7 @@
-"""The CUDA driver itself, as far as it loads a program of kernels and runs them: for any owner of the GPU's memory.
+"""`CudaProgram`: loads kernels with the CUDA driver and launches them, whichever library owns the GPU's memory.
 
-Five functions of ``libcuda``, called through ctypes, so that neither a compiler nor torch is needed where frames are
-denoised. Knows nothing of what the kernels compute. ``tests/stand_in_cuda`` is a library of the same functions for a
-host without a GPU.
+It calls five functions of ``libcuda`` through ctypes, so neither a compiler nor torch is needed where frames are
+denoised. ``tests/stand_in_cuda`` provides the same functions on a host without a GPU.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.device_memory import Extent, Queue, cuda_failed
+from deepbid_rt.runtimes.gpu.cuda_errors import cuda_failed
+from deepbid_rt.runtimes.gpu.protocols import Extent, Launch
 
 _HANDLE = ctypes.c_void_p
 _PROTOTYPES: dict[str, list[Any] | None] = {
@@ -24,8 +24,9 @@ _PROTOTYPES: dict[str, list[Any] | None] = {
     "cuLaunchKernel": None,
     "cuGetErrorString": [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)],
 }
-"""What is used of the driver, and what it takes; all return a code, 0 when they succeed. A launch, the one call
-of every frame, is told in the types of ctypes to begin with: to convert them each time is a third of the call."""
+"""Functions of the driver and the types of their arguments; all return a code, 0 for success. ``cuLaunchKernel`` has no
+types here: it is the only call that every frame makes, and converting its arguments would take a third of the call.
+`CudaProgram.bind` converts them once."""
 
 Loader = Callable[[str], Any]
 
@@ -35,24 +36,24 @@ def driver_library(load: Loader = ctypes.CDLL) -> Any:
     return load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
 
 
-class Kernels:
-    """A program on the GPU.
+class CudaProgram:
+    """Compiled kernels on the GPU, see `deepbid_rt.runtimes.gpu.protocols.Program`.
 
     Parameters
     ----------
     program : bytes
-        PTX, which the driver compiles for its GPU.
+        PTX; the driver compiles it for its GPU.
     current : callable
-        Returns a context in which this thread's CUDA calls meet the GPU.
+        Returns a context in which CUDA calls of this thread go to the GPU.
     stream : int
-        Handle of the stream that kernels are queued on.
+        Handle of the stream that kernels are launched on.
     library : ctypes.CDLL, optional
-        The driver's, if left out.
+        The driver's library if left out.
 
     Raises
     ------
     EngineError
-        When the driver is missing, or does not take the program.
+        When the driver is missing or refuses the program.
     """
 
     def __init__(
@@ -78,22 +79,22 @@ class Kernels:
                 todo="update the driver",
             )
 
-    def bind(self, name: str, grid: Extent, block: Extent, *arguments: ctypes.Structure) -> Queue:
-        """Return what queues a kernel on the stream; to be called inside `current`.
+    def bind(self, name: str, grid: Extent, block: Extent, *arguments: ctypes.Structure) -> Launch:
+        """Return a function that launches a kernel on the stream; call it inside `current`.
 
         Parameters
         ----------
         name : str
-            Of the kernel.
+            Name of the kernel.
         grid, block : tuple of int
             Blocks of the grid and threads of a block, along x, y and z.
         arguments : ctypes.Structure
-            Passed by value, as they are whenever the kernel is queued.
+            Passed by value. The kernel gets the values that they have when it is launched.
 
         Raises
         ------
         EngineError
-            When the program has no such kernel. What is returned raises `StageError` when the GPU refuses the launch.
+            When the program has no such kernel. The returned function raises `StageError` when the launch fails.
         """
         function = _HANDLE()
         with self._current():
@@ -106,18 +107,18 @@ class Kernels:
             )
         places = (_HANDLE * len(arguments))(*map(ctypes.addressof, arguments))
         launch = self._cuda.cuLaunchKernel
-        told = (function, *map(ctypes.c_uint, (*grid, *block, 0)), _HANDLE(self._stream), places, None)
+        launch_arguments = (function, *map(ctypes.c_uint, (*grid, *block, 0)), _HANDLE(self._stream), places, None)
 
-        def queue() -> None:
-            code = launch(*told)
+        def run() -> None:
+            code = launch(*launch_arguments)
             if code:
                 raise cuda_failed(RuntimeError(f"kernel {name}: {self._explain(code)}"))
 
-        queue.arguments = arguments  # type: ignore[attr-defined]  # the driver reads them where they are
-        return queue
+        run.arguments = arguments  # type: ignore[attr-defined]  # keeps them: the driver reads them at their address
+        return run
 
     def close(self) -> None:
-        """Give the program back; may be called twice."""
+        """Unload the program; may be called twice."""
         if self._module:
             module, self._module = self._module, None
             with self._current():

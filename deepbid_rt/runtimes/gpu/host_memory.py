@@ -1,4 +1,4 @@
-"""The host in the place of a GPU: torch on a CPU runs through the same steps, without graphs and without waiting."""
+"""`HostMemory`: ordinary memory in place of a GPU's, for torch on the CPU; no graphs, and nothing to wait for."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.device import Device, HostDevice
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue
+from deepbid_rt.runtimes.gpu.protocols import Buffer, Launch, Program, TensorDevice, Wait
+from deepbid_rt.runtimes.gpu.torch_device import HostDevice
 from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer, bytes_of, tensor_of
 
 
 class HostMemory:
-    """`deepbid_rt.runtimes.gpu.device_memory.DeviceMemory` in ordinary memory; every copy is done at once."""
+    """`deepbid_rt.runtimes.gpu.protocols.DeviceMemory` in ordinary memory; copies are done at once."""
 
     def __init__(self) -> None:
         self.description = f"torch {torch.__version__}"
@@ -48,22 +48,22 @@ class HostMemory:
         bytes_of(array).copy_(tensor_of(buffer))
 
     def synchronize(self) -> None:
-        """Do nothing: all is done."""
+        """Do nothing: all work is done at once."""
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
+    def capture(self, work: Callable[[], None]) -> Launch | None:  # the protocol's signature
         """Return None: a CPU has no graphs."""
         return None
 
-    def mark(self) -> Queue:
-        """Return nothing to wait for."""
+    def mark(self) -> Wait:
+        """Return a function that does nothing."""
         return self.synchronize
 
     def program(self, text: bytes) -> Program:
-        """Refuse: PTX is for a GPU."""
+        """Raise `EngineError`: PTX needs a GPU."""
         raise EngineError("kernels for a GPU, and a CPU", expected="a GPU", todo="leave the frames to the host")
 
-    def tensors(self) -> Device:
-        """Return the host."""
+    def tensors(self) -> TensorDevice:
+        """Return the CPU as a torch device."""
         return HostDevice()
 
     def close(self) -> None:

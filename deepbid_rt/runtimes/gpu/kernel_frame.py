@@ -1,6 +1,6 @@
-"""The arrays between raw counts and network units, and what the kernels are told of a frame's geometry.
+"""The arrays of one frame on the device, from raw counts to the denoised image, and the kernels' `Frame` struct.
 
-The numpy truth: `deepbid_rt.scan.splitter`, `deepbid_rt.scan.normalizer`, `deepbid_rt.scan.line_offset`. Knows nothing of the past.
+Reference implementation: `deepbid_rt.scan.splitter`, `deepbid_rt.scan.normalizer`, `deepbid_rt.scan.line_offset`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import DTYPES, StreamInfo
-from deepbid_rt.runtimes.gpu import kernel_arguments as told
-from deepbid_rt.runtimes.gpu.arrays import Arrays
-from deepbid_rt.scan.directions import MERGES, Merge, backward_start, merged_lines
+from deepbid_rt.runtimes.gpu import kernel_structs as structs
+from deepbid_rt.runtimes.gpu.device_arrays import DeviceArrays
+from deepbid_rt.scan.directions import MERGE_MODES, MergeMode, first_backward_line, merged_line_count
 from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.normalizer import Normalizer
 from deepbid_rt.scan.splitter import ScanSplitter
 
 
 class FrameArrays:
-    """One plane's frame on the device.
+    """The arrays of one plane's frame on the device.
 
     Parameters
     ----------
@@ -29,11 +29,11 @@ class FrameArrays:
     merge : {"mean", "forward", "backward", "interleave"}
         What becomes of the two views of a collinear frame.
     padded : tuple of int
-        (Y, X) of what the network is given.
-    passes : int
-        Inferences for each channel of a frame.
-    arrays : Arrays
-        Where everything is kept.
+        (Y, X) of the network's inputs.
+    inferences : int
+        Runs of the network for each channel of a frame.
+    arrays : DeviceArrays
+        Allocates and keeps them.
 
     Raises
     ------
@@ -41,25 +41,27 @@ class FrameArrays:
         When the device has no room.
     """
 
-    def __init__(self, info: StreamInfo, merge: Merge, padded: tuple[int, int], passes: int, arrays: Arrays) -> None:
+    def __init__(
+        self, info: StreamInfo, merge: MergeMode, padded: tuple[int, int], inferences: int, arrays: DeviceArrays
+    ) -> None:
         channels, lines, pixels = info.shape
         views = ScanSplitter(info, merge)
         self._arrays = arrays
-        self._still = LineOffset(info.scan, pixels, 0.0)
+        self._no_offset = LineOffset(info.scan, pixels, 0.0)
         self._sources = arrays.empty(4, pixels, dtype=np.int32)
         self._source_weights = arrays.empty(4, pixels)
         self._scales = arrays.empty(4, channels)
         self.raw = arrays.empty(*info.shape, dtype=info.dtype)
-        """(C, Y, X) as it came."""
-        merged = merged_lines(lines, info.scan, merge)
+        """(C, Y, X) as scanned."""
+        merged = merged_line_count(lines, info.scan, merge)
         self.image = arrays.empty(channels, merged, pixels, dtype=info.dtype)
         """(C, Y', X), denoised."""
         tables = [
-            arrays.holding(np.pad(np.arange(n, dtype=np.int32), (0, p - n), mode="symmetric"))
+            arrays.copy_of(np.pad(np.arange(n, dtype=np.int32), (0, p - n), mode="symmetric"))
             for n, p in zip(views.size, padded, strict=True)
         ]
         offset, inverse, scale, bias = (self._scales.address + 4 * channels * n for n in range(4))
-        self.frame = told.Frame(
+        self.frame = structs.Frame(
             raw=self.raw.address,
             image=self.image.address,
             sources=self._sources.address,
@@ -79,27 +81,27 @@ class FrameArrays:
             rows=views.size[0],
             columns=pixels,
             views=views.count,
-            first_backward=backward_start(info.scan),
+            first_backward=first_backward_line(info.scan),
             aligned=views.count == 2 or info.scan.bidirectional,
             turned=info.scan.bidirectional and not info.scan.mirrored,
-            passes=passes,
-            merge=MERGES.index(merge),
+            passes=inferences,
+            merge=MERGE_MODES.index(merge),
             merged_lines=merged,
             padded_height=padded[0],
             padded_width=padded[1],
         )
-        """What kernels are told; where the network's inputs, answers and the excess are is for others to add."""
+        """Argument of the kernels. The owner sets ``given``, ``answers`` and ``excess``."""
         self.set_scale([Normalizer(0.0, 1.0)] * channels, None)
         self.set_line_offset(None)
 
     def set_scale(self, normalizers: Sequence[Normalizer], bias: NDArray[np.float64] | None) -> None:
-        """Tell offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
+        """Set offset and scale of each channel, and the constant error of the engine's mean in network units (C,)."""
         offsets, scales = ([getattr(n, name) for n in normalizers] for name in ("offset", "scale"))
         table = [offsets, [1 / s for s in scales], scales, np.zeros(len(scales)) if bias is None else bias]
         self._arrays.fill(self._scales, np.array(table, np.float32))
 
     def set_line_offset(self, line_offset: LineOffset | None) -> None:
-        """Tell what backward lines go through; None: nothing."""
-        those = line_offset or self._still
-        self._arrays.fill(self._sources, those.columns.astype(np.int32))
-        self._arrays.fill(self._source_weights, those.weights)
+        """Set by how much backward lines are moved; None: not at all."""
+        chosen = line_offset or self._no_offset
+        self._arrays.fill(self._sources, chosen.columns.astype(np.int32))
+        self._arrays.fill(self._source_weights, chosen.weights)

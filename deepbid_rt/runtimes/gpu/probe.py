@@ -1,4 +1,4 @@
-"""Which GPU there is, asked of the driver itself, so that the answer needs neither torch nor pycuda."""
+"""`find_gpu`: name, compute capability and driver of the GPU, asked of the driver without torch or pycuda."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CPU = "or use the .onnx file of the engine, which needs no GPU"
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU, as its driver describes it."""
+    """A GPU as its driver describes it."""
 
     name: str
     capability: str
     """Compute capability: ``9.0``."""
     driver: str
-    """Version of the driver and of the CUDA it supports."""
+    """Version of the driver and of CUDA that it supports."""
 
 
 def find_gpu(load: Loader = ctypes.CDLL) -> Gpu:
@@ -76,5 +76,5 @@ def _driver_version(load: Loader) -> str:
         if nvml.nvmlInit_v2() == 0 and nvml.nvmlSystemGetDriverVersion(text, len(text)) == 0:
             return text.value.decode()
     except (OSError, AttributeError):
-        pass  # only the number is lost
+        pass  # the version is for reports only
     return "driver of unknown version"

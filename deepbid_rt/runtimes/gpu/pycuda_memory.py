@@ -1,4 +1,4 @@
-"""GPU memory owned by pycuda, in the primary context, which TensorRT uses too. It has no CUDA graphs."""
+"""`PycudaMemory`: GPU memory owned by pycuda, in the primary context, which TensorRT uses too; no CUDA graphs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pycuda.driver as cuda
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
-from deepbid_rt.runtimes.gpu.driver import Kernels
+from deepbid_rt.runtimes.gpu.cuda_errors import check_alignment, cuda_failed, no_room
+from deepbid_rt.runtimes.gpu.driver import CudaProgram
+from deepbid_rt.runtimes.gpu.protocols import Buffer, Launch, Program, Wait
 
 
 class PycudaBuffer:
@@ -25,9 +26,9 @@ class PycudaBuffer:
 
 
 class PycudaMemory:
-    """`deepbid_rt.runtimes.gpu.device_memory.DeviceMemory` by pycuda.
+    """`deepbid_rt.runtimes.gpu.protocols.DeviceMemory` owned by pycuda.
 
-    The context is made current for each call and given back after it, so any one thread may use this at a time.
+    Each call makes the context current and restores the previous one, so any thread may call it, one at a time.
     """
 
     def __init__(self) -> None:
@@ -85,32 +86,33 @@ class PycudaMemory:
         with self.current(), _named():
             self._stream.synchronize()
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:  # the seam's signature
+    def capture(self, work: Callable[[], None]) -> Launch | None:  # the protocol's signature
         """Return None: pycuda has no CUDA graphs."""
         return None
 
-    def mark(self) -> Queue:
-        """Return what waits for an event."""
+    def mark(self) -> Wait:
+        """Return a function that waits for a CUDA event."""
         with self.current(), _named():
             events: list[Any] = [cuda.Event()]
             events[0].record(self._stream)
 
         def wait() -> None:
             with self.current(), _named():
-                events.pop().synchronize()  # and is freed here: in another thread, only where its context is current
+                # pop: the event must be freed here, where its context is current, and not by another thread
+                events.pop().synchronize()
 
         return wait
 
     def program(self, text: bytes) -> Program:
-        """Load kernels."""
-        self._programs.append(Kernels(text, self.current, self.stream))
+        """Load kernels from PTX."""
+        self._programs.append(CudaProgram(text, self.current, self.stream))
         return self._programs[-1]
 
     def tensors(self) -> None:
-        """Return None: pycuda has no operations that frames could be prepared with."""
+        """Return None: pycuda computes no tensors."""
 
     def close(self) -> None:
-        """Let go of the primary context."""
+        """Unload kernels and release the primary context."""
         if self._context is not None:
             for program in self._programs:
                 program.close()
@@ -120,7 +122,7 @@ class PycudaMemory:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Make the primary context current, and give it back."""
+        """Make the primary context current, and restore the previous one."""
         self._context.push()
         try:
             yield
@@ -130,6 +132,7 @@ class PycudaMemory:
 
 @contextmanager
 def _named() -> Iterator[None]:
+    """Turn an error of pycuda into `StageError`."""
     try:
         yield
     except cuda.Error as error:

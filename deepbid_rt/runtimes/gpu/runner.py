@@ -1,41 +1,39 @@
-"""One network on a GPU, view by view: pinned input up, the network, pinned answer down, captured as one graph.
+"""`NetworkRunner`: runs one network on a GPU, input by input: upload, network and download as one CUDA graph.
 
-The same for TensorRT and torch: what queues the network is all that differs. Owned by one thread.
+TensorRT and torch differ only in the `DeviceNetwork` that they pass. For one thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.errors import DeepbidError
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory, cuda_failed
+from deepbid_rt.runtimes.gpu.cuda_errors import cuda_failed
+from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory, Launch
 
-Queue = Callable[[], None]
 
+class DeviceNetwork(Protocol):
+    """A network on the device."""
 
-class Network(Protocol):
-    """What computes an answer on the device."""
-
-    def bind(self, given: Buffer, answer: Buffer) -> Queue:
-        """Return what queues the network on the memory's stream, from one float32 buffer into another."""
+    def bind(self, inputs: Buffer, answer: Buffer) -> Launch:
+        """Return the launch of the network on the memory's stream, from one float32 buffer into another."""
         ...
 
 
-class Runner:
-    """Runs a network.
+class NetworkRunner:
+    """Runs a network on the device.
 
     Parameters
     ----------
     memory : DeviceMemory
         Closed here.
-    network : Network
-        Bound once, to the two buffers allocated here.
-    given, answer : tuple of int
-        Shapes of input and answer, float32.
+    network : DeviceNetwork
+        Bound once, to two buffers allocated here.
+    input_shape, answer_shape : tuple of int
+        Of float32 arrays.
 
     Raises
     ------
@@ -45,56 +43,59 @@ class Runner:
         When the first run fails.
     """
 
-    def __init__(self, memory: DeviceMemory, network: Network, given: tuple[int, ...], answer: tuple[int, ...]) -> None:
+    def __init__(
+        self, memory: DeviceMemory, network: DeviceNetwork, input_shape: tuple[int, ...], answer_shape: tuple[int, ...]
+    ) -> None:
         self._memory: DeviceMemory | None = memory
-        self._given: NDArray[np.float32] = memory.pinned(given, np.float32)
-        self._answer: NDArray[np.float32] = memory.pinned(answer, np.float32)
-        self._up = memory.allocate(self._given.nbytes)
+        self._input: NDArray[np.float32] = memory.pinned(input_shape, np.float32)
+        self._answer: NDArray[np.float32] = memory.pinned(answer_shape, np.float32)
+        self._up = memory.allocate(self._input.nbytes)
         self._down = memory.allocate(self._answer.nbytes)
-        self._enqueue = network.bind(self._up, self._down)
-        self._given.fill(0)
-        self._replay: Queue | None = None
-        self._guarded(self._queue)  # libraries finish their set-up in the first run, which cannot be captured
+        self._launch = network.bind(self._up, self._down)
+        self._input.fill(0)
+        self._replay: Launch | None = None
+        self._complete(self._queue)  # libraries finish their set-up in the first run, which cannot be captured
         self._replay = memory.capture(self._queue)
 
     @property
     def mode(self) -> str:
-        """Whether a graph was captured, for logs."""
+        """Whether a CUDA graph was captured, for logs."""
         return "one CUDA graph" if self._replay else "no CUDA graph"
 
     @property
     def closed(self) -> bool:
-        """True once `close` was called."""
+        """True after `close`."""
         return self._memory is None
 
-    def run(self, given: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Answer an input of the size given; the result is valid until the next call.
+    def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the answer to an input with as many values as `input_shape`; it is valid until the next call.
 
         Raises
         ------
         StageError
             When the GPU fails.
         """
-        np.copyto(self._given.reshape(given.shape), given)
-        self._guarded(self._replay or self._queue)
+        np.copyto(self._input.reshape(inputs.shape), inputs)
+        self._complete(self._replay or self._queue)
         return self._answer
 
     def _queue(self) -> None:
-        memory = self._opened()
-        memory.upload(self._up, self._given)
-        self._enqueue()
+        memory = self._open_memory()
+        memory.upload(self._up, self._input)
+        self._launch()
         memory.download(self._answer, self._down)
 
-    def _guarded(self, work: Queue) -> None:
+    def _complete(self, launch: Launch) -> None:
+        """Queue work and wait for it."""
         try:
-            work()
-            self._opened().synchronize()
+            launch()
+            self._open_memory().synchronize()
         except DeepbidError:
             raise
-        except RuntimeError as error:  # what torch raises for an error of CUDA
+        except RuntimeError as error:  # torch's error for an error of CUDA
             raise cuda_failed(error) from error
 
-    def _opened(self) -> DeviceMemory:
+    def _open_memory(self) -> DeviceMemory:
         if self._memory is None:
             raise RuntimeError("the runner is closed")
         return self._memory

@@ -1,4 +1,4 @@
-"""GPU memory owned by torch: its primary context, a stream of its own, and CUDA graphs."""
+"""`TorchMemory`: GPU memory owned by torch, in the primary context, with its own stream and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.runtimes.gpu.device import CudaDevice, Device
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, Program, Queue, check_alignment, cuda_failed, no_room
-from deepbid_rt.runtimes.gpu.driver import Kernels
+from deepbid_rt.runtimes.gpu.cuda_errors import check_alignment, cuda_failed, no_room
+from deepbid_rt.runtimes.gpu.driver import CudaProgram
+from deepbid_rt.runtimes.gpu.protocols import Buffer, Launch, Program, TensorDevice, Wait
+from deepbid_rt.runtimes.gpu.torch_device import CudaDevice
 
 log = logging.getLogger(__name__)
 
 
-def cuda_is_there() -> bool:
-    """Say whether torch was built for CUDA and sees a GPU."""
+def cuda_is_available() -> bool:
+    """Return True when torch was built for CUDA and finds a GPU."""
     return torch.cuda.is_available()
 
 
@@ -34,10 +35,10 @@ class TorchBuffer:
 
 
 class TorchMemory:
-    """`deepbid_rt.runtimes.gpu.device_memory.DeviceMemory` by torch."""
+    """`deepbid_rt.runtimes.gpu.protocols.DeviceMemory` owned by torch."""
 
     def __init__(self) -> None:
-        if not cuda_is_there():
+        if not cuda_is_available():
             raise EngineError(
                 f"torch {torch.__version__} cannot use a GPU here",
                 expected="torch built for CUDA, a driver and a GPU",
@@ -73,8 +74,7 @@ class TorchMemory:
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize
         tensor = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        # The array keeps the tensor.
-        array: NDArray[Any] = tensor.numpy().view(kind).reshape(shape)
+        array: NDArray[Any] = tensor.numpy().view(kind).reshape(shape)  # keeps the tensor
         return array
 
     def upload(self, buffer: Buffer, array: NDArray[Any]) -> None:
@@ -94,8 +94,8 @@ class TorchMemory:
         except RuntimeError as error:
             raise cuda_failed(error) from error
 
-    def capture(self, work: Callable[[], None]) -> Callable[[], None] | None:
-        """Record a graph; a driver or a network that cannot be captured gives None."""
+    def capture(self, work: Callable[[], None]) -> Launch | None:
+        """Capture a CUDA graph; return None when the driver or the network cannot be captured."""
         graph = torch.cuda.CUDAGraph()
         self.synchronize()
         try:
@@ -111,27 +111,27 @@ class TorchMemory:
 
         return replay
 
-    def mark(self) -> Queue:
-        """Return what waits for an event."""
+    def mark(self) -> Wait:
+        """Return a function that waits for a CUDA event."""
         return self._device.mark()
 
     def program(self, text: bytes) -> Program:
-        """Load kernels."""
-        self._programs.append(Kernels(text, self.current, self.stream))
+        """Load kernels from PTX."""
+        self._programs.append(CudaProgram(text, self.current, self.stream))
         return self._programs[-1]
 
-    def tensors(self) -> Device:
-        """Return the GPU with this stream."""
+    def tensors(self) -> TensorDevice:
+        """Return the GPU as a torch device with this stream."""
         return self._device
 
     def close(self) -> None:
-        """Give kernels back; memory goes with who holds it, and torch keeps it for its next use."""
+        """Unload kernels. Buffers are freed with their last reference; torch keeps their memory for its next use."""
         for program in self._programs:
             program.close()
 
 
 def tensor_of(buffer: Buffer) -> Tensor:
-    """Return the bytes of a buffer of torch's. Raises TypeError for another owner's."""
+    """Return the bytes of a buffer owned by torch. Raises TypeError for a buffer of another owner."""
     if not isinstance(buffer, TorchBuffer):
         raise TypeError(f"memory of another owner: {buffer!r}")
     return buffer.tensor

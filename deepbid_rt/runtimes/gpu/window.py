@@ -1,7 +1,7 @@
-"""The last T frames of one view in the memory of a GPU: only new frames go up, and the network reads where they lie.
+"""`DeviceWindow`: the last T frames of one view in the memory of a GPU; only new frames are uploaded.
 
-Each goes to two places, T apart, as on the host: the address of the input moves and nothing is copied on the GPU.
-Owned by one thread.
+Each frame is written to two places, T apart, as on the host. The window is then always contiguous: the address of the
+network's input moves, and nothing is copied on the GPU. For one thread.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ from numpy.typing import NDArray
 
 from deepbid_rt.denoising.window import FrameWindow
 from deepbid_rt.ports import Engine
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, DeviceMemory
+from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory
 
-BindRing = Callable[[list[Buffer], Buffer], Callable[[int], None]]
-"""Given where a window may begin, and where the answer goes: return what queues the network on the window that begins
-at one of these places."""
+BindWindow = Callable[[list[Buffer], Buffer], Callable[[int], None]]
+"""Given the places where a window may begin, and the buffer of the answer: return a function that queues the network on
+the window that begins at place number n."""
 
 
 class DeviceWindow(FrameWindow):
-    """A `FrameWindow` that can be denoised where it lies.
+    """A `FrameWindow` that is denoised on the GPU.
 
     Parameters
     ----------
     length, shape
-        As of `FrameWindow`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.device_memory.ALIGNMENT`.
+        See `FrameWindow`. A frame's bytes must be a multiple of `deepbid_rt.runtimes.gpu.protocols.ALIGNMENT`.
     memory : DeviceMemory
-        Not closed here; what is taken from it is released with this object.
+        Not closed here; buffers are freed with this object.
     bind : callable
         The network.
 
     Raises
     ------
     EngineError
-        When the GPU has too little memory, or TensorRT could not use the places.
+        When the GPU has too little memory, or TensorRT cannot use the addresses.
     """
 
-    def __init__(self, length: int, shape: tuple[int, int], memory: DeviceMemory, bind: BindRing) -> None:
+    def __init__(self, length: int, shape: tuple[int, int], memory: DeviceMemory, bind: BindWindow) -> None:
         super().__init__(length, shape)
         self._memory = memory
         self._frame: NDArray[np.float32] = memory.pinned(shape, np.float32)
@@ -52,7 +52,7 @@ class DeviceWindow(FrameWindow):
         self._run = bind(self._windows, self._down)
 
     def push(self, frame: NDArray[np.float32]) -> None:
-        """Append one frame (Y, X), here and on the GPU; the oldest leaves."""
+        """Append one frame (Y, X), on the host and on the GPU; the oldest leaves."""
         place = self._start
         super().push(frame)
         np.copyto(self._frame, frame)
@@ -61,11 +61,11 @@ class DeviceWindow(FrameWindow):
         self._memory.synchronize()
 
     def infer(self, engine: Engine) -> NDArray[np.float32]:
-        """Return the answer (T, Y, X) of the network bound here, valid until the next call; `engine` is not asked.
+        """Return the answer (T, Y, X) of the network bound here, valid until the next call; `engine` is not used.
 
         Raises `StageError` when CUDA fails.
         """
-        if self._filled < self.length:  # what stands before the first frame is made on the host
+        if self._filled < self.length:  # the host fills in the frames before the first one
             np.copyto(self._early, self.view())
             self._memory.upload(self._windows[self._start], self._early)
         self._run(self._start)

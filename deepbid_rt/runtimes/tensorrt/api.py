@@ -1,7 +1,7 @@
-"""The part of TensorRT's Python API that is used here, the same in 10.3 to 11.4: types, and the one import.
+"""The part of TensorRT's Python API that this package uses, as protocols, and `import_tensorrt`.
 
-NVIDIA ships no type stubs. These protocols are what mypy checks against, and `tests/runtimes/tensorrt/test_api.py` compares
-every name and every argument in them with NVIDIA's real bindings where they can be had.
+NVIDIA ships no type stubs; mypy checks against these protocols. The part is the same from TensorRT 10.3 to 11.4:
+``tests/runtimes/tensorrt/test_api.py`` compares every name and argument with NVIDIA's bindings where they are present.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ FLOOR = (10, 3)
 """Oldest TensorRT that has every name below."""
 
 
-class HostMemory(Protocol):
-    """Bytes owned by TensorRT."""
+class TensorRtBytes(Protocol):
+    """``IHostMemory``: bytes owned by TensorRT."""
 
     nbytes: int
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 
-class Network(Protocol):
-    """A network that is being built; the parser fills it."""
+class NetworkDefinition(Protocol):
+    """A network before it is built; the parser fills it."""
 
 
 class TimingCache(Protocol):
-    """What earlier builds on this GPU have measured."""
+    """Times of layers that earlier builds on this GPU measured."""
 
-    def serialize(self) -> HostMemory: ...
+    def serialize(self) -> TensorRtBytes: ...
 
 
-class Config(Protocol):
-    """How to build."""
+class BuilderConfig(Protocol):
+    """Settings of a build."""
 
     builder_optimization_level: int
     max_aux_streams: int
@@ -50,11 +50,11 @@ class Config(Protocol):
 
 
 class Builder(Protocol):
-    """Makes plans."""
+    """Builds plans."""
 
-    def create_network(self, flags: int) -> Network: ...
-    def create_builder_config(self) -> Config: ...
-    def build_serialized_network(self, network: Network, config: Config) -> HostMemory | None: ...
+    def create_network(self, flags: int) -> NetworkDefinition: ...
+    def create_builder_config(self) -> BuilderConfig: ...
+    def build_serialized_network(self, network: NetworkDefinition, config: BuilderConfig) -> TensorRtBytes | None: ...
 
 
 class ParserError(Protocol):
@@ -73,7 +73,7 @@ class OnnxParser(Protocol):
 
 
 class EngineInspector(Protocol):
-    """Says what layers a plan became."""
+    """Describes the layers of a plan."""
 
     def get_engine_information(self, format: Any) -> str: ...  # noqa: A002  # NVIDIA's name
 
@@ -100,8 +100,8 @@ class CudaEngine(Protocol):
     def create_engine_inspector(self) -> EngineInspector: ...
 
 
-class Runtime(Protocol):
-    """Loads plans."""
+class PlanRuntime(Protocol):
+    """``Runtime``: loads plans."""
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> CudaEngine | None: ...
 
@@ -150,7 +150,7 @@ class Pools(Protocol):
 
 
 class BuilderFlags(Protocol):
-    """``BuilderFlag``. Its precision flags are gone in 11 and not needed by a strongly typed network."""
+    """``BuilderFlag``. Its precision flags do not exist in 11; a strongly typed network does not need them."""
 
     TF32: Any
 
@@ -177,23 +177,23 @@ class TensorRt(Protocol):
     BuilderFlag: BuilderFlags
     NetworkDefinitionCreationFlag: CreationFlags
 
-    def Builder(self, logger: Any) -> Builder: ...  # noqa: N802  # NVIDIA's name, as the next two
-    def OnnxParser(self, network: Network, logger: Any) -> OnnxParser: ...  # noqa: N802
-    def Runtime(self, logger: Any) -> Runtime: ...  # noqa: N802
+    def Builder(self, logger: Any) -> Builder: ...  # noqa: N802  # NVIDIA's name, like the next two
+    def OnnxParser(self, network: NetworkDefinition, logger: Any) -> OnnxParser: ...  # noqa: N802
+    def Runtime(self, logger: Any) -> PlanRuntime: ...  # noqa: N802
 
 
 PROTOCOLS: dict[str, type] = {
-    "IHostMemory": HostMemory,
-    "INetworkDefinition": Network,
+    "IHostMemory": TensorRtBytes,
+    "INetworkDefinition": NetworkDefinition,
     "ITimingCache": TimingCache,
-    "IBuilderConfig": Config,
+    "IBuilderConfig": BuilderConfig,
     "Builder": Builder,
     "ParserError": ParserError,
     "OnnxParser": OnnxParser,
     "EngineInspector": EngineInspector,
     "IExecutionContext": ExecutionContext,
     "ICudaEngine": CudaEngine,
-    "Runtime": Runtime,
+    "Runtime": PlanRuntime,
     "TensorIOMode": Modes,
     "TensorLocation": Locations,
     "TensorFormat": Formats,
@@ -204,7 +204,7 @@ PROTOCOLS: dict[str, type] = {
     "BuilderFlag": BuilderFlags,
     "NetworkDefinitionCreationFlag": CreationFlags,
 }
-"""NVIDIA's class of each protocol."""
+"""Name of NVIDIA's class for each protocol."""
 
 
 def import_tensorrt() -> TensorRt:

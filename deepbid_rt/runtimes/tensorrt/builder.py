@@ -1,7 +1,4 @@
-"""From a specialised network to a plan: one strongly typed code path for TensorRT 10 and 11.
-
-Knows nothing of files, sidecars or GPUs.
-"""
+"""`build_plan`: builds a plan from a specialised network, strongly typed, with TensorRT 10 or 11."""
 
 from __future__ import annotations
 
@@ -12,34 +9,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.runtimes.tensorrt.api import Config, TensorRt
-from deepbid_rt.runtimes.tensorrt.log import Messages, begin, make_logger
+from deepbid_rt.runtimes.tensorrt.api import BuilderConfig, TensorRt
+from deepbid_rt.runtimes.tensorrt.log import Messages, create_with_logger, make_logger
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress, make_monitor
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """How hard TensorRT may try."""
+class BuildEffort:
+    """Time and memory that TensorRT may use to find fast layers."""
 
     level: int = 5
     """Optimisation level, 0 (quick) to 5 (slow to build)."""
     workspace_bytes: int = 1 << 30
-    """Most memory that one layer may use while it runs."""
+    """Most memory that one layer may use at run time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """What a build gives."""
+class BuiltPlan:
+    """Result of a build."""
 
     plan: bytes
     timing_cache: bytes
 
 
 def build_plan(
-    trt: TensorRt, network: bytes, effort: Effort, timing_cache: bytes, progress: BuildProgress, *, tf32: bool
-) -> Built:
+    trt: TensorRt, network: bytes, effort: BuildEffort, timing_cache: bytes, progress: BuildProgress, *, tf32: bool
+) -> BuiltPlan:
     """Build a plan.
 
     Parameters
@@ -47,26 +44,26 @@ def build_plan(
     trt : TensorRt
         The module.
     network : bytes
-        ONNX with fixed sizes, as `deepbid_rt.runtimes.tensorrt.onnx_specialize.specialize` makes it.
-    effort : Effort
+        ONNX with fixed sizes, from `deepbid_rt.runtimes.tensorrt.onnx_specialize.specialize`.
+    effort : BuildEffort
         Level and workspace.
     timing_cache : bytes
-        Of an earlier build on this GPU; empty for none. One that does not fit is left aside.
+        From an earlier build on this GPU; empty for none. One that does not fit is ignored.
     progress : BuildProgress
-        Told about every step; stops the build.
+        Gets every step, and can stop the build.
     tf32 : bool
-        Whether float32 convolutions may round their factors to 10 bits.
+        Whether float32 convolutions may use TF32, which rounds their factors to 10 bits.
 
     Raises
     ------
     EngineError
-        When TensorRT cannot parse or build the network; quotes it.
+        When TensorRT cannot parse or build the network; the message quotes TensorRT.
     StageError
         When the build was stopped.
     """
     messages = Messages()
     logger = make_logger(trt, messages)
-    builder = begin(trt.Builder, logger, messages)
+    builder = create_with_logger(trt.Builder, logger, messages)
     typed = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(typed, logger)
     if not parser.parse(network):
@@ -79,7 +76,7 @@ def build_plan(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, effort.workspace_bytes)
     config.builder_optimization_level = effort.level
-    config.max_aux_streams = 0  # one stream: predictable latency, and capture as a graph
+    config.max_aux_streams = 0  # one stream, for predictable latency and for capture as a CUDA graph
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.progress_monitor = monitor = make_monitor(trt, progress)
     if not tf32:
@@ -99,15 +96,15 @@ def build_plan(
     del monitor
     cache = config.get_timing_cache()
     data = bytes(plan)
-    return Built(data, bytes(cache.serialize()) if cache is not None else b"")
+    return BuiltPlan(data, bytes(cache.serialize()) if cache is not None else b"")
 
 
-def _use_cache(config: Config, data: bytes, messages: Messages) -> None:
+def _use_cache(config: BuilderConfig, data: bytes, messages: Messages) -> None:
     fits = config.set_timing_cache(config.create_timing_cache(data), False)
     if not fits:
         log.warning("the timing cache does not fit this GPU and TensorRT, and is begun anew (%s)", messages.explain())
         config.set_timing_cache(config.create_timing_cache(b""), False)
-    messages.clear()
+    messages.reset()
 
 
 def count_layers(text: str) -> dict[str, int]:

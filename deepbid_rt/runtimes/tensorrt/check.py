@@ -1,7 +1,4 @@
-"""How far a plan is from the ONNX file it was made of, on inputs as the denoiser makes them.
-
-Knows nothing of TensorRT: both are engines.
-"""
+"""Compares the answers of two engines, a plan and the ONNX file it was built from, on inputs made by the denoiser."""
 
 from __future__ import annotations
 
@@ -12,72 +9,51 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.card import ModelCard
 from deepbid_rt.denoising.denoiser import Denoiser
+from deepbid_rt.denoising.input_recorder import InputRecorder
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
 from deepbid_rt.ports import Engine
 
 Image = NDArray[np.float32]
 LEAST_CORRELATION = 0.9995
-"""Of a plan's answers with the ONNX file's, over all pixels."""
+"""Least correlation of a plan's answers with those of the ONNX file, over all pixels."""
 MOST_INPUTS = 8
-
-
-class Listener:
-    """An engine that answers as another does, and keeps what it was asked."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.card: ModelCard = engine.card
-        self.description = engine.description
-        self.asked: list[Image] = []
-
-    def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Prepare the engine."""
-        self._engine.warm_up(shape)
-
-    def infer(self, window: Image) -> Image:
-        """Keep the input and answer it."""
-        self.asked.append(window.copy())
-        return self._engine.infer(window)
-
-    def close(self) -> None:
-        """Leave the engine to its owner."""
+"""Inputs from the movie that are compared."""
 
 
 def inputs_from(engine: Engine, movie: Iterable[NDArray[Any]], size: tuple[int, int]) -> list[Image]:
-    """Return inputs (K, Y, X) that the denoiser gives an engine for a movie, and three that hurt.
+    """Return inputs (K, Y, X) that the denoiser gives an engine for a movie, and three extreme ones.
 
     Parameters
     ----------
     engine : Engine
-        The reference.
+        The reference engine.
     movie : iterable of ndarray
-        Frames (Y, X) of one type; cut or mirrored to `size`.
+        Frames (Y, X) of one type; cropped, or mirrored at the edges, to `size`.
     size : tuple of int
         (Y, X) of the plan's input.
 
     Returns
     -------
     list of ndarray
-        At most `MOST_INPUTS`, evenly from the movie; then a dark, a saturated and a blown-up one.
+        At most `MOST_INPUTS`, evenly spaced over the movie; then all 0, all 200, and the largest values of the pixel
+        type with the signs of the last input.
     """
     frames = [_fit(image, size) for image in movie]
     info = StreamInfo((1, *size), frames[0].dtype, 30.0)
     card = engine.card
     layouts = card.scan if "ordinary" in card.scan else (*card.scan, "ordinary")
-    listener = Listener(engine)
-    listener.card = dataclasses.replace(card, scan=layouts)
-    denoiser = Denoiser(listener, info)
+    recorder = InputRecorder(dataclasses.replace(card, scan=layouts), engine)
+    denoiser = Denoiser(recorder, info)
     for index, image in enumerate(frames):
         denoiser.push(Frame(index, image[None], flags=FrameFlag.NONE))
     denoiser.flush()
-    asked = listener.asked
-    picked = [asked[round(k)] for k in np.linspace(0, len(asked) - 1, min(MOST_INPUTS, len(asked)))]
-    flat = np.ones_like(asked[-1])
+    inputs = recorder.inputs
+    picked = [inputs[round(k)] for k in np.linspace(0, len(inputs) - 1, min(MOST_INPUTS, len(inputs)))]
+    flat = np.ones_like(inputs[-1])
     top = float(np.iinfo(frames[0].dtype).max) if frames[0].dtype.kind != "f" else 65535.0
-    return [*picked, 0 * flat, 200 * flat, top * np.sign(asked[-1])]
+    return [*picked, 0 * flat, 200 * flat, top * np.sign(inputs[-1])]
 
 
 def compare(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, float]:
@@ -86,8 +62,8 @@ def compare(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, f
     Returns
     -------
     dict
-        ``correlation`` over all pixels of the movie's inputs, ``relative_error``: root mean square of the difference
-        over that of the reference, ``largest``: the largest difference in standard deviations of the noise.
+        Over all pixels of the inputs from the movie: ``correlation``; ``relative_error``, the root mean square of the
+        difference over that of the reference; ``largest``, the largest difference in standard deviations of the noise.
 
     Raises
     ------
@@ -96,22 +72,22 @@ def compare(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, f
     """
     answers: list[NDArray[np.float64]] = []
     expected: list[NDArray[np.float64]] = []
-    for number, given in enumerate(inputs):
+    for number, window in enumerate(inputs):
         for engine, kept in ((plan, answers), (reference, expected)):
-            engine.warm_up((given.shape[0], given.shape[1], given.shape[2]))
-            kept.append(engine.infer(given).astype(np.float64))
+            engine.warm_up((window.shape[0], window.shape[1], window.shape[2]))
+            kept.append(engine.infer(window).astype(np.float64))
         if not np.isfinite(answers[-1]).all():
             raise EngineError(
                 f"the plan answers input {number + 1} of {len(inputs)} with values that are not finite",
                 expected="finite numbers, also for dark and saturated frames",
                 todo="build it with --precision bf16 or fp32; nothing was written",
             )
-    got, truth = (np.stack(movie[:-3]).ravel() for movie in (answers, expected))
-    difference = got - truth
-    correlation = float(np.corrcoef(got, truth)[0, 1])
+    got, wanted = (np.stack(movie[:-3]).ravel() for movie in (answers, expected))
+    difference = got - wanted
+    correlation = float(np.corrcoef(got, wanted)[0, 1])
     result = {
         "correlation": correlation,
-        "relative_error": float(np.sqrt(np.mean(difference**2) / np.mean(truth**2))),
+        "relative_error": float(np.sqrt(np.mean(difference**2) / np.mean(wanted**2))),
         "largest": float(np.abs(difference).max()),
         "inputs": float(len(inputs)),
     }
@@ -125,6 +101,7 @@ def compare(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, f
 
 
 def _fit(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """Crop an image to `size`, or mirror it at its edges until it has that size."""
     image = image[: size[0], : size[1]]
     while image.shape != size:
         extra = [(0, min(n - have, have)) for n, have in zip(size, image.shape, strict=True)]

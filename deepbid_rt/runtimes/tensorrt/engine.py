@@ -1,4 +1,4 @@
-"""A TensorRT plan as an `Engine`: views up, denoised views down, or whole frames in torch or in kernels of our own."""
+"""`TensorRtEngine`: a TensorRT plan as an engine, for single views and for whole frames on the GPU."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from deepbid_rt.denoising.device import FramePipeline
 from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, Queue, cuda_refused
-from deepbid_rt.runtimes.gpu.runner import Runner
-from deepbid_rt.runtimes.gpu.series import SeriesOnDevice
+from deepbid_rt.runtimes.gpu.cuda_errors import cuda_refused
+from deepbid_rt.runtimes.gpu.protocols import Buffer, Launch
+from deepbid_rt.runtimes.gpu.runner import NetworkRunner
+from deepbid_rt.runtimes.gpu.series_pipelines import SeriesPipelines
 from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.tensorrt.facts import golden_input, golden_values
-from deepbid_rt.runtimes.tensorrt.load import Host, LoadedPlan, load_plan
+from deepbid_rt.runtimes.tensorrt.load import GpuHost, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.network import PlanNetwork
-from deepbid_rt.scan.directions import Merge
+from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.splitter import ScanSplitter
 
-if TYPE_CHECKING:  # it needs torch, which need not be there
-    from deepbid_rt.runtimes.gpu.device import Device
+if TYPE_CHECKING:  # it needs torch, which may not be installed
+    from deepbid_rt.runtimes.gpu.protocols import TensorDevice
 
 log = logging.getLogger(__name__)
 
@@ -40,20 +41,20 @@ class TensorRtEngine:
     path : Path
         A plan written by ``deepbid-rt build``, with its sidecar.
     trust : bool
-        Take a plan from outside the engines folder.
-    host : Host, optional
-        Where TensorRT, the GPU and its memory come from.
+        Accept a plan from outside the engines folder, see `deepbid_rt.runtimes.tensorrt.load.load_plan`.
+    host : GpuHost, optional
+        Source of TensorRT, the GPU and its memory.
     golden : bool
-        False while the golden answer is being made.
+        Whether to compare with the golden answer; False while that answer is being made.
     frames : {"auto", "kernels"}
-        How whole frames are prepared on the device. ``auto``: in torch where it owns the memory, as its operations
-        have met GPUs and our kernels have not; else in those.
+        How whole frames are prepared on the device. ``auto``: with torch operations where torch owns the memory, as
+        these were run on GPUs and the kernels of this project were not; otherwise with the kernels.
 
     Raises
     ------
     EngineError
-        When any check of `load_plan` fails, the GPU has too little memory or fails, or the plan does not answer what
-        it answered when it was built.
+        When a check of `load_plan` fails, the GPU has too little memory or fails, or the plan's answer differs from the
+        one it gave when it was built.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class TensorRtEngine:
         path: Path,
         *,
         trust: bool = False,
-        host: Host | None = None,
+        host: GpuHost | None = None,
         golden: bool = True,
         frames: WholeFrames = "auto",
     ) -> None:
@@ -70,9 +71,9 @@ class TensorRtEngine:
         self.card = facts.card
         self._shape = facts.shape
         self._frames = frames
-        self._series: SeriesOnDevice | None = None
+        self._series: SeriesPipelines | None = None
         try:
-            self._runner = self._prepare(self._plan)
+            self._runner = self._make_runner(self._plan)
             if golden:
                 self._check_golden(path, self._plan)
         except StageError as error:
@@ -85,9 +86,9 @@ class TensorRtEngine:
         self.description = f"TensorRT {self._plan.tensorrt} {facts.precision} on {where}"
         log.info("engine %s: %s", self.card.name, self.description)
 
-    def _prepare(self, plan: LoadedPlan) -> Runner:
+    def _make_runner(self, plan: LoadedPlan) -> NetworkRunner:
         shapes = {tensor.mode: tensor.shape for tensor in plan.facts.tensors}
-        return Runner(plan.memory, PlanNetwork(plan), shapes["input"], shapes["output"])
+        return NetworkRunner(plan.memory, PlanNetwork(plan), shapes["input"], shapes["output"])
 
     def _check_golden(self, path: Path, plan: LoadedPlan) -> None:
         golden = plan.facts.golden
@@ -109,14 +110,14 @@ class TensorRtEngine:
             )
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
-        """Check that the plan takes inputs of shape (K, Y, X).
+        """Check that the plan is for inputs of shape (K, Y, X).
 
         Raises
         ------
         EngineError
             When it was built for another size.
         """
-        plan = self._opened()
+        plan = self._open_plan()
         if shape != self._shape:
             rows, columns = shape[1:]
             raise EngineError(
@@ -135,7 +136,7 @@ class TensorRtEngine:
         StageError
             When the GPU fails.
         """
-        self._opened()
+        self._open_plan()
         if window.shape != self._shape:
             raise EngineError(
                 f"an input of shape {window.shape}", expected=f"{self._shape} as warmed up", todo="call warm_up first"
@@ -143,45 +144,46 @@ class TensorRtEngine:
         return self._run(window)
 
     def open_window(self, length: int, shape: tuple[int, int]) -> DeviceWindow:
-        """Return a window on the GPU. Raises `EngineError` when the plan is for another size, or there is no room."""
-        plan = self._opened()
+        """Return an empty window on the GPU. Raises `EngineError` for a plan of another size, or without room."""
+        plan = self._open_plan()
         self.warm_up((length, *shape))
-        return DeviceWindow(length, shape, plan.memory, PlanNetwork(plan).bind_ring)
+        return DeviceWindow(length, shape, plan.memory, PlanNetwork(plan).bind_window)
 
-    def open_planes(self, info: StreamInfo, merge: Merge) -> Sequence[FramePipeline]:
+    def open_planes(self, info: StreamInfo, merge: MergeMode) -> Sequence[FramePipeline]:
         """Return one pipeline for each plane of a series, on the GPU.
 
         Raises
         ------
         EngineError
-            When the plan is for another size, there is too little memory, or the GPU does not take our kernels or
-            answers otherwise than numpy with them.
+            When the plan is for another size, there is too little memory, or the GPU refuses the kernels or computes
+            other results with them than numpy.
         """
-        plan = self._opened()
+        plan = self._open_plan()
         self.warm_up((self.card.depth, *padded_size(ScanSplitter(info, merge).size, self.card.grid)))
         if self._series is None:
             tensors = None if self._frames == "kernels" else plan.memory.tensors()
-            self._series = self._in_torch(plan, tensors) if tensors else self._in_kernels(plan)
+            self._series = self._with_torch(plan, tensors) if tensors else self._with_kernels(plan)
         return self._series.open(info, merge)
 
-    def _in_torch(self, plan: LoadedPlan, tensors: Device) -> SeriesOnDevice:
+    def _with_torch(self, plan: LoadedPlan, tensors: TensorDevice) -> SeriesPipelines:
         from deepbid_rt.runtimes.gpu.tensor_series import tensor_series
         from deepbid_rt.runtimes.gpu.torch_memory import TorchBuffer
 
-        def bind(given: Any, answer: Any) -> Queue:
-            pairs = zip(given, answer, strict=True)
+        def bind(inputs: Any, answers: Any) -> Launch:
+            pairs = zip(inputs, answers, strict=True)
             return PlanNetwork(plan).bind_each([(TorchBuffer(view), TorchBuffer(image)) for view, image in pairs])
 
         return tensor_series(bind, self.card, tensors)
 
-    def _in_kernels(self, plan: LoadedPlan) -> SeriesOnDevice:
-        from deepbid_rt.runtimes.gpu.kernel_series import kernel_series  # it needs scipy, which loading a plan does not
+    def _with_kernels(self, plan: LoadedPlan) -> SeriesPipelines:
+        from deepbid_rt.runtimes.gpu.kernel_series import kernel_series  # needs scipy, which loading a plan does not
 
-        def bind(given: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Queue:
+        def bind(inputs: Buffer, answers: Buffer, shape: tuple[int, int, int, int]) -> Launch:
             count, depth, rows, columns = shape
             size, part = 4 * rows * columns, plan.memory.part
-            pairs = [(part(given, n * depth * size, depth * size), part(answers, n * size, size)) for n in range(count)]
-            return PlanNetwork(plan).bind_each(pairs)
+            views = [part(inputs, n * depth * size, depth * size) for n in range(count)]
+            images = [part(answers, n * size, size) for n in range(count)]
+            return PlanNetwork(plan).bind_each(list(zip(views, images, strict=True)))
 
         return kernel_series(bind, self.card, plan.memory)
 
@@ -189,14 +191,14 @@ class TensorRtEngine:
         answer = self._runner.run(window)
         return answer.reshape(answer.shape[-3:])
 
-    def _opened(self) -> LoadedPlan:
+    def _open_plan(self) -> LoadedPlan:
         if self._plan is None:
             raise EngineError("a closed engine", expected="an open one", todo="load the plan again")
         return self._plan
 
     def inspect(self) -> str:
-        """Return what TensorRT says about the plan's layers, as JSON."""
-        plan = self._opened()
+        """Return TensorRT's description of the plan's layers, as JSON."""
+        plan = self._open_plan()
         return plan.engine.create_engine_inspector().get_engine_information(plan.json)
 
     def close(self) -> None:

@@ -1,7 +1,4 @@
-"""What is known of a plan beside its bytes: what it was made from, for which GPU, and what it should answer.
-
-Knows nothing of TensorRT, and of no file.
-"""
+"""`PlanFacts`: what a plan was built from, for which GPU, and what it should answer; the content of its sidecar."""
 
 from __future__ import annotations
 
@@ -18,13 +15,14 @@ from numpy.typing import NDArray
 from deepbid_rt.card import ModelCard
 
 SIDECAR_VERSION = 1
-"""Of the facts written here, the only one that is read."""
+"""Version of the facts; no other version is read."""
 GOLDEN_VALUES = 256
+"""Most values of the golden answer that are kept."""
 _TEXTS = ("plan_sha256", "onnx", "onnx_sha256", "tensorrt", "gpu", "capability", "driver", "precision", "built_utc")
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorFacts:
     """One input or output of a network."""
 
     name: str
@@ -36,19 +34,19 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
-    """What the plan answered to known noise on the machine that built it."""
+class GoldenAnswer:
+    """The plan's answer to known noise on the machine that built it."""
 
     seed: int
     values: tuple[float, ...]
     """Evenly spaced values of the answer, at most `GOLDEN_VALUES`."""
     tolerance: float
-    """Largest difference of a value that is accepted."""
+    """Largest accepted difference of a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanFacts:
-    """All that is known of a plan."""
+    """Facts about a plan."""
 
     plan_sha256: str
     onnx: str
@@ -61,15 +59,15 @@ class PlanFacts:
     """Compute capability, ``9.0``."""
     driver: str
     precision: str
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[TensorFacts, ...]
     card: ModelCard
-    golden: Golden
+    golden: GoldenAnswer
     states: tuple[str, ...] = ()
-    """Tensors that a network hands from one frame to the next; the networks of this version keep none."""
+    """Tensors that a network passes from one frame to the next; networks of this version have none."""
     parity: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """How far the plan was from the ONNX file when it was built."""
+    """Difference of the plan from the ONNX file when it was built, see `deepbid_rt.runtimes.tensorrt.check.compare`."""
     layers: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """How many layers compute in each type, from TensorRT's inspector."""
+    """Number of layers that compute in each type, from TensorRT's inspector."""
     built_utc: str = ""
     version: int = SIDECAR_VERSION
 
@@ -92,13 +90,13 @@ class PlanFacts:
         Raises
         ------
         TypeError, KeyError, ValueError, OverflowError, EngineError
-            Where they are none; nothing here is worth more than one refusal of the whole.
+            When the data are no facts of a plan.
         """
         fields = dict(data)
         if fields.get("version") != SIDECAR_VERSION:
             raise ValueError(f"version {fields.get('version')}")
-        fields["tensors"] = tuple(Tensor(**t | {"shape": tuple(t["shape"])}) for t in fields["tensors"])
-        fields["golden"] = Golden(**fields["golden"] | {"values": tuple(fields["golden"]["values"])})
+        fields["tensors"] = tuple(TensorFacts(**t | {"shape": tuple(t["shape"])}) for t in fields["tensors"])
+        fields["golden"] = GoldenAnswer(**fields["golden"] | {"values": tuple(fields["golden"]["values"])})
         fields["card"] = ModelCard.from_dict(fields["card"])
         fields["states"] = tuple(fields.get("states", ()))
         facts = cls(**fields)
@@ -117,13 +115,13 @@ class PlanFacts:
 
 
 def golden_input(seed: int, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Return the noise of shape (K, Y, X) that a plan's golden answer belongs to."""
+    """Return the noise (K, Y, X) whose answer is the golden answer."""
     noise: NDArray[np.float32] = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
     return noise
 
 
 def golden_values(answer: NDArray[np.float32]) -> tuple[float, ...]:
-    """Return the evenly spaced values of an answer that a sidecar keeps."""
+    """Return evenly spaced values of an answer, at most `GOLDEN_VALUES`, for the sidecar."""
     flat = answer.ravel()
     step = max(flat.size // GOLDEN_VALUES, 1)
     return tuple(float(value) for value in flat[::step][:GOLDEN_VALUES])

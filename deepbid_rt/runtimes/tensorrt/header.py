@@ -1,7 +1,4 @@
-"""What the first bytes of a TensorRT plan say, read without any library of NVIDIA's.
-
-Knows nothing of sidecars or GPUs.
-"""
+"""Reads the header of a TensorRT plan without any library of NVIDIA's."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from dataclasses import dataclass
 from deepbid_rt.errors import EngineError
 
 HEADER_BYTES = 28
-"""As many as ``trtexec --getPlanVersionOnly`` looks at."""
+"""Length of the header, as ``trtexec --getPlanVersionOnly`` reads it."""
 TAG = b"ftrt"
 _OTHERS = {b"vtrt": "a plan of TensorRT-RTX", b"PK\x03\x04": "an archive", b"\x7fELF": "a program"}
-_COURTESY_BYTES = 1 << 20
-"""Longest JSON that another tool may have put before the plan; the tag of a plan, read as a length, is far above."""
+_MOST_PREFIX_BYTES = 1 << 20
+"""Longest JSON that another tool may have written before the plan. The tag of a plan, read as a length, is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class PlanHeader:
     """Major, minor, patch, build; the build of releases above 255 is cut to 8 bits by TensorRT."""
 
     def matches(self, version: str) -> bool:
-        """Say whether ``tensorrt.__version__`` is this version."""
+        """Return True when ``tensorrt.__version__`` is this version."""
         numbers = [int(part) for part in version.split(".")[:4] if part.isdigit()]
         return bool(numbers) and all(n & 0xFF == m for n, m in zip(numbers, self.version, strict=False))
 
@@ -35,11 +32,11 @@ class PlanHeader:
 
 
 def strip_prefix(data: bytes) -> bytes:
-    """Take away the length and the JSON that some tools write before a plan; other data come back unchanged."""
+    """Return the data without the length and the JSON that some tools write before a plan."""
     if len(data) < 5:
         return data
     (length,) = struct.unpack_from("<I", data)
-    if not 0 < length <= min(_COURTESY_BYTES, len(data) - 4) or data[4:5] != b"{":
+    if not 0 < length <= min(_MOST_PREFIX_BYTES, len(data) - 4) or data[4:5] != b"{":
         return data
     return data[4 + length :]
 
@@ -54,7 +51,7 @@ def read_header(data: bytes, name: str, rebuild: str) -> PlanHeader:
     name : str
         Path, for the message.
     rebuild : str
-        Command that makes the plan anew, for the message.
+        Command that builds the plan again, for the message.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""From a plan on disk to an engine on the GPU, through every check that can refuse it first.
+"""`load_plan`: checks a plan and loads it onto the GPU.
 
-BuildSpec: sidecar, trust, digest, header, TensorRT and its version, GPU, deserialising, inputs and outputs. The last
-check, the golden answer, needs the engine to run (`deepbid_rt.runtimes.tensorrt.engine`).
+The checks in order: sidecar, trust, digest, header, TensorRT and its version, GPU, deserialisation, inputs and outputs.
+The last check, the golden answer, runs the engine (`deepbid_rt.runtimes.tensorrt.engine`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.device_memory import DeviceMemory, open_memory
+from deepbid_rt.runtimes.gpu.open_memory import open_memory
 from deepbid_rt.runtimes.gpu.probe import Gpu, find_gpu
+from deepbid_rt.runtimes.gpu.protocols import DeviceMemory
 from deepbid_rt.runtimes.tensorrt.api import CudaEngine, TensorRt, import_tensorrt
-from deepbid_rt.runtimes.tensorrt.facts import PlanFacts, Tensor
+from deepbid_rt.runtimes.tensorrt.facts import PlanFacts, TensorFacts
 from deepbid_rt.runtimes.tensorrt.header import read_header, strip_prefix
-from deepbid_rt.runtimes.tensorrt.log import Messages, begin, make_logger
+from deepbid_rt.runtimes.tensorrt.log import Messages, create_with_logger, make_logger
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, read_plan, rebuild_command
 
 FOLDER_VARIABLE = "DEEPBID_RT_ENGINES"
@@ -26,8 +27,8 @@ FOLDER_VARIABLE = "DEEPBID_RT_ENGINES"
 
 
 @dataclass(frozen=True)
-class Host:
-    """What this computer brings: replaced in tests, where it is called simulated."""
+class GpuHost:
+    """Sources of TensorRT, the GPU and its memory on this computer; tests replace them by simulated ones."""
 
     tensorrt: Callable[[], TensorRt] = import_tensorrt
     gpu: Callable[[], Gpu] = find_gpu
@@ -36,7 +37,7 @@ class Host:
 
 @dataclass(frozen=True)
 class LoadedPlan:
-    """A plan on the GPU, and everything that must live as long as it does."""
+    """A plan on the GPU, and everything that must exist as long as it does."""
 
     facts: PlanFacts
     tensorrt: str
@@ -46,7 +47,7 @@ class LoadedPlan:
     messages: Messages
     rebuild: str
     json: Any
-    """The inspector's format."""
+    """TensorRT's constant for the inspector's JSON format."""
     kept: tuple[Any, ...]
 
 
@@ -56,24 +57,24 @@ def engines_folder() -> Path:
     return Path(named) if named else Path.home() / ".deepbid-rt" / "engines"
 
 
-def load_plan(path: Path, *, trust: bool = False, host: Host | None = None) -> LoadedPlan:
-    """Put a plan on the GPU.
+def load_plan(path: Path, *, trust: bool = False, host: GpuHost | None = None) -> LoadedPlan:
+    """Load a plan onto the GPU.
 
     Parameters
     ----------
     path : Path
-        The plan; its sidecar stands beside it.
+        The plan, with its sidecar beside it.
     trust : bool
-        Take a plan from any folder. Deserialising a plan runs what is in it, on this computer.
-    host : Host, optional
-        Where TensorRT, the GPU and its memory come from.
+        Accept a plan from any folder. Deserialising a plan runs code that is in it on this computer.
+    host : GpuHost, optional
+        Source of TensorRT, the GPU and its memory.
 
     Raises
     ------
     EngineError
-        At the first check that fails; the message ends with the command that builds the plan anew.
+        At the first check that fails; the message ends with the command that builds the plan again.
     """
-    host = host or Host()
+    host = host or GpuHost()
     facts = read_facts(path)
     rebuild = rebuild_command(path, facts)
     _check_trust(path, trust)
@@ -108,7 +109,7 @@ def _deserialize(
     messages = Messages()
     logger = make_logger(trt, messages)
     with memory.current():
-        runtime = begin(trt.Runtime, logger, messages)
+        runtime = create_with_logger(trt.Runtime, logger, messages)
         engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
         raise messages.refuse(
@@ -141,14 +142,14 @@ def _check_trust(path: Path, trust: bool) -> None:
     )
 
 
-def _check_tensors(trt: TensorRt, engine: CudaEngine, expected: Sequence[Tensor], name: str, rebuild: str) -> None:
+def _check_tensors(trt: TensorRt, engine: CudaEngine, expected: Sequence[TensorFacts], name: str, rebuild: str) -> None:
     modes = {trt.TensorIOMode.INPUT: "input", trt.TensorIOMode.OUTPUT: "output"}
     found = []
     for index in range(engine.num_io_tensors):
         tensor = engine.get_tensor_name(index)
         dtype = "float32" if engine.get_tensor_dtype(tensor) == trt.DataType.FLOAT else "other"
         mode = modes.get(engine.get_tensor_mode(tensor), "other")
-        found.append(Tensor(tensor, mode, tuple(engine.get_tensor_shape(tensor)), dtype))
+        found.append(TensorFacts(tensor, mode, tuple(engine.get_tensor_shape(tensor)), dtype))
         plain = engine.get_tensor_format(tensor) == trt.TensorFormat.LINEAR
         if not plain or engine.get_tensor_location(tensor) != trt.TensorLocation.DEVICE:
             raise EngineError(
@@ -164,5 +165,5 @@ def _check_tensors(trt: TensorRt, engine: CudaEngine, expected: Sequence[Tensor]
         )
 
 
-def _described(tensors: Sequence[Tensor]) -> str:
+def _described(tensors: Sequence[TensorFacts]) -> str:
     return " and ".join(f"{t.mode} {t.name!r} {t.dtype} {t.shape}" for t in tensors) or "no tensors"

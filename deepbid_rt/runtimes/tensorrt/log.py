@@ -1,4 +1,4 @@
-"""What TensorRT says while it works: failures come as None and a line here, never as an exception."""
+"""Messages of TensorRT. TensorRT reports a failure by returning None and logging a line, not by an exception."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from deepbid_rt.runtimes.tensorrt.api import TensorRt
 log = logging.getLogger(__name__)
 
 KEPT = 20
+"""Messages that are kept."""
 Made = TypeVar("Made")
 _CAUSES = (
     (r"magicTag", "it is not a plan of TensorRT, or something stands before it"),
@@ -26,27 +27,27 @@ _CAUSES = (
 
 
 class Messages:
-    """The last warnings and errors, from any thread, and what they mean."""
+    """Keeps the last warnings and errors, from any thread, and finds their cause."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines: deque[str] = deque(maxlen=KEPT)
 
-    def take(self, level: int, text: str) -> None:
-        """Keep a message of a `logging` level, and pass it on."""
+    def push(self, level: int, text: str) -> None:
+        """Keep a message of a `logging` level if it is a warning or an error, and log it as information at most."""
         line = " ".join(text.split())
         if level >= logging.WARNING:
             with self._lock:
                 self._lines.append(line)
         log.log(min(level, logging.INFO), "TensorRT: %s", line)
 
-    def clear(self) -> None:
-        """Forget what was said so far."""
+    def reset(self) -> None:
+        """Forget all messages."""
         with self._lock:
             self._lines.clear()
 
     def explain(self) -> str:
-        """Return the cause that the messages point to, and the last of them."""
+        """Return the cause that the messages show, if one is known, and the last message."""
         with self._lock:
             lines = list(self._lines)
         if not lines:
@@ -56,12 +57,12 @@ class Messages:
         return f"{causes[0]}: {lines[-1][:300]}" if causes else lines[-1][:300]
 
     def refuse(self, came: str, *, expected: str, todo: str) -> EngineError:
-        """Return an error that quotes TensorRT."""
+        """Return an error that quotes `explain`."""
         return EngineError(f"{came} ({self.explain()})", expected=expected, todo=todo)
 
 
 def make_logger(trt: TensorRt, messages: Messages) -> Any:
-    """Return an ``ILogger`` that hands everything to `messages`; it must outlive all that is made with it."""
+    """Return an ``ILogger`` that passes everything to `messages`; it must outlive all objects created with it."""
     severity = trt.ILogger.Severity
     levels = {
         severity.INTERNAL_ERROR: logging.ERROR,
@@ -76,18 +77,18 @@ def make_logger(trt: TensorRt, messages: Messages) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            messages.take(levels.get(severity, logging.INFO), msg)
+            messages.push(levels.get(severity, logging.INFO), msg)
 
     return Log()
 
 
-def begin(make: Callable[[Any], Made], logger: Any, messages: Messages) -> Made:
-    """Return what `make`, a class of TensorRT's, makes of the logger: its first object, with which it meets the GPU.
+def create_with_logger(make: Callable[[Any], Made], logger: Any, messages: Messages) -> Made:
+    """Return an object of TensorRT's class `make`; the first such object initialises the GPU.
 
     Raises
     ------
     EngineError
-        When TensorRT cannot use the GPU. Its bindings raise TypeError then; the reason stands in the messages alone.
+        When TensorRT cannot use the GPU. Its bindings then raise TypeError; only the messages hold the reason.
     """
     try:
         return make(logger)

@@ -1,49 +1,50 @@
-"""What queues a plan on the GPU: contexts bound to memory that others own. Knows nothing of frames."""
+"""`PlanNetwork`: execution contexts of a TensorRT plan, bound to memory that others own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from deepbid_rt.runtimes.gpu.device_memory import Buffer, Queue, cuda_failed
+from deepbid_rt.runtimes.gpu.cuda_errors import cuda_failed
+from deepbid_rt.runtimes.gpu.protocols import Buffer, Launch
 from deepbid_rt.runtimes.tensorrt.api import ExecutionContext
 from deepbid_rt.runtimes.tensorrt.load import LoadedPlan
 
 
 class PlanNetwork:
-    """What queues a plan on the GPU."""
+    """A plan as a network, see `deepbid_rt.runtimes.gpu.runner.DeviceNetwork`."""
 
     def __init__(self, plan: LoadedPlan) -> None:
         self._plan = plan
 
-    def bind(self, given: Buffer, answer: Buffer) -> Queue:
-        """Return what queues the plan, from one buffer into another; each binding has a context of its own."""
-        return self._bound(given, answer)[0]
+    def bind(self, inputs: Buffer, answer: Buffer) -> Launch:
+        """Return the launch of the plan, from one buffer into another; each binding has its own context."""
+        return self._bind_context(inputs, answer)[0]
 
-    def bind_each(self, pairs: list[tuple[Buffer, Buffer]]) -> Queue:
-        """Return what queues the plan on one input after another: it answers one view at a time."""
-        queues = [self.bind(given, answer) for given, answer in pairs]
+    def bind_each(self, pairs: list[tuple[Buffer, Buffer]]) -> Launch:
+        """Return a function that queues the plan on one input after another: a plan takes one view at a time."""
+        launches = [self.bind(inputs, answer) for inputs, answer in pairs]
 
-        def queue() -> None:
-            for one in queues:
-                one()
+        def launch_all() -> None:
+            for launch in launches:
+                launch()
 
-        return queue
+        return launch_all
 
-    def bind_ring(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
-        """Return what queues the plan on one of several places that overlap: one context, whose input moves."""
+    def bind_window(self, places: list[Buffer], answer: Buffer) -> Callable[[int], None]:
+        """Return a function that queues the plan on one of several overlapping buffers: one context, moving input."""
         plan = self._plan
-        queue, context = self._bound(places[0], answer)
+        launch, context = self._bind_context(places[0], answer)
         [name] = [tensor.name for tensor in plan.facts.tensors if tensor.mode == "input"]
 
         def run(place: int) -> None:
             if not context.set_tensor_address(name, places[place].address):
                 reason = RuntimeError(plan.messages.explain())
                 raise cuda_failed(reason) from reason
-            queue()
+            launch()
 
         return run
 
-    def _bound(self, given: Buffer, answer: Buffer) -> tuple[Queue, ExecutionContext]:
+    def _bind_context(self, inputs: Buffer, answer: Buffer) -> tuple[Launch, ExecutionContext]:
         plan = self._plan
         with plan.memory.current():
             context = plan.engine.create_execution_context()
@@ -54,7 +55,7 @@ class PlanNetwork:
                 todo="end other programs that use the GPU (nvidia-smi), or choose a smaller frame",
             )
         for tensor in plan.facts.tensors:
-            buffer = given if tensor.mode == "input" else answer
+            buffer = inputs if tensor.mode == "input" else answer
             if not context.set_tensor_address(tensor.name, buffer.address):
                 raise plan.messages.refuse(
                     f"TensorRT refuses the memory of {tensor.name!r}",
@@ -62,11 +63,11 @@ class PlanNetwork:
                     todo=f"build the plan again: {plan.rebuild}",
                 )
 
-        def queue() -> None:
+        def launch() -> None:
             with plan.memory.current():
                 queued = context.execute_async_v3(plan.memory.stream)
             if not queued:
                 reason = RuntimeError(plan.messages.explain())
                 raise cuda_failed(reason) from reason
 
-        return queue, context
+        return launch, context

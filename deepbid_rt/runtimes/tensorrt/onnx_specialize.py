@@ -1,7 +1,6 @@
-"""From an ONNX engine file to the one network that is built: sizes fixed, and each layer's arithmetic written into it.
+"""`specialize`: fixes the input size of an ONNX network and writes the precision of each layer into it.
 
-TensorRT 11 takes precision from the network alone and 10 can be told to, so this is the only place that decides it.
-Knows nothing of TensorRT.
+TensorRT 11 takes precision from the network only, and TensorRT 10 can be set to do so; no other module decides it.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from deepbid_rt.errors import EngineError
 
 PlanPrecision = Literal["fp16", "bf16", "fp32"]
 LIMIT = 1024.0
-"""Noise units that an fp16 network is given at most: with all shipped networks no layer then leaves fp16's range
-(`tests/runtimes/tensorrt/test_onnx_specialize.py`), and no signal is 1024 times its noise."""
+"""Largest input of an fp16 network, standard deviations of the noise. Up to it no layer of the shipped networks leaves
+the range of fp16 (``tests/runtimes/tensorrt/test_onnx_specialize.py``), and no signal is 1024 times its noise."""
 _TYPES = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 _LOW = frozenset(
     {"Conv", "ConvTranspose", "Relu", "LeakyRelu", "Clip", "MaxPool", "AveragePool", "Pad", "Resize", "Concat"}
     | {"Add", "Sub", "Mul", "DepthToSpace"}
 )
-"""Operators that compute in the low precision; all others, and what adds the input to the answer, stay fp32."""
+"""Operators that compute in the low precision. All others, and those that add the input to the answer, stay fp32."""
 _EXACT = {"fp16": frozenset[str](), "bf16": frozenset({"ConvTranspose"})}
-"""Operators that NVIDIA's builder has no kernel for in a precision (seen with TensorRT-RTX 1.7)."""
+"""Operators for which NVIDIA's builder has no kernel in a precision (found with TensorRT-RTX 1.7)."""
 _DATA = {"Resize": 1, "Pad": 1}
-"""How many of an operator's inputs are data; the others are sizes."""
+"""Number of an operator's inputs that are data; the others are sizes."""
 _BF16_OPSET = 22
-"""First opset whose Conv may be bf16."""
+"""First opset whose Conv accepts bf16."""
 
 
 def read_onnx(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
@@ -59,9 +58,9 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
 
 
 def weights_of(model: onnx.ModelProto) -> list[tuple[NDArray[Any], NDArray[Any] | None]]:
-    """Return weight and bias of every convolution, in the order of their computing.
+    """Return weight and bias of every convolution, in the order in which they run.
 
-    The exporter shares equal weights and then knows only one of their names; the order is always there.
+    Names do not identify them: the exporter stores equal weights once, under one of their names.
     """
     values = {tensor.name: tensor for tensor in model.graph.initializer}
     found = []
@@ -72,26 +71,26 @@ def weights_of(model: onnx.ModelProto) -> list[tuple[NDArray[Any], NDArray[Any] 
     return found
 
 
-def specialize(master: onnx.ModelProto, shape: tuple[int, ...], precision: PlanPrecision) -> onnx.ModelProto:
+def specialize(model: onnx.ModelProto, shape: tuple[int, ...], precision: PlanPrecision) -> onnx.ModelProto:
     """Return the network for one input shape and precision; inputs and outputs stay float32.
 
     Parameters
     ----------
-    master : ModelProto
-        A float32 network with one input and one output of the same rank.
+    model : ModelProto
+        A float32 network with one input and one output of the same rank; not changed.
     shape : tuple of int
         Of the input: (1, K, Y, X) for a stream engine, (1, 1, T, Y, X) for a window engine.
     precision : {"fp16", "bf16", "fp32"}
-        Of the convolutions and what lies between them.
+        Of the convolutions and the operators between them.
 
     Raises
     ------
     EngineError
-        When the network is not one that can be specialised so.
+        When the network has other inputs or outputs, or does not accept this shape.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(master)
-    graph = model.graph
+    special = onnx.ModelProto()
+    special.CopyFrom(model)
+    graph = special.graph
     if len(graph.input) != 1 or len(graph.output) != 1:
         raise EngineError(
             f"a network with {len(graph.input)} inputs and {len(graph.output)} outputs",
@@ -105,20 +104,21 @@ def specialize(master: onnx.ModelProto, shape: tuple[int, ...], precision: PlanP
     if precision != "fp32":
         _cast(graph, precision)
         if precision == "bf16":
-            del model.opset_import[:]
-            model.opset_import.append(helper.make_opsetid("", _BF16_OPSET))
+            del special.opset_import[:]
+            special.opset_import.append(helper.make_opsetid("", _BF16_OPSET))
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(special, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise EngineError(
             f"a network that cannot take inputs of {shape} in {precision} ({str(error).strip().splitlines()[0]})",
             expected="sides in multiples of the card's grid",
             todo="choose another size or precision",
         ) from error
-    return model
+    return special
 
 
 def _cast(graph: Any, precision: PlanPrecision) -> None:
+    """Insert casts so that operators of `_LOW` compute in the low precision."""
     low = _TYPES[precision]
     types = {value.name: TensorProto.FLOAT for value in graph.input}
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -164,7 +164,7 @@ def _cast(graph: Any, precision: PlanPrecision) -> None:
 
 
 def _bypass(graph: Any) -> set[str]:
-    """Name the nodes that add the input, weighted, to the answer: they decide brightness and keep float32."""
+    """Return the names of the nodes that add the weighted input to the answer; they set the brightness, so stay fp32."""
     makers = {name: node for node in graph.node for name in node.output}
     last = makers.get(graph.output[0].name)
     if last is None or last.op_type != "Add":
@@ -174,6 +174,7 @@ def _bypass(graph: Any) -> set[str]:
 
 
 def _low_weights(graph: Any, weights: dict[str, Any], name: str, precision: PlanPrecision) -> str:
+    """Add weights in the low precision to the graph; return their name."""
     low = f"{name}_{precision}"
     if low not in weights:
         values = numpy_helper.to_array(weights[name])

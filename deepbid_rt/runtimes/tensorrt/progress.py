@@ -1,6 +1,6 @@
-"""How far a build is: TensorRT's nested phases as one fraction, and the wish to stop.
+"""`BuildProgress`: TensorRT's nested build phases as one fraction, and a way to stop the build.
 
-Called from TensorRT's own threads. Knows nothing of screens.
+TensorRT calls it from its own threads.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from deepbid_rt.runtimes.tensorrt.api import TensorRt
 
-Report = Callable[[str, float], None]
-"""Called with the name of the innermost phase and the fraction of the whole that is done."""
+ProgressReport = Callable[[str, float], None]
+"""Called with the name of the current phase and the fraction of the whole build that is done."""
 
 
 @dataclass
@@ -29,10 +29,10 @@ class BuildProgress:
     Parameters
     ----------
     report : callable
-        Told about every step.
+        Called at every step.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ProgressReport) -> None:
         self._report = report
         self._lock = threading.Lock()
         self._phases: dict[str, _Phase] = {}
@@ -49,17 +49,17 @@ class BuildProgress:
         self._stopped.set()
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
-        """Begin a phase of `steps` steps within another, or by itself."""
+        """Begin a phase of `steps` steps within phase `parent`, or at the top."""
         with self._lock:
             self._phases[name] = _Phase(parent or "", max(steps, 1))
-        self._tell(name)
+        self._report_phase(name)
 
     def step(self, name: str, done: int) -> bool:
-        """Note that step number `done` of a phase, counted from 0, is over; say whether to go on."""
+        """Finish step number `done` of a phase, counted from 0; return False to stop the build."""
         with self._lock:
             if name in self._phases:
                 self._phases[name].done = done + 1
-        self._tell(name)
+        self._report_phase(name)
         return not self.stopped
 
     def finish(self, name: str) -> None:
@@ -67,14 +67,14 @@ class BuildProgress:
         with self._lock:
             self._phases.pop(name, None)
 
-    def _tell(self, name: str) -> None:
+    def _report_phase(self, name: str) -> None:
         with self._lock:
             self._fraction = max(self._fraction, self._done_of(""))
             fraction = self._fraction
         self._report(name, fraction)
 
     def _done_of(self, parent: str) -> float:
-        """Return how much of a phase its running children say is done, beyond the steps it has counted itself."""
+        """Return the done fraction of the current step of a phase, from the phases inside it; "" is the whole build."""
         best = 0.0
         for name, phase in self._phases.items():
             if phase.parent == parent or (not parent and phase.parent not in self._phases):
@@ -83,7 +83,7 @@ class BuildProgress:
 
 
 def make_monitor(trt: TensorRt, progress: BuildProgress) -> Any:
-    """Return an ``IProgressMonitor`` that hands everything to `progress`."""
+    """Return an ``IProgressMonitor`` that passes everything to `progress`."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[name-defined, misc]  # known once TensorRT is imported
         def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""A plan and what stands beside it (``m.plan.json``), written and read.
+"""Reads and writes a plan and its sidecar (``m.plan.json``), which holds the plan's `PlanFacts`.
 
-A plan has no room for facts, and running a plan means running code: nothing in it is looked at before its digest is
-the one written here. Knows nothing of TensorRT.
+A plan file has no room for facts. Loading a plan runs code that is in it, so its digest is compared with the sidecar's
+before anything else reads it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from deepbid_rt.runtimes.tensorrt.facts import SIDECAR_VERSION, PlanFacts
 
 
 def sidecar_path(plan: Path) -> Path:
-    """Return where the facts of a plan stand."""
+    """Return the path of a plan's sidecar."""
     return plan.with_name(plan.name + ".json")
 
 
 def rebuild_command(plan: Path, facts: PlanFacts | None = None) -> str:
-    """Return the command that makes a plan anew."""
+    """Return the command that builds a plan again."""
     if facts is None:
         return f"deepbid-rt build ENGINE.onnx -o {shlex.quote(str(plan))} --size LINESxPIXELS"
     _, rows, columns = facts.shape
@@ -61,12 +61,12 @@ def read_facts(plan: Path) -> PlanFacts:
 
 
 def read_plan(plan: Path, facts: PlanFacts) -> bytes:
-    """Read a plan whose digest is the one that its sidecar names.
+    """Read a plan and check its digest.
 
     Raises
     ------
     EngineError
-        When the plan cannot be read, or is another than the one described.
+        When the plan cannot be read, or has another digest than its sidecar says.
     """
     todo = f"build it again: {rebuild_command(plan, facts)}"
     try:
@@ -86,7 +86,7 @@ def read_plan(plan: Path, facts: PlanFacts) -> bytes:
 
 
 def write_plan(plan: Path, data: bytes, facts: PlanFacts) -> None:
-    """Write a plan and its sidecar; both are whole or the old ones stay.
+    """Write a plan and its sidecar. A write that fails leaves the old files.
 
     Raises
     ------

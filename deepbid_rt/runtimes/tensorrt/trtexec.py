@@ -1,15 +1,15 @@
-"""NVIDIA's own commands that come closest to a build, for comparing and for reports to NVIDIA."""
+"""`trtexec_commands`: the commands of NVIDIA's trtexec closest to a build, for comparison and for reports to NVIDIA."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
 
-from deepbid_rt.runtimes.tensorrt.builder import Effort
+from deepbid_rt.runtimes.tensorrt.builder import BuildEffort
 
 
-def trtexec_commands(network: Path, plan: Path, effort: Effort, major: int) -> tuple[str, str]:
-    """Return the commands that build and that time a plan.
+def trtexec_commands(network: Path, plan: Path, effort: BuildEffort, major: int) -> tuple[str, str]:
+    """Return two commands: one builds a plan, one times it.
 
     Parameters
     ----------
@@ -17,10 +17,10 @@ def trtexec_commands(network: Path, plan: Path, effort: Effort, major: int) -> t
         The specialised ONNX (``--keep-onnx``).
     plan : Path
         The plan to write.
-    effort : Effort
+    effort : BuildEffort
         Level and workspace.
     major : int
-        Of TensorRT; 10 must be told to take types from the network.
+        Major version of TensorRT; 10 needs an option to take types from the network.
     """
     build = [
         "trtexec",

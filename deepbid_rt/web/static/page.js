@@ -1,11 +1,11 @@
-// The page of a session: asks for what is newest, shows it, and forgets it. Nothing here can change the session.
+// The page of a session: polls pictures and figures, and shows them. It cannot change the session.
 
 import {Plot} from "./plot.js";
 
 const STATUS_MS = 500;
 const RETRY_MS = 1000;
 const SPAN_S = 60;
-const VERDICTS = ["tracked", "held", "foreign", "restarted"];
+const MOTION_STATUSES = ["tracked", "held", "foreign", "restarted"];
 
 const by = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
@@ -23,15 +23,15 @@ const choice = {plane: 0, channel: 0};
 let points = [];
 let serial = 0;
 
-async function pictures() {
+async function pollPictures() {
   let after = 0;
-  let shown = "";
+  let requested = "";
   for (;;) {
-    // Hidden pages stand still here, and ask for nothing.
+    // Browsers do not call this for hidden pages, so these send no requests.
     await new Promise(requestAnimationFrame);
     const wanted = `plane=${choice.plane}&channel=${choice.channel}`;
-    if (wanted !== shown) after = 0;
-    shown = wanted;
+    if (wanted !== requested) after = 0;
+    requested = wanted;
     try {
       const answer = await fetch(`picture.jpg?${wanted}&after=${after}`);
       if (answer.status === 204) continue;
@@ -64,15 +64,15 @@ function paint(bitmap, facts) {
   show("levels", `black to white: ${limits.join(" to ")} counts, the same on both sides`);
 }
 
-async function status() {
+async function pollStatus() {
   for (;;) {
     if (!document.hidden) {
       try {
         const answer = await fetch(`status.json?after=${serial}`);
         if (!answer.ok) throw new Error(answer.statusText);
-        tell(await answer.json());
+        showStatus(await answer.json());
       } catch {
-        state("no connection", "bad");
+        showState("no connection", "bad");
         serial = 0;
         points = [];
       }
@@ -81,19 +81,19 @@ async function status() {
   }
 }
 
-function state(text, mood) {
+function showState(text, mood) {
   show("state", text);
   by("state").className = `pill ${mood}`;
   by("pictures").className = mood === "good" ? "" : "stale";
   document.title = mood === "good" ? "deepbid-rt" : `${text} – deepbid-rt`;
 }
 
-function tell(session) {
-  if (session.state === "failed") state("failed", "bad");
-  else if (session.source === "lost") state("microscope lost", "bad");
-  else if (session.source === "stalled") state("stalled", "warn");
-  else if (session.state === "running") state("running", "good");
-  else state(session.state, "warn");
+function showStatus(session) {
+  if (session.state === "failed") showState("failed", "bad");
+  else if (session.source === "lost") showState("microscope lost", "bad");
+  else if (session.source === "stalled") showState("stalled", "warn");
+  else if (session.state === "running") showState("running", "good");
+  else showState(session.state, "warn");
 
   const {engine, runtime} = session;
   show("engine", runtime.startsWith(engine) ? runtime : `${engine} · ${runtime}`);
@@ -102,8 +102,8 @@ function tell(session) {
     const [channels, lines, pixels] = stream.shape;
     show("geometry", `${pixels} × ${lines} at ${number(stream.rate_hz, 1)} Hz`);
     show("delay", `${stream.delay_frames} frames`);
-    choices("plane", stream.planes);
-    choices("channel", channels);
+    showChoices("plane", stream.planes);
+    showChoices("channel", channels);
   }
   points = points.concat(session.points);
   serial = session.serial;
@@ -129,9 +129,9 @@ function tell(session) {
   table("stages", Object.entries(session.latency_ms).map(
     ([stage, ms]) => [stage, `${number(ms.p50, 1)} / ${number(ms.p99, 1)}`, ""]));
   by("motion-card").hidden = !session.motion;
-  by("verdicts").parentElement.hidden = !session.motion;
+  by("motion-status").parentElement.hidden = !session.motion;
   if (session.motion) {
-    table("verdicts", VERDICTS.map((verdict) => [verdict, grouped(session.motion[verdict]), ""]));
+    table("motion-status", MOTION_STATUSES.map((name) => [name, grouped(session.motion[name]), ""]));
     motion.draw(points, now);
   }
   latency.draw(points, now);
@@ -154,11 +154,11 @@ function table(id, rows) {
   by(id).replaceChildren(...cells);
 }
 
-// A list to choose from, where there is more than one.
-function choices(kind, count) {
-  const made = by(`${kind}-choice`);
-  if ((made?.options.length ?? 1) === count) return;
-  made?.parentElement.remove();
+// Shows a list of planes or channels, unless there is only one.
+function showChoices(kind, count) {
+  const current = by(`${kind}-choice`);
+  if ((current?.options.length ?? 1) === count) return;
+  current?.parentElement.remove();
   choice[kind] = 0;
   if (count < 2) return;
   const label = Object.assign(document.createElement("label"), {textContent: `${kind} `});
@@ -169,5 +169,5 @@ function choices(kind, count) {
   by("choices").append(label);
 }
 
-pictures();
-status();
+pollPictures();
+pollStatus();

@@ -1,4 +1,4 @@
-// A plot of the last minute on a canvas: newest at the right edge. Knows nothing of where points come from.
+// A plot of the last minute on a canvas, with the newest point at the right edge.
 
 const SPAN_S = 60;
 const LEFT = 40;
@@ -6,7 +6,7 @@ const BOTTOM = 16;
 const TOP = 5;
 
 export class Plot {
-  // series: [{color: CSS variable, of: point -> value or null}]; signed: whether 0 lies in the middle.
+  // series: [{color: CSS variable, of: point -> value or null}]; signed: true puts 0 in the middle.
   constructor(canvas, series, signed) {
     this.canvas = canvas;
     this.series = series;
@@ -60,7 +60,7 @@ export class Plot {
         const value = of(point);
         if (value === null) { before = null; continue; }
         const at = [x(point[0]), y(Math.max(floor, Math.min(top, value)))];
-        // A pause of more than a second is a pause and not a line.
+        // No line across a gap of more than a second.
         if (before === null || point[0] - before > 1) pen.moveTo(...at); else pen.lineTo(...at);
         before = point[0];
       }
@@ -74,7 +74,8 @@ export class Plot {
     pen.restore();
   }
 
-  // The scale shows all but the highest hundredth of the values, so that one late frame does not flatten the rest.
+  // The upper end of the scale: a round number above 99 % of the values, so that one late frame does not flatten the rest.
+  // Values above it are marked at the top.
   top(points) {
     const values = points.flatMap((point) => this.series.map(({of}) => of(point)))
       .filter((value) => value !== null).map(Math.abs).sort((a, b) => a - b);

@@ -1,5 +1,7 @@
-"""Our kernels, one by one and as a program: what they are told, what ships, and that their answers do not depend on
-the order in which blocks and threads run. Whole frames are compared in tests/runtimes/gpu/test_pipeline.py."""
+"""The CUDA kernels: their arguments, the PTX that ships, and that results do not depend on the order of threads.
+
+Whole frames are compared with the denoiser in tests/runtimes/gpu/test_slot_pipeline.py.
+"""
 
 import ctypes
 import importlib.util
@@ -17,21 +19,19 @@ from tests import ROOT
 pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import DTYPES, ScanGeometry
-from deepbid_rt.motion import nonrigid as line_shifts  # after the check for torch
-from deepbid_rt.motion.nonrigid import NonrigidMotionEstimator
+from deepbid_rt.motion.nonrigid import NONRIGID_SETTINGS, NonrigidMotionEstimator  # after the check for torch
 from deepbid_rt.motion.temporal_averages import MARGIN, TemporalAverages
-from deepbid_rt.runtimes.gpu import kernel_arguments as told
-from deepbid_rt.runtimes.gpu import kernel_check, kernels
-from deepbid_rt.runtimes.gpu import kernel_history as kernel_past
-from deepbid_rt.runtimes.gpu.driver import Kernels
+from deepbid_rt.runtimes.gpu import kernel_check, kernel_history, kernels, motion_numbers
+from deepbid_rt.runtimes.gpu import kernel_structs as structs
+from deepbid_rt.runtimes.gpu.driver import CudaProgram
 from deepbid_rt.runtimes.gpu.kernel_pipeline import KernelPipeline
 from deepbid_rt.runtimes.gpu.kernel_series import kernel_series
-from deepbid_rt.scan.directions import MERGES
+from deepbid_rt.scan.directions import MERGE_MODES
 from tests.fakes import STREAM_CARD, stream
-from tests.runtimes.gpu.test_history import GAINS, movie
-from tests.runtimes.gpu.test_nonrigid import pair
+from tests.runtimes.gpu.test_tensor_history import GAINS, movie
+from tests.runtimes.gpu.test_tensor_nonrigid import pair
 from tests.stand_in_cuda import StandInMemory, library
-from tests.stand_in_cuda.history import StandInPast
+from tests.stand_in_cuda.history import StandInHistory
 
 C_TYPES = {"double": ctypes.c_double, "float": ctypes.c_float, "int": ctypes.c_int}
 
@@ -49,45 +49,45 @@ def constant(name):
     return int(re.search(rf"constexpr int {name} = (\d+);", kernels.sources()["plane.cuh"])[1])
 
 
-def test_the_kernels_are_told_what_their_header_says():
+def test_structs_equal_those_of_the_header():
     found = dict(structures())
     assert found.keys() == {"State", "Line", "Frame", "Stabilizer", "LineShifts", "Level", "Memory"}
     for name, fields in found.items():
-        assert getattr(told, name)._fields_ == fields, name
+        assert getattr(structs, name)._fields_ == fields, name
 
 
-def test_constants_of_the_kernels_are_those_of_numpy():
-    assert constant("STRIPS") == line_shifts._STRIPS
-    assert (constant("THREADS"), constant("TILE")) == (kernel_past.THREADS, kernel_past.TILE)
-    # A line may lie a limit off its frame, and rounding adds one on either side.
-    assert constant("MOST_LINES_OF_A_PLACE") == 2 * (line_shifts._LIMIT_PX + 1) + 1
+def test_constants_of_the_header_equal_those_of_python():
+    assert constant("STRIPS") == NONRIGID_SETTINGS.strips
+    assert (constant("THREADS"), constant("TILE")) == (kernel_history.THREADS, kernel_history.TILE)
+    # A line may lie the limit off its frame, and rounding adds one pixel on either side.
+    assert constant("MOST_LINES_OF_A_PLACE") == 2 * (NONRIGID_SETTINGS.limit_px + 1) + 1
     for name, words in {
-        "MotionStatus": kernel_past.MOTION_STATUSES,
+        "Verdict": motion_numbers.MOTION_STATUSES,
         "PixelType": tuple(np.dtype(kind).name for kind in DTYPES),
-        "Merge": MERGES,
+        "Merge": MERGE_MODES,
     }.items():
         body = re.search(rf"enum {name} {{(.*?)}}", kernels.sources()["plane.cuh"])[1]
         assert tuple(word.strip().lower() for word in body.split(",")) == words
 
 
 def entries(ptx):
-    """Kernels of a PTX and the bytes of each of their parameters."""
+    """Names of the kernels in a PTX and the bytes of each of their parameters."""
     return {
         name: [int(size) for size in re.findall(r"\.param \.align 8 \.b8 \w+\[(\d+)\]", parameters)]
         for name, parameters in re.findall(r"\.visible \.entry (\w+)\((.*?)\)", ptx, re.DOTALL)
     }
 
 
-def test_the_program_that_ships_belongs_to_the_sources_and_takes_what_it_is_given():
+def test_shipped_ptx_belongs_to_the_sources_and_has_the_structs_as_parameters():
     ptx = kernels.program().decode()
     assert ptx.startswith(f"// sources: sha256 {kernels.digest()}\n"), "run tools/make_kernels.py"
-    expected = {name: [ctypes.sizeof(kind) for kind in kinds] for name, kinds in told.KERNELS.items()}
+    expected = {name: [ctypes.sizeof(kind) for kind in kinds] for name, kinds in structs.KERNELS.items()}
     assert entries(ptx) == expected
     assert re.search(r"^\.version 8\.1$", ptx, re.MULTILINE), "what driver 530 takes"
     assert re.search(r"^\.target sm_75$", ptx, re.MULTILINE)
 
 
-def test_the_program_that_ships_is_what_the_compiler_makes(tmp_path):
+def test_shipped_ptx_is_what_nvrtc_makes(tmp_path):
     if importlib.util.find_spec("nvidia") is None:
         pytest.skip("no NVRTC (pip install nvidia-cuda-nvrtc-cu12==12.1.*)")
     made = tmp_path / "kernels.ptx"
@@ -97,7 +97,7 @@ def test_the_program_that_ships_is_what_the_compiler_makes(tmp_path):
 
 
 @pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
-def test_a_gpu_can_be_given_what_ships_and_no_register_is_spilled(tmp_path, architecture):
+def test_shipped_ptx_assembles_without_spilled_registers(tmp_path, architecture):
     ptxas = shutil.which("ptxas")
     if ptxas is None:
         pytest.skip("no ptxas, which comes with nvcc")
@@ -107,7 +107,7 @@ def test_a_gpu_can_be_given_what_ships_and_no_register_is_spilled(tmp_path, arch
     assert set(re.findall(r"(\d+) bytes spill", done.stderr)) == {"0"}
 
 
-def test_nvidia_s_compiler_has_nothing_to_warn_of(tmp_path):
+def test_nvcc_compiles_without_warnings(tmp_path):
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         pytest.skip("no nvcc")
@@ -117,11 +117,11 @@ def test_nvidia_s_compiler_has_nothing_to_warn_of(tmp_path):
     assert entries((tmp_path / "kernels.ptx").read_text()) == entries(kernels.program().decode())
 
 
-def passing_on(memory):
-    """A network that answers with the view it is given."""
+def bind_identity(memory):
+    """A network whose answer is the view in its inputs."""
 
-    def bind(given, answers, shape):
-        views = memory.at(given.address).view("f4").reshape(shape)[:, 0]
+    def bind(inputs, answers, shape):
+        views = memory.at(inputs.address).view("f4").reshape(shape)[:, 0]
 
         def compute():
             memory.at(answers.address).view("f4")[:] = views.ravel()
@@ -136,7 +136,7 @@ def pipeline_of(shape, dtype="<i2", scan=None, merge="mean", views="each", memor
     card = replace(STREAM_CARD, views=views, memories=GAINS)
     info = stream(shape, dtype, scan or ScanGeometry())
     program = memory.program(kernels.program())
-    return memory, KernelPipeline(passing_on(memory), card, info, memory, program, merge, **rest)
+    return memory, KernelPipeline(bind_identity(memory), card, info, memory, program, merge, **rest)
 
 
 def agrees(found):
@@ -144,8 +144,8 @@ def agrees(found):
 
 
 @pytest.mark.parametrize("rows", [1, 2, 31, 33, 63, 65])
-def test_frames_of_every_size_are_prepared_as_by_numpy(rows):
-    """One line and one pixel more or less than the network's grid, and than the least sizes that are followed."""
+def test_frames_of_many_sizes_equal_numpy(rows):
+    """Sizes around the network's grid and around the least sizes for which motion is estimated."""
     for columns in (rows + 2, 64):
         memory, pipeline = pipeline_of((1, 2 * rows + rows % 2, columns), scan=ScanGeometry("collinear"))
         assert agrees(kernel_check.compare(pipeline)), columns
@@ -155,14 +155,14 @@ def test_frames_of_every_size_are_prepared_as_by_numpy(rows):
 @pytest.mark.parametrize("first", ["forward", "backward"])
 @pytest.mark.parametrize("merge", ["mean", "forward", "backward", "interleave"])
 @pytest.mark.parametrize(("channels", "dtype"), [(1, "|u1"), (2, "<u2"), (3, "<f4")])
-def test_views_are_split_and_merged_as_by_numpy(channels, dtype, merge, first):
+def test_collinear_frames_equal_numpy(channels, dtype, merge, first):
     for scan in (ScanGeometry("collinear", first=first), ScanGeometry("collinear", first=first, mirrored=False)):
         _, pipeline = pipeline_of((channels, 67, 35), dtype, scan, merge)
         assert agrees(kernel_check.compare(pipeline)), scan
 
 
 @pytest.mark.parametrize("views", ["each", "mean"])
-def test_ordinary_frames_too(views):
+def test_ordinary_frames_equal_numpy(views):
     for bidirectional, mirrored, first in (
         (True, True, "forward"),
         (True, False, "backward"),
@@ -174,7 +174,7 @@ def test_ordinary_frames_too(views):
 
 
 @pytest.mark.parametrize("shape", [(1, 512, 300), (1, 300, 530)])
-def test_large_frames_are_halved_before_they_are_followed(shape):
+def test_large_frames_equal_numpy(shape):
     _, pipeline = pipeline_of(shape, scan=ScanGeometry("ordinary", mirrored=False), views="mean")
     assert agrees(kernel_check.compare(pipeline))
 
@@ -182,34 +182,34 @@ def test_large_frames_are_halved_before_they_are_followed(shape):
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 7, "shuffled otherwise": 8}
 
 
-def test_no_answer_depends_on_the_order_of_blocks_and_threads():
-    """Bit by bit: a thread that reads what another writes without a barrier between would answer otherwise."""
+def test_results_do_not_depend_on_the_order_of_blocks_and_threads():
+    """Bit by bit: a thread that reads what another one writes, without a barrier between, would change the result."""
     answers = {}
     try:
         for name, order in ORDERS.items():
             library().stand_in_order(order)
             _, pipeline = pipeline_of((2, 150, 140), "<u2", ScanGeometry("collinear"))
             pipeline.set_scale([kernel_check._NORMALIZER] * 2)
-            steps = [pipeline.push(frame) for frame in kernel_check.simulated(pipeline.info)]
-            last = (*[steps[-1][0].tobytes(), pipeline.inputs().tobytes()], *(note.motion for _, note in steps))
-            answers[name] = last, [note.mean_bias.tolist() for _, note in steps]
+            steps = [pipeline.push(frame) for frame in kernel_check.simulated_frames(pipeline.info)]
+            last = (*[steps[-1][0].tobytes(), pipeline.inputs().tobytes()], *(stats.motion for _, stats in steps))
+            answers[name] = last, [stats.mean_bias.tolist() for _, stats in steps]
             assert steps[-1][1].motion.strip_dy
     finally:
         library().stand_in_order(0)
     assert all(answer == answers["ascending"] for answer in answers.values())
 
 
-def test_a_frame_is_few_launches():
-    assert pipeline_of((1, 128, 64), scan=ScanGeometry("collinear"))[1].launches == 21
-    assert pipeline_of((1, 40, 64))[1].launches == 11  # not bent
-    assert pipeline_of((1, 24, 64))[1].launches == 6  # not followed
+def test_a_frame_takes_few_launches():
+    assert pipeline_of((1, 128, 64), scan=ScanGeometry("collinear"))[1].kernel_count == 21
+    assert pipeline_of((1, 40, 64))[1].kernel_count == 11  # no strips
+    assert pipeline_of((1, 24, 64))[1].kernel_count == 6  # no motion
 
 
 @pytest.mark.parametrize("size", [(64, 80), (65, 131), (300, 280)])
-def test_strips_are_found_and_the_same_variance_is_learned(size):
-    plain, device = NonrigidMotionEstimator(size), StandInPast(GAINS, 1, 1, size)
+def test_strip_shifts_and_learned_variance_equal_numpy(size):
+    plain, device = NonrigidMotionEstimator(size), StandInHistory(GAINS, 1, 1, size)
     frame, history = device._frames.frame, device.history
-    state = told.State.from_buffer(device.memory.arrays[history._state.address])
+    state = structs.State.from_buffer(device.memory.arrays[history._state.address])
     at, shifts = device.at, history._nonrigid
     program = device.memory.program(kernels.program())
     start = np.array([[0.3], [-0.4]])
@@ -222,27 +222,28 @@ def test_strips_are_found_and_the_same_variance_is_learned(size):
         at(shifts.strips, (16, 2), "f8")[...] = start.T
         state.verdict, state.place_y, state.place_x = 1, 2.3, -3.4
         coarse, fine = history._levels[0], history._levels[-1]
-        queues = [program.bind("smooth", (-(-size[1] // 256), fine.rows, 4), (256, 1, 1), frame, shifts, coarse, fine)]
+        across = -(-size[1] // 256)
+        launches = [program.bind("smooth", (across, fine.rows, 4), (256, 1, 1), frame, shifts, coarse, fine)]
         for level in history._levels:
-            queues += [program.bind("measure_slopes", (level.rows, 1, 1), (256, 1, 1), shifts, level)]
-            queues += [program.bind("solve", (1, 1, 1), (256, 1, 1), frame, shifts, level)]
+            launches += [program.bind("measure_slopes", (level.rows, 1, 1), (256, 1, 1), shifts, level)]
+            launches += [program.bind("solve", (1, 1, 1), (256, 1, 1), frame, shifts, level)]
         with device.memory.current():
-            for queue in queues:
-                queue()
+            for launch in launches:
+                launch()
         device.memory.synchronize()
         assert np.abs(at(shifts.strips, (16, 2), "f8").T - expected).max() < 2e-3
         assert state.variance == pytest.approx(plain._variance, rel=1e-3)
-        bends = at(shifts.note, (36,), "f8")[4:].reshape(2, 16)
-        assert np.allclose(bends, at(shifts.strips, (16, 2), "f8").T - start, atol=1e-12)
+        strips = at(shifts.note, (36,), "f8")[4:].reshape(2, 16)
+        assert np.allclose(strips, at(shifts.strips, (16, 2), "f8").T - start, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_each_line_enters_and_is_recalled_where_it_lies(seed):
-    """Lines that overtake others enter one after the other, and none is lost."""
+def test_each_line_enters_and_is_recalled_at_its_own_shift(seed):
+    """Lines that show the same place enter one after the other, and none is lost."""
     size, rng = (64, 20), np.random.default_rng(seed)
-    plain, device = TemporalAverages(GAINS, size), StandInPast(GAINS, 1, 1, size)
+    plain, device = TemporalAverages(GAINS, size), StandInHistory(GAINS, 1, 1, size)
     frame, history = device._frames.frame, device.history
-    state = told.State.from_buffer(device.memory.arrays[history._state.address])
+    state = structs.State.from_buffer(device.memory.arrays[history._state.address])
     rigid = rng.uniform(-20, 20, (2, 1))
     shifts = rigid + np.clip(np.cumsum(rng.uniform(-0.45, 0.45, (2, 64)), axis=1), -7, 7)
     shifts[0, 20:40] = shifts[0, 20] + 0.9 * np.arange(20) * (1 if shifts[0, 20] < rigid[0] else -1)
@@ -251,18 +252,18 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
     program = device.memory.program(kernels.program())
     state.verdict, state.place_y, state.place_x = 1, *rigid[:, 0]
     for number in range(3):
-        turn = number % 2
+        slot = number % 2
         image = rng.normal(size=size).astype(np.float32)
         moved = shifts if number % 2 else shifts[:, ::-1].copy()
         at = device.at
-        lines = np.ctypeslib.as_array((told.Line * size[0]).from_buffer(device.memory.arrays[history._rigid.places]))
+        lines = np.ctypeslib.as_array((structs.Line * size[0]).from_buffer(device.memory.arrays[history._rigid.places]))
         whole, place = np.floor(moved + 0.5), MARGIN - moved
         number_of = np.stack([np.arange(64), np.zeros(64)])
         lines["top"], lines["left"] = np.floor(place) + number_of
         lines["down"], lines["right"] = place - np.floor(place)
         lines["row"], lines["column"] = MARGIN - whole + number_of
         at(frame.mean, size)[...] = image
-        memory, rigid_estimator = history._memories[turn], history._rigid
+        memory, rigid_estimator = history._averages[slot], history._rigid
         expected = np.empty((4, *size), np.float32)
         plain.recall(moved, expected)
         plain.update(image, moved)
@@ -270,33 +271,33 @@ def test_each_line_enters_and_is_recalled_where_it_lies(seed):
             recall = (frame.padded_height, 1, 1), (256, 1, 1), frame, memory, rigid_estimator
             program.bind("recall", *recall)()
             program.bind("update", (memory.height, 1, 1), (256, 1, 1), frame, memory, rigid_estimator)()
-        given = device._arrays.read(device._given, *device._shape)[0, :, :64, :20]
-        got = np.concatenate([np.where(given[2] > 0, given[3:], 0), given[2:3]])
+        inputs = device._arrays.read(device._inputs, *device._shape)[0, :, :64, :20]
+        got = np.concatenate([np.where(inputs[2] > 0, inputs[3:], 0), inputs[2:3]])
         assert np.abs(got - expected).max() < 1e-4
-        means = at(memory.next_means, plain._means.shape)
-        known = plain._weights > 0
-        assert np.abs(means - plain._means)[known].max() < 1e-5
-        assert np.abs(at(memory.next_weights, plain._weights.shape) - plain._weights).max() < 1e-6
+        means = at(memory.next_means, plain.means.shape)
+        known = plain.weights > 0
+        assert np.abs(means - plain.means)[known].max() < 1e-5
+        assert np.abs(at(memory.next_weights, plain.weights.shape) - plain.weights).max() < 1e-6
         assert known.any()
 
 
-def test_a_foreign_frame_does_not_count_in_the_drift():
-    device = StandInPast(GAINS, 1, 1, (64, 72))
-    state = told.State.from_buffer(device.memory.arrays[device.history._state.address])
+def test_a_foreign_frame_does_not_change_the_drift():
+    device = StandInHistory(GAINS, 1, 1, (64, 72))
+    state = structs.State.from_buffer(device.memory.arrays[device.history._state.address])
     for _, frame in movie((64, 72), 5, views=1, seed=3):
         device.push(frame)
     before = state.drift_y, state.drift_x
     assert any(before)
-    assert kernel_past.MOTION_STATUSES[int(device.push(np.zeros_like(frame)).motion[3])] == "foreign"
+    assert motion_numbers.MOTION_STATUSES[int(device.push(np.zeros_like(frame)).motion[3])] == "foreign"
     assert (state.drift_y, state.drift_x) == before
 
 
-def test_no_memory_is_asked_for_once_a_pipeline_is_open():
-    """Page-locked memory takes longer to get than a frame to copy."""
+def test_an_open_pipeline_allocates_nothing():
+    """Allocating page-locked memory takes longer than copying a frame."""
     memory, pipeline = pipeline_of((1, 40, 48))
     asked = []
     memory.allocate = memory.pinned = lambda *_: asked.append(_)
-    for pixels in kernel_check.simulated(pipeline.info):
+    for pixels in kernel_check.simulated_frames(pipeline.info):
         pipeline.set_line_offset(None)
         pipeline.set_scale([kernel_check._NORMALIZER])
         pipeline.skip(2)
@@ -307,22 +308,22 @@ def test_no_memory_is_asked_for_once_a_pipeline_is_open():
     assert not asked
 
 
-def test_kernels_that_answer_otherwise_are_refused(monkeypatch):
-    """Frames are then prepared on the host."""
+def test_kernels_with_other_results_than_numpy_are_refused(monkeypatch):
+    """The session then prepares frames on the host."""
     memory = StandInMemory()
-    series = kernel_series(passing_on(memory), STREAM_CARD, memory)
+    series = kernel_series(bind_identity(memory), STREAM_CARD, memory)
     info = stream((1, 64, 64), "<i2")
     assert "whole frames on the GPU in 21 kernels" in series.open(info, "mean")[0].description
-    monkeypatch.setattr(KernelPipeline, "align", lambda *_: None)
+    monkeypatch.setattr(KernelPipeline, "set_line_offset", lambda *_: None)
     with pytest.raises(EngineError, match=r"^kernels that answer otherwise on this GPU than numpy does \(.*inputs by"):
         series.open(stream((1, 72, 64), "<i2"), "mean")
     monkeypatch.undo()
     assert series.open(stream((1, 72, 64), "<i2"), "mean")
 
 
-def test_a_gpu_that_fails_in_the_check_is_refused():
+def test_a_gpu_that_fails_during_the_check_is_refused():
     memory = StandInMemory()
-    series = kernel_series(passing_on(memory), STREAM_CARD, memory)
+    series = kernel_series(bind_identity(memory), STREAM_CARD, memory)
     memory.cuda.stand_in_fail_after(40)
     try:
         with pytest.raises(EngineError, match=r"CUDA error 719: unspecified launch failure"):
@@ -331,33 +332,34 @@ def test_a_gpu_that_fails_in_the_check_is_refused():
         memory.cuda.stand_in_fail_after(-1)
 
 
-def test_a_driver_that_takes_no_such_program_is_a_refusal():
+def test_a_driver_that_refuses_the_program_raises_engine_error():
     memory = StandInMemory()
     with pytest.raises(EngineError, match=r"^the NVIDIA driver does not take the kernels \(CUDA error 200: "):
         memory.program(b"not a program")
     program = memory.program(kernels.program())
     with pytest.raises(EngineError, match=r"^a program without kernel 'other'"):
         program.bind("other", (1, 1, 1), (1, 1, 1))
-    launch = Kernels(kernels.program(), memory.current, 0, memory.cuda).bind("age", (1, 1, 1), (1, 1, 1), told.Memory())
-    with pytest.raises(StageError, match="kernel age: CUDA error 1"):  # the default stream is never ours
+    on_default_stream = CudaProgram(kernels.program(), memory.current, 0, memory.cuda)
+    launch = on_default_stream.bind("age", (1, 1, 1), (1, 1, 1), structs.Memory())
+    with pytest.raises(StageError, match="kernel age: CUDA error 1"):  # 0 is the default stream, which is never used
         launch()
     for _ in range(2):
         program.close()
 
 
-def test_a_computer_without_a_driver_is_told_so(monkeypatch):
+def test_a_missing_driver_raises_engine_error(monkeypatch):
     def nothing(_name):
         raise OSError("no such library")
 
     monkeypatch.setattr("deepbid_rt.runtimes.gpu.driver.driver_library", lambda: nothing(""))
     with pytest.raises(EngineError, match="no NVIDIA driver"):
-        Kernels(b"", StandInMemory().current, 1)
+        CudaProgram(b"", StandInMemory().current, 1)
 
 
-def test_graphs_replay_what_was_captured():
+def test_replayed_graphs_give_the_same_frames():
     one, two = (pipeline_of((1, 64, 64), memory=StandInMemory(graphs=graphs)) for graphs in (False, True))
     assert (one[1].captured, two[1].captured, two[0].captured) == (False, True, 2)
-    for pixels in kernel_check.simulated(one[1].info):
+    for pixels in kernel_check.simulated_frames(one[1].info):
         expected, got = (pipeline.push(pixels) for _, pipeline in (one, two))
         assert np.array_equal(got[0], expected[0])
         assert got[1].motion == expected[1].motion
@@ -365,7 +367,7 @@ def test_graphs_replay_what_was_captured():
 
 
 def faulty(name):
-    """What a kernel with a mistake answers, in each order."""
+    """The results of a kernel with a mistake, in each order of threads."""
     memory = StandInMemory()
     where = memory.allocate(256)
     launch = memory.program(kernels.program()).bind(name, (1, 1, 1), (64, 1, 1), ctypes.c_void_p(where.address))
@@ -380,21 +382,21 @@ def faulty(name):
         yield memory.at(where.address).tobytes()
 
 
-def test_a_race_is_found_by_the_order_and_a_barrier_that_a_thread_misses_by_the_grid():
-    """So that the test of the order means something."""
+def test_the_stand_in_finds_a_race_and_a_missed_barrier():
+    """Shows that the test of the order of threads can fail."""
     assert len(set(faulty("reads_without_a_barrier"))) > 1
     with pytest.raises(StageError, match="CUDA error 719"):
         next(faulty("misses_a_barrier"))
 
 
-def test_the_movie_of_the_check_moves():
-    shots = list(kernel_check.simulated(stream((1, 128, 64), "<i2")))
-    assert len(shots) == kernel_check.FRAMES
-    assert len({shot.tobytes() for shot in shots}) == kernel_check.FRAMES
+def test_simulated_frames_differ_from_each_other():
+    frames = list(kernel_check.simulated_frames(stream((1, 128, 64), "<i2")))
+    assert len(frames) == kernel_check.FRAMES
+    assert len({frame.tobytes() for frame in frames}) == kernel_check.FRAMES
 
 
-def test_torch_may_own_the_memory_that_kernels_work_on():
-    """What `bench` times next to torch's own operations."""
+def test_kernels_work_on_memory_owned_by_torch():
+    """As `deepbid-rt bench` times them next to torch operations."""
     from deepbid_rt.benchmark import loop
     from tests.stand_in_cuda.engine import StandInTorchMemory
 
@@ -402,4 +404,4 @@ def test_torch_may_own_the_memory_that_kernels_work_on():
     memory = StandInTorchMemory()
     pipeline, frames = loop.make_in_kernels(lambda x: x[:, :1], STREAM_CARD, info, memory)
     figures = loop.time_loop(pipeline, frames, 3)
-    assert (pipeline.launches, figures["captured"]) == (11, False)
+    assert (pipeline.kernel_count, figures["captured"]) == (11, False)

@@ -7,7 +7,7 @@ from deepbid_rt.runtimes.gpu.probe import Gpu, find_gpu
 
 
 class SimulatedDriver:
-    """Both of NVIDIA's libraries, as far as they are asked."""
+    """The functions of NVIDIA's two libraries that are called."""
 
     def __init__(self, *, init=0, count=1, fails=None):
         self._init, self._count, self._fails = init, count, fails
@@ -48,7 +48,7 @@ def test_a_gpu_is_described():
     assert find_gpu(lambda _name: driver) == Gpu("NVIDIA simulated", "8.6", "580.42 (CUDA 13.2)")
 
 
-def test_a_driver_of_unknown_version_is_no_reason_to_refuse():
+def test_an_unknown_driver_version_is_accepted():
     def load(name):
         if "ml" in name:
             raise OSError(name)
@@ -85,8 +85,8 @@ def test_a_driver_that_fails_is_refused(driver, code):
         find_gpu(lambda _name: driver)
 
 
-def test_the_real_driver_answers_or_is_missed():
-    """On a computer without a GPU this is the refusal that a user meets."""
+def test_the_real_driver_answers_or_its_absence_raises():
+    """On a computer without a driver, the error that a user gets."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:

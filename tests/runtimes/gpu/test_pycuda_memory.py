@@ -1,6 +1,6 @@
-"""pycuda as the owner of the memory, with a simulated pycuda: which context is current for each of its calls.
+"""`PycudaMemory` with a simulated pycuda: the context must be current for each call.
 
-That its names and arguments are pycuda's is compared in tests/runtimes/gpu/test_pycuda_names.py.
+tests/runtimes/gpu/test_pycuda_names.py compares names and arguments with the real pycuda.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from deepbid_rt.errors import StageError
 
 
 class Driver(ModuleType):
-    """pycuda.driver, of which every call but the first must find the context current."""
+    """pycuda.driver; all its calls after the first need a current context."""
 
     class Error(Exception):
         pass
@@ -29,7 +29,7 @@ class Driver(ModuleType):
         driver = self
 
         class Thing:
-            """What must be freed where its context is current: else pycuda warns, and it is lost."""
+            """An object that must be freed while its context is current: otherwise pycuda warns and leaks it."""
 
             def __init__(self, *_):
                 assert driver.stack
@@ -82,7 +82,7 @@ def memory(monkeypatch):
     monkeypatch.delitem(sys.modules, name)
 
 
-def test_events_are_waited_for_and_freed_where_their_context_is_current(memory):
+def test_events_are_waited_for_and_freed_in_their_context(memory):
     """Also in another thread than the one that opened the GPU."""
     marks = [memory.owner.mark() for _ in range(2)]
 
@@ -97,16 +97,16 @@ def test_events_are_waited_for_and_freed_where_their_context_is_current(memory):
     assert memory.driver.freed == [True, True]
 
 
-def test_an_error_while_waiting_is_the_named_failure(memory):
+def test_an_error_while_waiting_is_a_stage_error(memory):
     mark = memory.owner.mark()
     memory.driver.fails = True
     with pytest.raises(StageError, match=r"^the GPU failed in the middle of the session \(cuEventSynchronize failed"):
         mark()
 
 
-def test_kernels_are_given_back_before_the_context(memory, monkeypatch):
+def test_kernels_are_unloaded_before_the_context_is_released(memory, monkeypatch):
     loaded = SimpleNamespace(close=lambda: memory.driver.log.append("kernels"))
-    monkeypatch.setattr(sys.modules[type(memory.owner).__module__], "Kernels", lambda *_: loaded)
+    monkeypatch.setattr(sys.modules[type(memory.owner).__module__], "CudaProgram", lambda *_: loaded)
     assert memory.owner.program(b"") is loaded
     assert memory.owner.tensors() is None
     memory.owner.close()

@@ -1,6 +1,6 @@
-"""Every name and argument of pycuda's that is used here, compared with pycuda's published source.
+"""Every name and argument of pycuda that this package uses, compared with pycuda's published source.
 
-It is published as source only and builds against CUDA, so it is read, not run. Fetched by hand once, into the folder
+pycuda is published as source only and builds against CUDA, so it is read, not run. Download it by hand into the folder
 that ``DEEPBID_RT_TENSORRT_WHEELS`` names: ``pip download --no-deps --no-binary :all: -d DIR pycuda``.
 """
 
@@ -22,7 +22,7 @@ MEMBERS = {"retain_primary_context": "Device", "push": "Context", "detach": "Con
     "synchronize": "Stream",
     "record": "Event",
 }
-"""What is used of pycuda's objects, and of which class it is."""
+"""Members of pycuda's objects that are used, and their classes."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def used():
 
 
 def arguments(source, name):
-    """The arguments that the wrapper gives a function: ``py::arg("dest")`` and so on; None where it names none."""
+    """Names of a function's arguments in the wrapper, ``py::arg("dest")`` and so on; None where it names none."""
     text = re.search(rf'py::def\("{name}",(.*?)\);', source, re.DOTALL)
     assert text, f"pycuda has no function {name}"
     found = re.findall(r'"(\w+)"', re.sub(r'=\s*"\w+"', "", text[1]))
@@ -73,7 +73,7 @@ def section(source, name):
     return found[0]
 
 
-def test_every_function_is_there_and_takes_what_it_is_given(sources):
+def test_every_function_exists_and_takes_our_arguments(sources):
     wrapper = sources["wrap_cudadrv.cpp"]
     for name, count in used()[0].items():
         if name in ("Error", "MemoryError"):
@@ -86,7 +86,7 @@ def test_every_function_is_there_and_takes_what_it_is_given(sources):
 
 
 @pytest.mark.parametrize("name", MEMBERS)
-def test_every_member_of_its_objects_is_there(sources, name):
+def test_every_member_exists(sources, name):
     assert name in used()[1] | used()[0].keys()
     text = section(sources["wrap_cudadrv.cpp"], MEMBERS[name])
     assert re.search(rf'"{name}"|DEF_SIMPLE_METHOD(?:_WITH_\w+)?\({name}\)', text), text[:500]
@@ -98,19 +98,19 @@ def test_an_event_is_recorded_on_a_stream_and_waited_for(sources):
     assert '.def("synchronize", &cl::synchronize' in text
 
 
-def test_asynchronous_copies_are_given_destination_source_and_stream_in_this_order(sources):
+def test_copies_take_destination_source_and_stream_in_this_order(sources):
     for name in ("memcpy_htod_async", "memcpy_dtoh_async"):
         assert arguments(sources["wrap_cudadrv.cpp"], name) == ["dest", "src", "stream"]
     assert arguments(sources["wrap_cudadrv.cpp"], "pagelocked_empty")[:2] == ["shape", "dtype"]
 
 
-def test_its_version_is_told_and_it_has_no_graphs(sources):
-    """So that a later version, which may capture graphs, is met by this test and not only by its users."""
+def test_it_has_a_version_and_no_graphs(sources):
+    """Fails for a later version that captures graphs, which this package could then use."""
     assert "VERSION_TEXT =" in sources["__init__.py"]
     assert "StreamBeginCapture" not in sources["wrap_cudadrv.cpp"]
 
 
-def test_what_is_compared_is_all_that_is_used():
+def test_every_used_name_is_compared():
     names, members = used()
     ours = {n for n, _ in inspect.getmembers(__import__("numpy"))}
     assert names.keys() == {

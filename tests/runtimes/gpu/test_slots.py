@@ -1,4 +1,4 @@
-"""Whose turn it is, and in which order frames come back."""
+"""`Slots`: slots in turn, and frames back in the order they were sent."""
 
 import pytest
 
@@ -6,13 +6,13 @@ from deepbid_rt.errors import StageError
 from deepbid_rt.runtimes.gpu.slots import SLOTS, Slots
 
 
-def sent(slots, queue=lambda: None):
+def sent(slots, launch=lambda: None):
     slot = slots.take()
-    slots.send(slot, queue)
+    slots.send(slot, launch)
     return slot
 
 
-def test_frames_take_turns_and_come_back_in_their_order():
+def test_slots_alternate_and_frames_come_back_in_order():
     waited, marks = [], iter(range(9))
 
     def mark():
@@ -29,7 +29,7 @@ def test_frames_take_turns_and_come_back_in_their_order():
     assert (len(slots), waited) == (0, [0, 1, 2])
 
 
-def test_an_error_of_the_device_is_named_and_nothing_is_waited_for():
+def test_a_device_error_is_a_stage_error_and_leaves_no_frame_waiting():
     def fail():
         raise RuntimeError("CUDA error: unspecified launch failure\nmore")
 

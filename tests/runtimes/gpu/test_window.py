@@ -1,4 +1,4 @@
-"""Windows in the memory of a simulated GPU: what is uploaded, where the input lies, and that answers are the host's."""
+"""`DeviceWindow` on a simulated GPU: uploads, addresses of the input, and answers equal to the host's."""
 
 import re
 
@@ -21,12 +21,12 @@ from tests.simulated_gpu import SimulatedMemory, SimulatedTensorRt, simulated_ho
 SHAPE = (8, 16)
 
 
-def doubling(memory, asked):
-    """A network that doubles its window, and keeps which place it was asked for."""
+def doubling(memory, used):
+    """A network that doubles its window and appends the number of each place to `used`."""
 
     def bind(places, answer):
         def run(place):
-            asked.append(place)
+            used.append(place)
 
             def work():
                 memory.at(answer.address)[: 4 * 5 * 128].view(np.float32)[:] = 2 * memory.at(places[place].address)[
@@ -40,9 +40,9 @@ def doubling(memory, asked):
     return bind
 
 
-def test_only_the_new_frame_goes_up_and_the_window_moves_over_it():
-    memory, asked = SimulatedMemory(), []
-    window, plain = DeviceWindow(5, SHAPE, memory, doubling(memory, asked)), FrameWindow(5, SHAPE)
+def test_only_new_frames_are_uploaded():
+    memory, used = SimulatedMemory(), []
+    window, plain = DeviceWindow(5, SHAPE, memory, doubling(memory, used)), FrameWindow(5, SHAPE)
     uploads = []
     upload = memory.upload
     memory.upload = lambda buffer, array: (uploads.append((buffer.address, array.nbytes)), upload(buffer, array))
@@ -51,18 +51,18 @@ def test_only_the_new_frame_goes_up_and_the_window_moves_over_it():
         frame = rng.normal(size=SHAPE).astype(np.float32)
         window.push(frame)
         plain.push(frame)
-        frame.fill(np.nan)  # neither keeps it
+        frame.fill(np.nan)  # neither window keeps the array
         pushed = uploads[-2:]
         assert [size for _, size in pushed] == [512, 512]
         assert pushed[1][0] - pushed[0][0] == 5 * 512
         before = len(uploads)
         answer = window.infer(None)
         assert np.array_equal(answer, 2 * plain.view())
-        assert len(uploads) - before == (number < 4)  # only what stands before the first frame is made on the host
-    assert asked == [(n + 1) % 5 for n in range(13)]
+        assert len(uploads) - before == (number < 4)  # the host uploads the whole window while it is not full
+    assert used == [(n + 1) % 5 for n in range(13)]
 
 
-def test_forgetting_begins_anew():
+def test_reset_empties_the_window():
     memory = SimulatedMemory()
     window = DeviceWindow(5, SHAPE, memory, doubling(memory, []))
     for value in range(7):
@@ -74,8 +74,8 @@ def test_forgetting_begins_anew():
 
 
 @pytest.mark.parametrize("runtime", ["torch", "tensorrt"])
-def test_a_movie_is_denoised_as_by_the_host(tiny_onnx, simulated_plans, runtime):
-    """With two views and a gap; the plan has one context for each of them, and its input moves."""
+def test_a_movie_equals_the_host_s(tiny_onnx, simulated_plans, runtime):
+    """With two views and a gap; a plan has one context per view, whose input address moves."""
     trt = SimulatedTensorRt()
     if runtime == "torch":
         engine = TorchEngine(tiny_onnx, precision="f32", device="cpu")
@@ -96,7 +96,7 @@ def test_a_movie_is_denoised_as_by_the_host(tiny_onnx, simulated_plans, runtime)
         assert [context.runs > 2 for context in trt.contexts] == [False, True, True]
 
 
-def test_an_address_that_the_plan_refuses_is_a_failure_of_the_session(simulated_plans):
+def test_a_refused_address_is_a_stage_error(simulated_plans):
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(simulated_plans["window"], trust=True, host=simulated_host(trt))
     window = engine.open_window(40, (16, 24))
@@ -115,7 +115,7 @@ def test_a_window_of_another_size_than_the_plan_is_refused(simulated_plans):
     engine.close()
 
 
-def test_parts_of_memory_lie_where_they_should():
+def test_parts_of_a_buffer_share_its_memory():
     memory = HostMemory()
     whole = memory.allocate(1024)
     part = memory.part(whole, 256, 512)

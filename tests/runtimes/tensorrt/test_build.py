@@ -9,14 +9,14 @@ import pytest
 
 pytest.importorskip("onnx", reason="the train extra is not installed")
 from deepbid_rt.errors import EngineError, FileError, StageError  # after the check for onnx
-from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, Effort, build, read_onnx
+from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, BuildEffort, build, read_onnx
 from deepbid_rt.runtimes.tensorrt.check import _fit
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts
 from tests.simulated_gpu import SimulatedTensorRt, simulated_host
 
 
 def order_of(onnx, folder, precision="fp16", **changes):
-    return dataclasses.replace(BuildSpec(onnx, folder / "m.plan", (5, 24, 32), precision, Effort()), **changes)
+    return dataclasses.replace(BuildSpec(onnx, folder / "m.plan", (5, 24, 32), precision, BuildEffort()), **changes)
 
 
 def movie(count=14, value=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import EngineError, StageError
-from deepbid_rt.runtimes.tensorrt.builder import Effort, build_plan, count_layers
+from deepbid_rt.runtimes.tensorrt.builder import BuildEffort, build_plan, count_layers
 from deepbid_rt.runtimes.tensorrt.log import KEPT, Messages, make_logger
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
 from deepbid_rt.runtimes.tensorrt.trtexec import trtexec_commands
@@ -18,7 +18,7 @@ def silent():
 
 
 def built(trt, cache=b"", tf32=True, progress=None):
-    return build_plan(trt, NETWORK, Effort(3, 64 << 20), cache, progress or silent(), tf32=tf32)
+    return build_plan(trt, NETWORK, BuildEffort(3, 64 << 20), cache, progress or silent(), tf32=tf32)
 
 
 def test_the_network_is_strongly_typed_on_one_stream_with_all_that_was_asked_for():
@@ -53,7 +53,7 @@ def test_a_timing_cache_of_another_gpu_is_left_aside(caplog):
 
 def test_a_network_that_cannot_be_parsed_is_refused():
     with pytest.raises(EngineError) as refused:
-        build_plan(SimulatedTensorRt(), b"no network", Effort(), b"", silent(), tf32=True)
+        build_plan(SimulatedTensorRt(), b"no network", BuildEffort(), b"", silent(), tf32=True)
     assert str(refused.value) == (
         "TensorRT 10.13.3.9 cannot read the network (simulated parser error 0); expected a network of layers that it "
         "knows; export the engine again, or report this with the TensorRT version."
@@ -137,7 +137,7 @@ def test_only_warnings_and_errors_are_kept_and_few_of_them():
         logger.log(severity.WARNING, text)
     assert messages.explain() == f"warning {KEPT + 4}"
     assert len(messages._lines) == KEPT
-    messages.clear()
+    messages.reset()
     assert messages.explain() == "TensorRT gave no reason"
 
 
@@ -153,7 +153,7 @@ def test_layers_are_counted_by_type():
 
 
 def test_nvidia_s_commands_are_the_same_build(tmp_path):
-    build, time = trtexec_commands(tmp_path / "m.onnx", tmp_path / "m.plan", Effort(4, 512 << 20), 11)
+    build, time = trtexec_commands(tmp_path / "m.onnx", tmp_path / "m.plan", BuildEffort(4, 512 << 20), 11)
     assert build.split() == [
         "trtexec",
         f"--onnx={tmp_path}/m.onnx",
@@ -167,5 +167,5 @@ def test_nvidia_s_commands_are_the_same_build(tmp_path):
         "--skipInference",
     ]
     assert "--useCudaGraph" in time
-    assert "--stronglyTyped" in trtexec_commands(tmp_path / "m.onnx", tmp_path / "m.plan", Effort(), 10)[0]
+    assert "--stronglyTyped" in trtexec_commands(tmp_path / "m.onnx", tmp_path / "m.plan", BuildEffort(), 10)[0]
     assert np.all([not part.startswith("--fp16") for part in build.split()])

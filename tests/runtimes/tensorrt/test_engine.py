@@ -15,11 +15,12 @@ from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes import load_engine
-from deepbid_rt.runtimes.gpu.device_memory import check_alignment, open_memory
+from deepbid_rt.runtimes.gpu.cuda_errors import check_alignment
+from deepbid_rt.runtimes.gpu.open_memory import open_memory
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.runtimes.tensorrt.api import import_tensorrt
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
-from deepbid_rt.runtimes.tensorrt.load import Host
+from deepbid_rt.runtimes.tensorrt.load import GpuHost
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, sidecar_path, write_plan
 from tests.fakes import stamped_frames, stream
 from tests.simulated_gpu import GPU, SimulatedMemory, SimulatedTensorRt, SimulatedTorchMemory, plan_of, simulated_host
@@ -212,20 +213,20 @@ def described_as(plan, data):
 )
 def test_files_that_are_no_plans_never_reach_tensorrt(plan, data, begins):
     described_as(plan, data)
-    message = refusal(plan, Host(lambda: pytest.fail("reached"), lambda: pytest.fail("reached")))
+    message = refusal(plan, GpuHost(lambda: pytest.fail("reached"), lambda: pytest.fail("reached")))
     assert message.startswith(f"{plan}{begins}")
     assert message.endswith(rebuild(plan))
 
 
 def test_a_tampered_plan_never_reaches_tensorrt(plan):
     plan.write_bytes(plan.read_bytes()[:-1])
-    message = refusal(plan, Host(lambda: pytest.fail("reached"), lambda: pytest.fail("reached")))
+    message = refusal(plan, GpuHost(lambda: pytest.fail("reached"), lambda: pytest.fail("reached")))
     assert "plan or sidecar was changed, cut or exchanged" in message
 
 
 def test_tensorrt_missing_is_refused(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    message = refusal(plan, Host(import_tensorrt))
+    message = refusal(plan, GpuHost(import_tensorrt))
     assert message == (
         "a plan, but the Python package tensorrt is not installed; expected TensorRT 10.3 or newer; "
         'run pip install "deepbid-rt[tensorrt]", or serve the .onnx file of the engine, which needs no GPU.'

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from deepbid_rt.runtimes.tensorrt.facts import Golden, PlanFacts, Tensor, golden_input, golden_values
+from deepbid_rt.runtimes.tensorrt.facts import GoldenAnswer, PlanFacts, TensorFacts, golden_input, golden_values
 from tests.fakes import STREAM_CARD
 
 PLAN = b"ftrt" + bytes(60)
@@ -18,11 +18,11 @@ FACTS = PlanFacts(
     driver="580.1 (CUDA 13.0)",
     precision="fp16",
     tensors=(
-        Tensor("inputs", "input", (1, 5, 16, 24), "float32"),
-        Tensor("denoised", "output", (1, 1, 16, 24), "float32"),
+        TensorFacts("inputs", "input", (1, 5, 16, 24), "float32"),
+        TensorFacts("denoised", "output", (1, 1, 16, 24), "float32"),
     ),
     card=STREAM_CARD,
-    golden=Golden(0, (0.5, -0.25), 0.05),
+    golden=GoldenAnswer(0, (0.5, -0.25), 0.05),
     parity={"correlation": 0.99999},
     layers={"Half": 12},
 )

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.tensorrt.log import KEPT, Messages, begin, make_logger
+from deepbid_rt.runtimes.tensorrt.log import KEPT, Messages, create_with_logger, make_logger
 from tests.simulated_gpu import SimulatedTensorRt
 
 
@@ -25,7 +25,7 @@ def test_warnings_and_errors_are_kept_and_nothing_below(heard):
         said = f"said as {level}"
         logger.log(level, said)
         assert messages.explain() == said
-    messages.clear()
+    messages.reset()
     assert messages.explain() == "TensorRT gave no reason"
 
 
@@ -41,16 +41,16 @@ def test_nothing_of_it_is_louder_than_info_in_the_log(heard, caplog):
 
 def test_the_first_cause_that_fits_is_named_with_the_last_line():
     messages = Messages()
-    messages.take(logging.ERROR, "Serialization assertion stdVersionRead failed")
-    messages.take(logging.ERROR, "Cuda failure: 2 (out of memory)")
+    messages.push(logging.ERROR, "Serialization assertion stdVersionRead failed")
+    messages.push(logging.ERROR, "Cuda failure: 2 (out of memory)")
     assert messages.explain() == "another version of TensorRT wrote it: Cuda failure: 2 (out of memory)"
 
 
 def test_old_lines_are_forgotten():
     messages = Messages()
-    messages.take(logging.ERROR, "magicTag")
+    messages.push(logging.ERROR, "magicTag")
     for _ in range(KEPT):
-        messages.take(logging.ERROR, "later")
+        messages.push(logging.ERROR, "later")
     assert messages.explain() == "later"
 
 
@@ -58,10 +58,10 @@ def test_a_gpu_that_tensorrt_cannot_use_is_refused_with_its_reason():
     messages = Messages()
 
     def make(_logger):
-        messages.take(logging.ERROR, "CUDA initialization failure with error: 35")
+        messages.push(logging.ERROR, "CUDA initialization failure with error: 35")
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     with pytest.raises(
         EngineError, match=r"cannot use this GPU with this driver .the GPU or its driver cannot be used"
     ):
-        begin(make, None, messages)
+        create_with_logger(make, None, messages)

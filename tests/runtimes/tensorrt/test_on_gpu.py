@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.gpu.device_memory import open_memory
+from deepbid_rt.runtimes.gpu.open_memory import open_memory
 from deepbid_rt.runtimes.gpu.probe import find_gpu
 from deepbid_rt.runtimes.tensorrt.api import import_tensorrt
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
-from deepbid_rt.runtimes.tensorrt.load import Host
+from deepbid_rt.runtimes.tensorrt.load import GpuHost
 
 pytestmark = pytest.mark.trt
 
@@ -21,16 +21,16 @@ def host(request):
         open_memory(request.param).close()
     except EngineError as error:
         pytest.skip(str(error))
-    return Host(memory=lambda: open_memory(request.param))
+    return GpuHost(memory=lambda: open_memory(request.param))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize(("kind", "shape"), [("stream", (5, 64, 96)), ("window", (40, 32, 48))])
 def test_a_plan_is_built_loaded_and_answers_as_the_onnx_file(host, request, tmp_path, kind, shape, precision):
-    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, Effort, build, read_onnx
+    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, BuildEffort, build, read_onnx
 
     onnx = request.getfixturevalue("tiny_stream_onnx" if kind == "stream" else "tiny_onnx")
-    order = BuildSpec(onnx, tmp_path / "m.plan", shape, precision, Effort(level=1))
+    order = BuildSpec(onnx, tmp_path / "m.plan", shape, precision, BuildEffort(level=1))
     movie = [np.random.default_rng(n).poisson(40, shape[1:]).astype(np.int16) for n in range(44)]
     fractions = []
     progress = BuildProgress(lambda _name, fraction: fractions.append(fraction))

@@ -31,7 +31,7 @@ sys.path.insert(0, folder)
 import tensorrt_rtx_bindings as trt
 from pathlib import Path
 from deepbid_rt.denoising.network_inputs import padded_size
-from deepbid_rt.runtimes.tensorrt.builder import Effort, build_plan
+from deepbid_rt.runtimes.tensorrt.builder import BuildEffort, build_plan
 from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_onnx, specialize
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
 results = {}
@@ -43,7 +43,7 @@ for path, precision, size in jobs:
     progress = BuildProgress(lambda name, fraction: steps.append(fraction))
     network = specialize(model, shape, precision).SerializeToString()
     try:
-        built = build_plan(trt, network, Effort(level=3), b"", progress, tf32=precision != "fp32")
+        built = build_plan(trt, network, BuildEffort(level=3), b"", progress, tf32=precision != "fp32")
         results[f"{path} {precision}"] = {"bytes": len(built.plan), "head": built.plan[:28].hex(), "steps": steps}
     except Exception as error:
         results[f"{path} {precision}"] = {"error": str(error)}

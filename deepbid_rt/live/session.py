@@ -1,0 +1,239 @@
+"""A live session: a source, an engine, recordings, a log and sinks, joined and run.
+
+It prints nothing and installs no signal handlers, so it can run from a script or inside another program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from deepbid_rt.denoising.denoiser import Denoiser, GapPolicy, check_stabilizes
+from deepbid_rt.errors import DeepbidError
+from deepbid_rt.frame import StreamInfo
+from deepbid_rt.live.event_queue import Overflow
+from deepbid_rt.live.line_phase_monitor import LinePhaseMonitor, LinePhaseReading
+from deepbid_rt.live.pipeline import Pipeline
+from deepbid_rt.live.series_denoisers import SeriesDenoisers
+from deepbid_rt.live.session_log import SessionLog
+from deepbid_rt.live.session_report import DENOISED_RECORDER, PUBLISHER, RAW_RECORDER, SessionReport
+from deepbid_rt.live.sink_worker import SinkSettings
+from deepbid_rt.live.status import SessionLimits, SessionState, SessionStatus
+from deepbid_rt.ports import Engine, FrameSource, Sink
+from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.scan.directions import MergeMode
+from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
+from deepbid_rt.wire.source_status import SourceState, SourceStatus
+
+
+@runtime_checkable
+class MonitoredSource(FrameSource, Protocol):
+    """A source with an address and counters of its own, such as `ZmqSource`."""
+
+    endpoint: str
+
+    def status(self) -> SourceStatus:
+        """Return state and counts; from any thread, before `open` and after `close` too."""
+        ...
+
+
+class StatusPublisher(Sink, Protocol):
+    """A sink that sends the status of the session along with the frames, such as `ZmqSink`."""
+
+    def set_status(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        """Send what `status` returns with every beat from now on."""
+        ...
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """How a session denoises, records and ends."""
+
+    record: Path | None = None
+    """Folder of the recordings; None records nothing."""
+    record_raw: bool = False
+    """Record the raw frames as well."""
+    roll_frames: int = 0
+    """Frames in one file; 0 for a single file per series."""
+    recorder_frames: int = 300
+    """Largest number of frames waiting for the disk; beyond it the session fails."""
+    merge: MergeMode = "mean"
+    gap: GapPolicy = "auto"
+    stabilize: bool = False
+    line_phase: LinePhasePolicy = "auto"
+    limits: SessionLimits = field(default_factory=SessionLimits)
+    lag_frames: int = 256
+    """Largest number of frames waiting for the engine; beyond it the older half is dropped."""
+
+
+class Session:
+    """Denoises what a source sends, until it is stopped or its limits are reached.
+
+    Parameters
+    ----------
+    source : FrameSource
+        `run` opens and closes it. A `MonitoredSource` adds its own counters to the report.
+    engine : Engine
+        Used by all series; not closed here.
+    settings : SessionSettings, optional
+    sha256 : str, optional
+        Digest of the engine's file, for the log.
+    publisher : StatusPublisher, optional
+        Publishes denoised frames; its beats carry the status of the session.
+    raw, denoised : sequence of SinkSettings
+        Further sinks for raw and for denoised frames; `run` closes them. Each has its own thread, and by default
+        loses its oldest frames when it is too slow.
+
+    Raises
+    ------
+    FileError
+        When the recording folder cannot be written.
+    EngineError
+        When the denoised movie is to be stabilized and the engine does not estimate motion.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        engine: Engine,
+        settings: SessionSettings | None = None,
+        *,
+        sha256: str | None = None,
+        publisher: StatusPublisher | None = None,
+        raw: Sequence[SinkSettings] = (),
+        denoised: Sequence[SinkSettings] = (),
+    ) -> None:
+        self._settings = settings = settings or SessionSettings()
+        if settings.stabilize:
+            check_stabilizes(engine)
+        self._source = source
+        self._engine = engine
+        self._sha256 = sha256
+        self._log = SessionLog(settings.record)
+        self._denoisers = SeriesDenoisers(engine, self._make_denoiser)
+        self._line_phase = LinePhaseMonitor(self._log_line_phase)
+        self._recorders: list[Recorder] = []
+        recorded_denoised = self._recorder_sink("denoised", DENOISED_RECORDER)
+        recorded_raw = self._recorder_sink("raw", RAW_RECORDER) if settings.record_raw else []
+        published = [SinkSettings(PUBLISHER, publisher)] if publisher else []
+        self._pipeline = Pipeline(
+            source,
+            self._begin_series,
+            raw=[*recorded_raw, *raw],
+            # The total latency of a frame ends at the first of these.
+            denoised=[
+                *published,
+                *recorded_denoised,
+                *denoised,
+                SinkSettings("the line phase", self._line_phase, timed=False),
+            ],
+            limits=settings.limits,
+            lag_frames=settings.lag_frames,
+        )
+        if publisher:
+            publisher.set_status(lambda: self.report().beat_status().to_map())
+
+    def run(self) -> SessionReport:
+        """Run until the limits, `stop` or a failure; flush, close everything and return the last report.
+
+        Raises
+        ------
+        DeepbidError
+            What ended the session early, see `Pipeline.run`. Everything is flushed and closed, and `report` still
+            answers.
+        """
+        try:
+            with self._log.writing_latencies(self._pipeline.status, self._pipeline.fail):
+                self._pipeline.run()
+        except DeepbidError as error:
+            with suppress(DeepbidError):  # the first error is the one to report
+                self._close_log(error)
+            raise
+        self._close_log(None)
+        return self.report()
+
+    def stop(self) -> None:
+        """Ask `run` to process what has arrived, flush and return. Safe from any thread and from signal handlers."""
+        self._pipeline.stop()
+
+    def report(self) -> SessionReport:
+        """Return the state of the session at this moment; safe from any thread."""
+        settings, status = self._settings, self._pipeline.status()
+        streams = self._denoisers.streams if settings.record_raw else self._denoisers.streams[1:]
+        source = self._source if isinstance(self._source, MonitoredSource) else None
+        return SessionReport(
+            status,
+            source.status() if source else _source_status(status),
+            engine=self._engine.card.name,
+            runtime=self._denoisers.runtime,
+            sha256=self._sha256,
+            delay_frames=self._denoisers.delay_frames,
+            raw_endpoint=source.endpoint if source else None,
+            line_phase=self._line_phase.reading,
+            recordings=[str(path) for recorder in self._recorders for path in recorder.paths],
+            folder=settings.record,
+            record_bytes_per_s=sum(s.frame_bytes * s.rate_hz for s in streams) if settings.record else None,
+        )
+
+    def _recorder_sink(self, stream: Literal["denoised", "raw"], name: str) -> list[SinkSettings]:
+        """Return the sink that records one stream; none when nothing is recorded."""
+        settings = self._settings
+        if not (settings.record and self._log.sidecar):
+            return []
+        recorder = Recorder(settings.record, stream, self._log.sidecar, roll_frames=settings.roll_frames)
+        recorder.check()
+        self._recorders.append(recorder)
+        return [SinkSettings(name, recorder, Overflow.FAIL, settings.recorder_frames)]
+
+    def _make_denoiser(self, info: StreamInfo) -> Denoiser:
+        settings = self._settings
+        return Denoiser(
+            self._engine,
+            info,
+            merge=settings.merge,
+            gap=settings.gap,
+            stabilize=settings.stabilize,
+            line_phase=settings.line_phase,
+        )
+
+    def _begin_series(self, info: StreamInfo) -> Denoiser:
+        settings, denoiser = self._settings, self._denoisers.begin(info)
+        self._log.write(
+            "engine",
+            info,
+            name=self._engine.card.name,
+            sha256=self._sha256,
+            runtime=denoiser.runtime,
+            merge=settings.merge,
+            gap=denoiser.gap,
+            stabilized=settings.stabilize,
+            line_phase=settings.line_phase,
+            delay_frames=denoiser.delay,
+        )
+        return denoiser
+
+    def _log_line_phase(self, info: StreamInfo, reading: LinePhaseReading, frame: int) -> None:
+        self._log.write("line_phase", info, **asdict(reading), frame=frame)
+
+    def _close_log(self, error: DeepbidError | None) -> None:
+        self._log.close(
+            **self.report().summary(),
+            normalization=self._denoisers.normalizers,
+            error=str(error) if error else None,
+        )
+
+
+def _source_status(status: SessionStatus) -> SourceStatus:
+    """Return the counters of a source that has none of its own, from what the pipeline counted."""
+    states: dict[SessionState, SourceState] = {SessionState.WAITING: "waiting", SessionState.RUNNING: "live"}
+    return SourceStatus(
+        state=states.get(status.state, "ended"),
+        received=status.frames_in,
+        lost={"source": status.gaps, "transport": 0, "ring": 0},
+        bad={},
+        unannounced=0,
+        unread=0,
+    )

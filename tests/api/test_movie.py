@@ -1,0 +1,65 @@
+"""A recording opened from Python."""
+
+import re
+
+import numpy as np
+import pytest
+import tifffile
+
+import deepbid_rt as rt
+from deepbid_rt.errors import FileError, StreamError
+
+PIXELS = np.arange(6 * 4 * 5, dtype="<i2").reshape(6, 4, 5)
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "A.tif"
+    tifffile.imwrite(path, PIXELS, photometric="minisblack")
+    return path
+
+
+def test_frames_and_slices_are_read_when_asked_for(path):
+    with rt.open(path, rate_hz=12.5) as movie:
+        assert (movie.shape, movie.dtype, len(movie), movie.ndim) == ((6, 1, 4, 5), np.dtype("<i2"), 6, 4)
+        assert np.array_equal(movie[2], PIXELS[2:3])
+        assert np.array_equal(movie[-1], PIXELS[5:])
+        assert np.array_equal(movie[1:4], PIXELS[1:4, None])
+        assert np.array_equal(movie[::-2], PIXELS[::-2, None])
+        assert movie[4:2].shape == (0, 1, 4, 5)
+        assert movie[4:2:2].shape == (0, 1, 4, 5)
+        assert np.array_equal(np.asarray(movie), PIXELS[:, None])
+        assert np.asarray(movie, np.float32).dtype == np.float32
+        whole = PIXELS[:, None]
+        for key in (np.s_[:, 0], np.s_[2:5, 0, 1:3], np.s_[3, 0, :, ::2], np.s_[...], np.s_[..., 0], np.s_[::3, 0, 1]):
+            assert np.array_equal(movie[key], whole[key])
+        assert np.array_equal(movie[np.int64(2)], whole[2])
+        with pytest.raises(IndexError, match=re.escape("frames selected by [0, 1]; expected a number or a slice")):
+            _ = movie[[0, 1]]
+        assert sum(1 for _ in movie) == 6
+        assert "A.tif" in repr(movie)
+        assert "12.5 Hz" in repr(movie)
+        for missing in (6, -7):
+            with pytest.raises(IndexError, match=f"frame {missing} of a movie of 6 frames"):
+                _ = movie[missing]
+
+
+def test_a_movie_says_how_it_is_to_be_denoised(path):
+    with rt.open(path, scan="collinear", channels=2, planes=3) as movie:
+        assert movie.shape == (3, 2, 4, 5)
+        assert rt.denoise(movie, engine="echo").shape == (3, 2, 2, 5)
+        assert rt.denoise(movie, engine="echo", scan="ordinary").shape == (3, 2, 4, 5)
+
+
+def test_an_opened_movie_is_denoised_as_its_pixels_are(path):
+    with rt.open(path) as movie:
+        assert np.array_equal(rt.denoise(movie, engine="average")[:, 0], rt.denoise(PIXELS, engine="average"))
+
+
+def test_what_cannot_be_opened_is_refused(path, tmp_path):
+    with pytest.raises(FileError, match="cannot be read as a TIFF"):
+        rt.open(tmp_path / "B.tif")
+    with pytest.raises(StreamError, match=re.escape("of 6 pages for 4 channels")):
+        rt.open(path, channels=4)
+    with pytest.raises(StreamError, match="scan=3"):
+        rt.open(path, scan=3)

@@ -1,0 +1,102 @@
+"""Frames sent and received from Python, over loopback."""
+
+import re
+
+import numpy as np
+import pytest
+
+import deepbid_rt as rt
+from deepbid_rt.errors import EndpointError, StreamError
+
+
+def frame_of(number):
+    return np.full((4, 5), number, "<i2")
+
+
+@pytest.fixture
+def sender():
+    with rt.publish("tcp://127.0.0.1:0", shape=(4, 5), rate_hz=100.0) as stream:
+        yield stream
+
+
+def test_every_frame_sent_arrives_with_its_number(sender):
+    with rt.subscribe(sender.endpoint, series=1, timeout_s=20.0) as frames:
+        assert sender.wait_for_subscriber(20.0)
+        assert [sender.send(frame_of(n)) for n in range(3)] == [0, 1, 2]
+        sender.skip(2)
+        sender.send(frame_of(5)[np.newaxis], flags=rt.FrameFlag.SATURATED)
+        sender.close()
+        got = list(frames)
+    assert [frame.index for frame in got] == [0, 1, 2, 5]
+    assert [int(frame.pixels[0, 0, 0]) for frame in got] == [0, 1, 2, 5]
+    assert rt.FrameFlag.SATURATED in got[-1].flags
+    assert got[-1].t_ns > 0  # when it was sent
+    assert got[0].pixels.shape == (1, 4, 5)
+    assert (frames.lost, frames.info.rate_hz) == (2, 100.0)
+
+
+def test_frames_stay_as_they_were_when_the_next_one_comes(sender):
+    with rt.subscribe(sender.endpoint, series=1, timeout_s=20.0) as frames:
+        sender.wait_for_subscriber(20.0)
+        for n in range(40):
+            sender.send(frame_of(n))
+        sender.close()
+        kept = list(frames)
+    assert [int(frame.pixels[0, 3, 4]) for frame in kept] == list(range(40))
+
+
+def test_a_subscriber_ends_when_nothing_comes():
+    with rt.subscribe("tcp://127.0.0.1:9", timeout_s=0.2) as frames:
+        assert list(frames) == []
+        assert frames.info is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (
+            np.zeros((5, 4), "<i2"),
+            "a frame of shape (5, 4) and type int16; expected (4, 5) of int16; announce",
+        ),
+        (np.zeros((4, 5), "<u2"), "a frame of shape (4, 5) and type uint16; expected (4, 5) of int16"),
+        (np.zeros((2, 4, 5), "<i2"), "a frame of shape (2, 4, 5)"),
+    ],
+)
+def test_a_frame_that_was_not_announced_is_refused_and_takes_no_number(sender, pixels, message):
+    with pytest.raises(StreamError, match=re.escape(message)):
+        sender.send(pixels)
+    assert sender.send(frame_of(0)) == 0
+
+
+def test_a_series_that_is_over_takes_no_frame():
+    sender = rt.publish("tcp://127.0.0.1:0", shape=(4, 5))
+    sender.close()
+    sender.close()
+    with pytest.raises(StreamError, match="a frame after close"):
+        sender.send(frame_of(0))
+
+
+def test_a_sender_that_fails_says_so_to_subscribers():
+    with rt.publish("tcp://127.0.0.1:0", shape=(4, 5)) as sender:
+        frames = rt.subscribe(sender.endpoint, series=1, timeout_s=20.0)
+        sender.wait_for_subscriber(20.0)
+        sender.send(frame_of(0))
+        with pytest.raises(ZeroDivisionError), sender:
+            _ = 1 / 0
+        assert [frame.index for frame in frames] == [0]
+        frames.close()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "message"),
+    [
+        ({"endpoint": "here"}, EndpointError, "here"),
+        ({"endpoint": "tcp://0.0.0.0:0"}, EndpointError, "which other machines can reach"),
+        ({"shape": (4,)}, StreamError, "frames of shape (4,)"),
+        ({"dtype": "int64"}, StreamError, "pixels of type int64"),
+        ({"rate_hz": -1}, StreamError, "a frame rate of -1 Hz"),
+    ],
+)
+def test_what_cannot_be_published_is_refused(wrong, kind, message):
+    with pytest.raises(kind, match=re.escape(message)):
+        rt.publish(**{"endpoint": "tcp://127.0.0.1:0", "shape": (4, 5), **wrong})

@@ -1,0 +1,77 @@
+"""A session run from Python."""
+
+import re
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+import deepbid_rt as rt
+from deepbid_rt.errors import StageError, StreamError
+from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, stamped_frames, stream
+
+INFO = stream((1, 4, 6))
+
+
+def source_of(count):
+    return ListSource([INFO, *stamped_frames(INFO, count, 0), rt.StreamEnd("done")])
+
+
+def test_every_frame_reaches_every_sink_and_the_summary_counts_them():
+    first, second = ListSink(), ListSink()
+    sinks = {"first": first, "second": second}
+    summary = rt.serve(source_of(20), SpyEngine(echo_card(), lambda window: window), sinks=sinks, series=1)
+    assert (summary["frames_in"], summary["frames_out"]) == (20, 20)
+    assert summary["sinks_lost"] == {"first": 0, "second": 0}
+    for sink in sinks.values():
+        assert [event.index for event in sink.events if isinstance(event, rt.Frame)] == list(range(20))
+
+
+def test_a_session_records_and_publishes(tmp_path):
+    with rt.publish("tcp://127.0.0.1:0", shape=(16, 24), rate_hz=100.0) as stream:
+
+        def send():
+            stream.wait_for_subscriber(20.0)
+            for n in range(30):
+                stream.send(np.full((16, 24), n, "<i2"))
+            stream.close()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        summary = rt.serve(
+            stream.endpoint, engine="average", record=tmp_path, record_raw=True, publish="tcp://127.0.0.1:0", series=1
+        )
+        sender.join()
+    assert summary["frames_out"] == 30
+    with rt.open(next(tmp_path.glob("*_raw.tif"))) as movie:
+        assert movie[:, 0, 0, 0].tolist() == list(range(30))
+    assert len(summary["recordings"]) == 2
+
+
+def test_ctrl_c_ends_a_session_cleanly(listens_to_ctrl_c):
+    class Interrupting(ListSink):
+        def put(self, frame):
+            super().put(frame)
+            if frame.index == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    sink = Interrupting()
+    source = ListSource([INFO, *stamped_frames(INFO, 4, 0), *[None] * 10_000])
+    summary = rt.serve(source, SpyEngine(echo_card(), lambda window: window), sinks={"mine": sink})
+    assert summary["frames_out"] == 4
+    assert isinstance(sink.events[-1], rt.StreamEnd)
+
+
+def test_a_sink_that_raises_ends_the_session_with_its_error():
+    class Broken(ListSink):
+        def put(self, frame):
+            raise ZeroDivisionError("of my own")
+
+    with pytest.raises(StageError, match=re.escape("mine raised ZeroDivisionError (of my own)")):
+        rt.serve(source_of(5), SpyEngine(echo_card()), sinks={"mine": Broken()}, series=1)
+
+
+def test_what_cannot_take_effect_is_refused():
+    with pytest.raises(StreamError, match=re.escape("record_raw without a folder; expected record=FOLDER")):
+        rt.serve(source_of(1), "echo", record_raw=True)
