@@ -162,7 +162,7 @@ def simulated_plans(
     tiny_onnx: Path, tiny_stream_onnx: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
     """Plans of both kinds of engine for a simulated TensorRT: (40, 16, 24) and (5, 24, 32)."""
-    from deepbid_rt.runtimes.tensorrt.build import BuildProgress, BuildSpec, BuildEffort, build, read_onnx
+    from deepbid_rt.runtimes.tensorrt.build import BuildEffort, BuildProgress, BuildSpec, build, read_onnx
     from tests.simulated_gpu import simulated_host
 
     folder = tmp_path_factory.mktemp("plans")
@@ -214,9 +214,9 @@ def any_engine(
         else:
             engine = NetEngine(UNet3D(2).eval(), WINDOW_CARD)
     elif name.startswith("tensorrt"):
-        from tests.simulated_gpu import EverySize
+        from tests.simulated_gpu import EverySizeEngine
 
-        engine = EverySize(request.getfixturevalue("tiny_stream_onnx" if "stream" in name else "tiny_onnx"))
+        engine = EverySizeEngine(request.getfixturevalue("tiny_stream_onnx" if "stream" in name else "tiny_onnx"))
     else:
         from deepbid_rt.runtimes.openvino import OpenVinoEngine
 

@@ -1,8 +1,8 @@
-"""A simulated GPU with a simulated TensorRT: our call order, addresses and error paths, and nothing about NVIDIA's.
+"""A simulated GPU and a simulated TensorRT, to test this package's order of calls, addresses and error paths.
 
-Addresses are numbers in a table; work is queued and done at `synchronize`, so that a result read too early is wrong.
-Plans are a header, a faithful copy of the layout, and the ONNX itself, which OpenVINO runs. Every method here has the
-signature that ``tests/runtimes/tensorrt/test_api.py`` compares with NVIDIA's bindings.
+Addresses are keys of a table. Work is queued and done at `synchronize`, so a result that is read too early is wrong.
+A plan is a header with the layout of a real one, and the ONNX itself, which OpenVINO runs. Methods have the signatures
+that ``tests/runtimes/tensorrt/test_api.py`` compares with NVIDIA's bindings.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SimulatedMemory:
         self.inside = before
 
     def at(self, address: int) -> np.ndarray | None:
-        """The bytes at an address; None where TensorRT could not use it."""
+        """The bytes at an address; None where TensorRT cannot use it."""
         return self.arrays.get(address) if address % 256 == 0 and not self.refuses else None
 
     def tensors(self) -> Any:
@@ -137,7 +137,7 @@ class SimulatedMemory:
 
 
 class SimulatedTorchMemory(HostMemory):
-    """torch as the owner of the simulated GPU's memory: its addresses are those of the host, and nothing waits."""
+    """Memory of the simulated GPU owned by torch: addresses are those of the host, and work is done at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class SimulatedTorchMemory(HostMemory):
         self.closed = 0
 
     def at(self, address: int) -> np.ndarray | None:
-        # Enough for whatever is read or written there; what lies beyond is not touched.
+        # 1 MiB from the address on: more than any test reads or writes.
         return np.ctypeslib.as_array((ctypes.c_uint8 * (1 << 20)).from_address(address))
 
     def push(self, work: Callable[[], None]) -> None:
@@ -207,7 +207,7 @@ class SimulatedContext:
         if trt.refuse_run:
             self._engine.logger.log(_Severity.ERROR, trt.refuse_run)
             return False
-        given, answer = (self._addresses[name] for name in self._engine.names)
+        inputs, answer = (self._addresses[name] for name in self._engine.names)
 
         def work() -> None:
             if trt.fail_after is not None:
@@ -215,7 +215,7 @@ class SimulatedContext:
                 if trt.fail_after < 0:
                     raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
             shape = self._engine.shapes[0]
-            window = trt.memory.at(given)[: 4 * math.prod(shape)].view(np.float32).reshape(shape)
+            window = trt.memory.at(inputs)[: 4 * math.prod(shape)].view(np.float32).reshape(shape)
             result = self._engine.compiled(window)[0] * trt.gain
             trt.memory.at(answer)[: result.nbytes].view(np.float32)[:] = result.ravel()
 
@@ -265,7 +265,7 @@ class SimulatedEngine:
 
 
 class SimulatedTensorRt:
-    """The module, with knobs for what goes wrong."""
+    """The module ``tensorrt``, with attributes that make it fail."""
 
     ILogger = _Logger
     IProgressMonitor = _Monitor
@@ -300,16 +300,16 @@ class SimulatedTensorRt:
         self.flags: list[int] = []
 
     def check_current(self) -> None:
-        """Real calls of a thread that has not made the GPU its own fail, or meet another GPU."""
+        """Assert that the GPU is current: real calls without it fail, or go to another GPU."""
         assert getattr(self.memory, "inside", True)
 
-    def _meet_the_gpu(self, logger: Any) -> None:
+    def _initialize(self, logger: Any) -> None:
         if self.no_gpu:
             logger.log(_Severity.ERROR, self.no_gpu)
             raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def Runtime(self, logger: Any) -> Any:
-        self._meet_the_gpu(logger)
+        self._initialize(logger)
 
         def deserialize_cuda_engine(serialized_engine: bytes) -> Any:
             self.check_current()
@@ -325,7 +325,7 @@ class SimulatedTensorRt:
         return runtime
 
     def Builder(self, logger: Any) -> Any:
-        self._meet_the_gpu(logger)
+        self._initialize(logger)
 
         def create_network(flags: int) -> Any:
             self.flags.append(flags)
@@ -401,8 +401,8 @@ def simulated_host(trt: SimulatedTensorRt | None = None, gpu: Gpu = GPU) -> GpuH
     return GpuHost(lambda: trt, lambda: gpu, lambda: trt.memory)
 
 
-class EverySize:
-    """A TensorRT engine on the simulated GPU for each size it is warmed up for, so that it can meet the contract."""
+class EverySizeEngine:
+    """A TensorRT engine on the simulated GPU that builds a plan for each size, for the contract tests."""
 
     description = "TensorRT on the simulated GPU, a plan for every size"
 
@@ -410,15 +410,15 @@ class EverySize:
         from deepbid_rt.runtimes.tensorrt.onnx_specialize import read_onnx
 
         self._onnx = onnx
-        self._master, self.card = read_onnx(onnx)
+        self._model, self.card = read_onnx(onnx)
         self._engine: TensorRtEngine | None = None
 
     def warm_up(self, shape: tuple[int, int, int]) -> None:
         from deepbid_rt.runtimes.tensorrt.onnx_specialize import specialize
 
         stream = self.card.kind == "stream"
-        given = (1, *shape) if stream else (1, 1, *shape)
-        data = plan_of(specialize(self._master, given, "fp32").SerializeToString())
+        shape_of_input = (1, *shape) if stream else (1, 1, *shape)
+        data = plan_of(specialize(self._model, shape_of_input, "fp32").SerializeToString())
         facts = PlanFacts(
             plan_sha256=hashlib.sha256(data).hexdigest(),
             onnx=str(self._onnx),
@@ -429,8 +429,8 @@ class EverySize:
             driver=GPU.driver,
             precision="fp32",
             tensors=(
-                TensorFacts("inputs" if stream else "window", "input", given, "float32"),
-                TensorFacts("denoised", "output", (1, 1, *given[2:]), "float32"),
+                TensorFacts("inputs" if stream else "window", "input", shape_of_input, "float32"),
+                TensorFacts("denoised", "output", (1, 1, *shape_of_input[2:]), "float32"),
             ),
             card=self.card,
             golden=GoldenAnswer(0, (), 0.0),

@@ -1,11 +1,12 @@
-"""NVIDIA's real Python bindings without NVIDIA's libraries: to look at, never to run.
+"""Imports NVIDIA's real Python bindings without NVIDIA's libraries, to read their names and arguments.
 
-The bindings need nine C functions of three libraries; a stub that defines them lets them be imported. Wheels are
-fetched by hand once, into a folder named by ``DEEPBID_RT_TENSORRT_WHEELS``:
+The bindings need nine C functions of three libraries; stubs that define them make the import possible. Download the
+wheels by hand into a folder and set ``DEEPBID_RT_TENSORRT_WHEELS`` to it:
 
     pip download --no-deps -d DIR tensorrt-cu12-bindings==10.3.0 tensorrt-cu13-bindings==11.4.0.106
 
-Run as a program with a wheel's unpacked folder and its major version, this prints what the bindings define as JSON.
+Run as a program with the folder of an unpacked wheel and its major version, it prints what the bindings define as
+JSON.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ FUNCTIONS = (
 
 
 def wheels(pattern: str) -> list[Path]:
-    """The wheels that fit this Python, if somebody has fetched any."""
+    """The downloaded wheels that fit this Python."""
     folder = os.environ.get(VARIABLE)
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     found = sorted(Path(folder).glob(pattern)) if folder else []
@@ -45,7 +46,7 @@ def wheels(pattern: str) -> list[Path]:
 
 
 def why_not() -> str | None:
-    """Why bindings cannot be looked at here; None when they can."""
+    """The reason why no bindings can be read here; None when they can."""
     if not os.environ.get(VARIABLE):
         return f"{VARIABLE} names no folder of wheels (see tests/tensorrt_bindings.py)"
     if not wheels("tensorrt_cu*_bindings-*.whl"):
@@ -54,7 +55,7 @@ def why_not() -> str | None:
 
 
 def load_stubs(folder: Path, major: str) -> None:
-    """Compile and load three libraries of which only the names are true."""
+    """Compile and load three stub libraries."""
     source = folder / "stub.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in FUNCTIONS))
     for name in ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser"):
@@ -65,7 +66,7 @@ def load_stubs(folder: Path, major: str) -> None:
 
 
 def describe(module: Any) -> dict[str, Any]:
-    """Every class with its attributes, and of its methods the names of their arguments, one list per overload."""
+    """Every class with its attributes, and for methods the names of their arguments, one list per overload."""
     classes = dict(inspect.getmembers(module, inspect.isclass))
     return {
         name: {attribute: signatures(getattr(cls, attribute).__doc__, attribute) for attribute in dir(cls)}
@@ -74,7 +75,7 @@ def describe(module: Any) -> dict[str, Any]:
 
 
 def why_none(module: Any, name: str) -> str:
-    """What is raised where the library returns no object, as the stubs do and TensorRT does without a usable GPU."""
+    """Name of the exception when the library returns no object, as the stubs do, and TensorRT without a usable GPU."""
     try:
         getattr(module, name)(module.Logger())
     except Exception as error:
@@ -83,7 +84,7 @@ def why_none(module: Any, name: str) -> str:
 
 
 def signatures(text: str | None, name: str) -> list[list[str]]:
-    """Arguments from what pybind11 writes into a docstring: ``1. name(self: T, index: int = 0) -> U``."""
+    """Argument names from the docstring that pybind11 writes: ``1. name(self: T, index: int = 0) -> U``."""
     found = []
     for line in (text or "").splitlines():
         match = re.match(rf"(?:\d+\. )?{re.escape(name)}\((.*)\) -> ", line.strip())

@@ -35,6 +35,7 @@ TINY = {
     "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
     "make_golden.py": ("--out", "{tmp}"),
     "make_kernels.py": ("--out", "{tmp}/kernels.ptx"),
+    "output_digests.py": ("--size", "32", "--frames", "12", "--steps", "0", "--engines", "echo", "average"),
     "paper_table.py": ("{tmp}",),
     "reproduce_paper.py": (
         *(

@@ -19,7 +19,7 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,21 +81,23 @@ def make_movies(folder: Path, size: int, frames: int) -> dict[str, tuple[Path, t
     return movies
 
 
-def cases(movies: dict[str, tuple[Path, tuple[object, ...]]]) -> Iterator[tuple[str, Path, tuple[object, ...]]]:
+def cases(
+    movies: dict[str, tuple[Path, tuple[object, ...]]], engines: Sequence[str]
+) -> Iterator[tuple[str, Path, tuple[object, ...]]]:
     """Yield a name, a movie and the options of each run of ``denoise``."""
-    for (name, (path, scan)), engine in itertools.product(movies.items(), ENGINES):
+    for (name, (path, scan)), engine in itertools.product(movies.items(), engines):
         merges = MERGE_MODES if name in ("collinear", "collinear-odd-size") else ("mean",)
         for merge in merges:
             yield f"{engine} {name} {merge}", path, (*scan, "--engine", engine, "--merge", merge)
-    for engine in STREAM_ENGINES:
+    for engine in set(STREAM_ENGINES) & set(engines):
         for name in ("ordinary", "collinear"):
             path, scan = movies[name]
             yield f"{engine} {name} stabilized", path, (*scan, "--engine", engine, "--stabilize")
-    for engine, precision in itertools.product(("default", "window"), ("f32",)):
-        path, scan = movies["collinear"]
-        yield f"{engine} collinear {precision}", path, (*scan, "--engine", engine, "--precision", precision)
     path, scan = movies["collinear"]
-    yield "default collinear torch", path, (*scan, "--engine", "default", "--runtime", "torch")
+    for engine in {"default", "window"} & set(engines):
+        yield f"{engine} collinear f32", path, (*scan, "--engine", engine, "--precision", "f32")
+    if "default" in engines:
+        yield "default collinear torch", path, (*scan, "--engine", "default", "--runtime", "torch")
 
 
 def trained(folder: Path, steps: int) -> Iterator[tuple[str, str]]:
@@ -120,22 +122,22 @@ def trained(folder: Path, steps: int) -> Iterator[tuple[str, str]]:
         yield f"train {name} exported", digest_of(denoised)
 
 
-def digests(folder: Path, size: int, frames: int, steps: int, say: Callable[[str], None]) -> dict[str, str]:
+def digests(settings: argparse.Namespace, folder: Path) -> dict[str, str]:
     """Compute all digests."""
-    movies = make_movies(folder, size, frames)
+    movies = make_movies(folder, settings.size, settings.frames)
     found = {f"synth {name}": digest_of(path) for name, (path, _) in movies.items()}
-    for number, (name, path, options) in enumerate(cases(movies)):
+    for number, (name, path, options) in enumerate(cases(movies, settings.engines)):
         out = folder / f"{number}.tif"
         run("denoise", path, out, *options)
         found[name] = digest_of(out)
-        say(name)
+        print(name, file=sys.stderr)
         if name == "default collinear mean":
             truth = path.with_name("truth.tif")
             scores = run("evaluate", out, "--truth", truth, "--raw", path, "--json")
             found["evaluate"] = hashlib.sha256(scores.strip().splitlines()[-1].encode()).hexdigest()
-    for name, digest in trained(folder, steps):
+    for name, digest in trained(folder, settings.steps) if settings.steps else ():
         found[name] = digest
-        say(name)
+        print(name, file=sys.stderr)
     return found
 
 
@@ -146,12 +148,11 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="JSON file of an earlier run on this machine")
     parser.add_argument("--size", type=int, default=128, help="lines and pixels of the movies")
     parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--steps", type=int, default=4, help="training steps")
+    parser.add_argument("--steps", type=int, default=4, help="training steps; 0 trains nothing")
+    parser.add_argument("--engines", nargs="+", default=ENGINES, help="engines to run")
     settings = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = digests(
-            Path(folder), settings.size, settings.frames, settings.steps, lambda text: print(text, file=sys.stderr)
-        )
+        found = digests(settings, Path(folder))
     if settings.out:
         settings.out.write_text(json.dumps(found, indent=1) + "\n")
     before = json.loads(settings.against.read_text()) if settings.against else {}

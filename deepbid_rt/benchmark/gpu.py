@@ -242,7 +242,7 @@ class GpuBenchmark:
     ) -> tuple[TensorPipeline, list[NDArray[Any]]]:
         """Return a calibrated pipeline and frames for it."""
         info = loop.series(kind.rows, kind.columns, collinear=kind.collinear)
-        return loop.make(bind_net(net), self._card, info, self._device(graphs=graphs), **rest)
+        return loop.make_tensor_pipeline(bind_net(net), self._card, info, self._device(graphs=graphs), **rest)
 
     def _time(self, pipeline: SlotPipeline, frames: list[NDArray[Any]]) -> dict[str, Any]:
         settings = self._settings
@@ -257,7 +257,7 @@ class GpuBenchmark:
         """Time the kernels of this project on memory owned by torch, which captures CUDA graphs of them."""
         memory = TorchMemory()
         info = loop.series(kind.rows, kind.columns, collinear=kind.collinear)
-        pipeline, frames = loop.make_in_kernels(self._nets[self._precision], self._card, info, memory)
+        pipeline, frames = loop.make_kernel_pipeline(self._nets[self._precision], self._card, info, memory)
         figures = {"launches": pipeline.kernel_count, **self._time(pipeline, frames)}
         pipeline.close()
         memory.close()

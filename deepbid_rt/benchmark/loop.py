@@ -35,7 +35,7 @@ def series(rows: int, columns: int, *, collinear: bool) -> StreamInfo:
     return StreamInfo((1, 2 * rows if collinear else rows, columns), np.dtype("<u2"), 30.0, scan)
 
 
-def make(
+def make_tensor_pipeline(
     bind: BindTensors, card: ModelCard, info: StreamInfo, device: TensorDevice, **rest: Any
 ) -> tuple[TensorPipeline, list[NDArray[Any]]]:
     """Return a calibrated pipeline and raw frames for it; `rest` goes to the pipeline."""
@@ -45,7 +45,7 @@ def make(
     return pipeline, frames
 
 
-def make_in_kernels(
+def make_kernel_pipeline(
     net: Callable[[Tensor], Tensor], card: ModelCard, info: StreamInfo, memory: DeviceMemory
 ) -> tuple[KernelPipeline, list[NDArray[Any]]]:
     """Return a calibrated `KernelPipeline` that passed `check`, and raw frames for it; `memory` must be torch's."""

@@ -33,7 +33,7 @@ WAIT_S = 30.0
 """Seconds to wait for a stream that gives the size."""
 
 
-class PlanPrecision(StrEnum):
+class BuildPrecision(StrEnum):
     """Arithmetic of the plan."""
 
     FP16 = "fp16"
@@ -48,7 +48,7 @@ def build_command(
         str | None, typer.Option(help="LINESxPIXELS of one view: 512x512; of a collinear frame, half its lines.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Take the size from a live stream, tcp://HOST:PORT.")] = None,
-    precision: Annotated[PlanPrecision, typer.Option(help="Arithmetic of the network.")] = PlanPrecision.FP16,
+    precision: Annotated[BuildPrecision, typer.Option(help="Arithmetic of the network.")] = BuildPrecision.FP16,
     level: Annotated[int, typer.Option(min=0, max=5, help="How hard TensorRT tries.")] = 5,
     workspace: Annotated[int, typer.Option(min=1, help="Most memory of one layer, MiB.")] = 1024,
     timing_cache: Annotated[

@@ -118,9 +118,9 @@ class RigidMotionEstimator:
     Source: phase correlation as in NoRMCorre and scikit-image. Phase correlation divides the cross spectrum by its
     amplitude, plain correlation does not; here it is divided by the square root of the reference's amplitude. Fully
     whitened, the estimate follows the noise at 0.4 photons per pixel; without whitening its peak stands out least
-    (see docs/explanation/motion-and-averages.md). The reference is kept as a spectrum: aligning a frame with it is an exact
-    multiplication, which does not blur it. The reference keeps its own coordinates, and slow changes of the tissue
-    enter it with each frame.
+    (see docs/explanation/motion-and-averages.md). The reference is kept as a spectrum: aligning a frame with it is an
+    exact multiplication, which does not blur it. The reference keeps its own coordinates, and slow changes of the
+    tissue enter it with each frame.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:

@@ -20,7 +20,7 @@ from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.runtimes.openvino_core import core
-from deepbid_rt.train.trained import load_trained
+from deepbid_rt.train.trained_network import load_trained
 
 INPUTS, OUTPUT = {"window": "window", "stream": "inputs"}, "denoised"
 OPSET = 18

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from deepbid_rt.train.batch import Batch, GapBlocks
 from deepbid_rt.train.checkpoint import Checkpoint
-from deepbid_rt.train.compute import choose_compute
+from deepbid_rt.train.compute_device import choose_compute
 from deepbid_rt.train.network import deepest_frames, make_net
 from deepbid_rt.train.objective import gap_loss, learning_rate, loss
 from deepbid_rt.train.pairs import split_block

@@ -16,7 +16,7 @@ from deepbid_rt.scan.directions import split_scan, to_image_order
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.scan.normalizer import Normalizer
 from deepbid_rt.train.check_recording import check_recording
-from deepbid_rt.train.line_phase_movie import LinePhaseCorrectedMovie, line_offset_of
+from deepbid_rt.train.line_phase_corrected_movie import LinePhaseCorrectedMovie, line_offset_of
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
 from deepbid_rt.train.recipe import Recipe, TrainingMode

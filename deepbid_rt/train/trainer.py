@@ -13,7 +13,6 @@ from pathlib import Path
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
-from deepbid_rt.train.budget import TimeBudget
 from deepbid_rt.train.checkpoint import (
     BEST,
     LAST,
@@ -35,6 +34,7 @@ from deepbid_rt.train.run_log import RunLog
 from deepbid_rt.train.starting_point import load_starting_point
 from deepbid_rt.train.stop import StopSignal
 from deepbid_rt.train.stream_pairs import StreamPairs
+from deepbid_rt.train.time_budget import TimeBudget
 from deepbid_rt.train.window_pairs import WindowPairs
 
 log = logging.getLogger(__name__)

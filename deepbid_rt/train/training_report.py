@@ -19,7 +19,7 @@ from deepbid_rt.train.collapse import describe_collapse, has_collapsed
 from deepbid_rt.train.net_engine import NetEngine
 from deepbid_rt.train.recording import Recording
 from deepbid_rt.train.run_log import read_curve
-from deepbid_rt.train.trained import load_trained
+from deepbid_rt.train.trained_network import load_trained
 
 REPORT = "report.png"
 _SIDE, _FRAMES = 256, 48

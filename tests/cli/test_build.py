@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 pytest.importorskip("onnx", reason="the train extra is not installed")
-from deepbid_rt.cli.build import PlanPrecision, build_command  # after the check for onnx
+from deepbid_rt.cli.build import BuildPrecision, build_command  # after the check for onnx
 from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes.tensorrt.load import GpuHost
@@ -37,7 +37,7 @@ def test_the_size_comes_from_a_running_stream(trt, tiny_stream_onnx, tmp_path, c
     sink.start(stream((1, 50, 30), scan=ScanGeometry("collinear")))
     out = tmp_path / "m.plan"
     try:
-        build_command(str(tiny_stream_onnx), out, source=sink.endpoint, precision=PlanPrecision.FP32)
+        build_command(str(tiny_stream_onnx), out, source=sink.endpoint, precision=BuildPrecision.FP32)
     finally:
         sink.close()
     assert read_facts(out).shape == (5, 32, 32)  # half the lines, on the grid

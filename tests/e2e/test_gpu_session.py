@@ -1,4 +1,4 @@
-"""`serve` with an engine that takes whole frames: the simulated device is used, said, and answers as the host does."""
+"""`serve` with an engine that takes whole frames: it uses the simulated device, reports it, and equals the host."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from tests.simulated_gpu import GPU, SimulatedMemory, SimulatedTensorRt
 
 
 def session(onnx: Path, raw: Path, folder: Path, tensors: HostDevice | None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Serve a recording; return what the session log says of the engine's runtime."""
+    """Serve a recording; return the runtime in the session log."""
     engine = TorchEngine(onnx, precision="f32", device="cpu", tensors=tensors)
     monkeypatch.setattr(sys.modules["deepbid_rt.cli.serve"], "load_engine", lambda *_args, **_rest: engine)
     with started("replay", raw, "--scan", "collinear", "--bind", "tcp://127.0.0.1:*", "--wait", "--json") as sender:
         serve_command(sender.line(), str(onnx), record=folder, frames=20, idle_timeout_s=5.0)
         sender.finish()
     (log,) = folder.glob("*.jsonl")
-    (note,) = [line for line in read_sidecar(log) if line["kind"] == "engine"]
-    return str(note["runtime"])
+    (entry,) = [line for line in read_sidecar(log) if line["kind"] == "engine"]
+    return str(entry["runtime"])
 
 
-def test_whole_frames_go_to_the_device_and_come_out_as_from_the_host(
+def test_whole_frames_on_the_device_equal_the_host(
     tiny_stream_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
@@ -73,10 +73,10 @@ def _no_gpu() -> None:
         ("cut", "was changed, cut or exchanged"),
         ("no sidecar", "the sidecar of the plan, cannot be read"),
         ("lying sidecar", "as its sidecar says"),
-        ("other answers", "answers known noise by up to"),
+        ("other answers", "from its answer to the same input when it was built"),
     ],
 )
-def test_what_cannot_run_is_refused_in_one_sentence_before_a_stream_is_waited_for(
+def test_plans_that_cannot_run_are_refused_before_waiting_for_a_stream(
     simulated_plans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, says: str
 ) -> None:
     """`main` turns each `RefusedError` into exit code 2."""

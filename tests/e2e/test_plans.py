@@ -1,4 +1,4 @@
-"""Plans on the command line: each refusal is one sentence and exit code 2, before a stream is waited for."""
+"""Plans on the command line: each refusal is one sentence and exit code 2, before `serve` waits for a stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def plan(simulated_plans: dict[str, Path], tmp_path: Path, monkeypatch: pytest.M
     return path
 
 
-def test_a_plan_from_elsewhere_needs_trust(plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_plan_outside_the_engines_folder_needs_trust(
+    plan: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("DEEPBID_RT_ENGINES", str(tmp_path / "engines"))
     assert "a plan is a program; expected a plan in" in refused(*NO_STREAM, "--engine", plan)
     if not HAS_TENSORRT:
@@ -32,7 +34,7 @@ def test_a_plan_from_elsewhere_needs_trust(plan: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "lying", "silent"])
-def test_a_plan_that_is_not_what_its_sidecar_says(plan: Path, damage: str) -> None:
+def test_a_plan_that_does_not_match_its_sidecar_is_refused(plan: Path, damage: str) -> None:
     if damage == "missing":
         plan.unlink()
     elif damage == "cut":
@@ -56,7 +58,7 @@ def test_a_build_needs_a_size_and_tensorrt(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_nvidia_s_commands_are_printed_without_tensorrt(tmp_path: Path) -> None:
+def test_trtexec_commands_are_printed_without_tensorrt(tmp_path: Path) -> None:
     network = tmp_path / "net.onnx"
     arguments = ("--size", "16x24", "--keep-onnx", network, "--print-trtexec")
     finished = run("build", "default", "-o", tmp_path / "m.plan", *arguments)

@@ -1,4 +1,4 @@
-"""A session whose GPU fails in the middle: it ends with the GPU's error, and what was recorded is whole."""
+"""The GPU fails during a session: the session ends with the GPU's error, and the recording up to then is complete."""
 
 import math
 import re
@@ -27,24 +27,24 @@ from tests.stand_in_cuda import StandInMemory
 
 FRAMES, GOOD = 30, 17
 GUARD_S = 30.0
-"""No wait is meant to last; this ends one that does."""
+"""Longest wait, seconds; reached only when the test fails."""
 
 
 class FailingDevice(HostDevice):
-    """A device that fails when it is waited for, once a number of frames have come back."""
+    """A device whose work fails after `left` more frames."""
 
     def __init__(self):
         super().__init__()
         self.left = math.inf
 
     def prepare(self, work):
-        def queue():
+        def launch():
             self.left -= 1
             if self.left < 0:
                 raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
             work()
 
-        return queue, False
+        return launch, False
 
 
 def frames(info):
@@ -53,7 +53,7 @@ def frames(info):
 
 
 def record(engine, info, folder, break_now):
-    """Run a session of which the GPU breaks after `GOOD` frames; return its failure and how it stood then."""
+    """Run a session whose GPU fails after `GOOD` frames; return the error, the status and the raw frames."""
     sidecar = Sidecar(folder)
     recorders = [Recorder(folder, "denoised", sidecar), Recorder(folder, "raw", sidecar)]
     outlets = [SinkSettings(f"recorder {n}", r, Overflow.FAIL, 100) for n, r in enumerate(recorders)]
@@ -87,20 +87,20 @@ def check_recording(folder, info, made, lines):
 
 
 @pytest.mark.parametrize("owner", [SimulatedMemory, SimulatedTorchMemory, StandInMemory])
-def test_a_plan_s_session_ends_with_the_gpu_s_error_and_its_recording_whole(simulated_plans, tmp_path, owner):
-    """With views prepared on the host, and with whole frames on the device, in torch and in kernels of our own."""
+def test_a_session_with_a_plan_ends_with_the_gpu_error_and_a_complete_recording(simulated_plans, tmp_path, owner):
+    """With views prepared on the host, and with whole frames on the device through torch and through kernels."""
     trt = SimulatedTensorRt(owner())
     engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(trt))
     info = stream((1, 24, 32), "<u2")
     error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(trt, "fail_after", 0))
     assert "CUDA error: an illegal memory access was encountered" in str(error)
-    assert "what was recorded is whole" in str(error)
+    assert "the recording up to here is complete" in str(error)
     assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
 
 
-def test_a_kernel_that_fails_ends_the_session_with_its_error(simulated_plans, tmp_path):
+def test_a_failing_kernel_ends_the_session_with_its_error(simulated_plans, tmp_path):
     memory = StandInMemory()
     engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(SimulatedTensorRt(memory)))
     info = stream((1, 24, 32), "<u2")
@@ -115,7 +115,7 @@ def test_a_kernel_that_fails_ends_the_session_with_its_error(simulated_plans, tm
     assert memory.closed == 1
 
 
-def test_a_torch_session_ends_with_the_gpu_s_error_and_its_recording_whole(tiny_stream_onnx, tmp_path):
+def test_a_torch_session_ends_with_the_gpu_error_and_a_complete_recording(tiny_stream_onnx, tmp_path):
     device = FailingDevice()
     engine = TorchEngine(tiny_stream_onnx, precision="f32", device="cpu", tensors=device)
     info = stream((1, 24, 32), "<u2")

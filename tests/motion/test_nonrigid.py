@@ -78,7 +78,7 @@ def test_shifts_of_still_tissue_decrease_with_time():
     assert np.mean(sizes[-10:]) < 0.15
 
 
-def test_moving_tissue_is_followed_again_after_rest():
+def test_motion_is_followed_again_after_still_tissue():
     tissue = scene(1)
     side = len(at(tissue))
     shifts = LineShiftEstimator((side, side))

@@ -92,14 +92,14 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_foreign_frame_is_reported_and_changes_no_later_shift(name):
     tissue = scene(1)
-    ours, theirs = RigidMotionEstimator((SIDE, SIDE)), RigidMotionEstimator((SIDE, SIDE))
+    disturbed, undisturbed = RigidMotionEstimator((SIDE, SIDE)), RigidMotionEstimator((SIDE, SIDE))
     for n in range(30):
         shift = (n % 3, -(n % 2))
         frame = noisy(at(tissue, *shift), n)
         if n in (12, 13, 20):
-            motion = ours.push(FOREIGN[name])
+            motion = disturbed.push(FOREIGN[name])
             assert (motion.status, motion.measured) == ("foreign", False)
-        assert ours.push(frame) == theirs.push(frame)
+        assert disturbed.push(frame) == undisturbed.push(frame)
 
 
 def test_the_shift_is_held_over_a_foreign_frame():

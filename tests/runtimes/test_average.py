@@ -1,4 +1,4 @@
-"""The engine without a network."""
+"""`AverageEngine`."""
 
 import numpy as np
 import pytest
@@ -11,14 +11,14 @@ from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 
 
-def test_it_is_loaded_by_name_and_has_no_file():
+def test_the_engine_is_loaded_by_name_and_has_no_file():
     engine = load_engine("average")
     assert engine.card.name == "average"
     assert engine.card.delay == 0
     assert engine_digest("average") is None
 
 
-def test_a_flat_image_stays_and_a_point_is_spread_without_loss():
+def test_smoothing_keeps_flat_images_and_sums():
     engine = AverageEngine()
     flat = np.full((4, 9, 9), 3, np.float32)
     assert np.allclose(engine.infer(flat), 3)
@@ -31,13 +31,13 @@ def test_a_flat_image_stays_and_a_point_is_spread_without_loss():
 
 
 @pytest.mark.parametrize(("weight", "share"), [(0.0, 1.0), (1.0, GAIN), (GAIN, 1 / (2 - GAIN))])
-def test_the_current_frame_has_its_exact_weight(weight, share):
+def test_the_weight_of_the_current_frame_is_exact(weight, share):
     inputs = np.zeros((4, 8, 8), np.float32)
     inputs[0], inputs[2] = 1, weight
     assert np.allclose(AverageEngine().infer(inputs), share)
 
 
-def test_it_beats_the_raw_movie_and_the_uncompensated_average():
+def test_the_average_beats_the_raw_movie_and_the_uncompensated_average():
     source = SyntheticSource(SceneSettings(seed=2, motion_px=2.0), ScanSettings(size=(96, 96), seed=2), 50)
     raw, truth = (np.stack(x)[:, 0] for x in zip(*(source.render(n) for n in range(50)), strict=True))
     denoiser = Denoiser(AverageEngine(), source.info)

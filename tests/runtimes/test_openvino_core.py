@@ -1,4 +1,4 @@
-"""One core for the process: more of them break Ctrl-C; and nobody is told of it."""
+"""The process has one OpenVINO core, Ctrl-C works after engines are closed, and no telemetry is sent."""
 
 import os
 import subprocess
@@ -9,11 +9,11 @@ import pytest
 from deepbid_rt.runtimes.openvino_core import core
 
 
-def test_there_is_one():
+def test_core_is_always_the_same_object():
     assert core() is core()
 
 
-def test_ctrl_c_after_engines_came_and_went_is_an_exception_and_no_crash(tiny_onnx, tiny_stream_onnx):
+def test_ctrl_c_after_closing_engines_raises_instead_of_crashing(tiny_onnx, tiny_stream_onnx):
     """Engines closed in the order they were opened in, then the signal."""
     code = f"""
 import signal
@@ -27,7 +27,7 @@ first.close()
 del first
 second.close()
 del second
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have set it to be ignored
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
@@ -38,12 +38,12 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("module", ["deepbid_rt.runtimes.openvino", "deepbid_rt.train.quantize"])
-def test_nobody_is_told_of_a_session(module, tmp_path):
-    """OpenVINO's own telemetry keeps an identity in the home folder and sends from a thread."""
+def test_no_telemetry_is_sent(module, tmp_path):
+    """OpenVINO's telemetry would keep an identity in the home folder and send from a thread."""
     code = f"import {module}, threading; print(threading.active_count())"
-    open_to_it = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
+    environment = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
     finished = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, env=open_to_it
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False, env=environment
     )
     assert (finished.returncode, finished.stdout.strip()) == (0, "1"), finished.stderr
     assert not (tmp_path / "intel").exists()

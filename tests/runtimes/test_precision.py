@@ -1,4 +1,4 @@
-"""Every shipped network in the arithmetic of a GPU, computed by torch on the CPU, against float32."""
+"""Every shipped network in the precisions of a GPU, computed by torch on the CPU, against float32."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from deepbid_rt.cli.build import _movie  # noqa: E402
 from deepbid_rt.denoising.network_inputs import padded_size  # noqa: E402  # after the check for torch
 from deepbid_rt.runtimes import _SHIPPED, find_engine  # noqa: E402
 from deepbid_rt.runtimes.openvino import OpenVinoEngine  # noqa: E402
-from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, compare, inputs_from  # noqa: E402
+from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, compare_engines, inputs_from  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import load_net  # noqa: E402
 
@@ -16,12 +16,12 @@ ENGINES = sorted({path.parent.name for folder in _SHIPPED for path in folder.glo
 
 
 def parity(name, precision, movie, view):
-    """How far an engine in one precision is from itself in float32, on frames as the denoiser gives them."""
+    """Compare an engine in one precision with itself in float32, on inputs from the denoiser."""
     path = find_engine(name)
     low, reference = TorchEngine(path, precision=precision, device="cpu"), OpenVinoEngine(path, precision="f32")
     try:
         size = padded_size(view, low.card.grid)
-        return compare(low, reference, inputs_from(reference, movie, size))
+        return compare_engines(low, reference, inputs_from(reference, movie, size))
     finally:
         low.close()
         reference.close()
@@ -29,8 +29,8 @@ def parity(name, precision, movie, view):
 
 @pytest.mark.parametrize("precision", ["f16", "bf16"])
 @pytest.mark.parametrize("name", ENGINES)
-def test_low_precision_is_float32_but_for_little_and_finite_when_dark_or_saturated(name, precision):
-    """`compare` refuses what is not finite, and less than `LEAST_CORRELATION`."""
+def test_low_precision_is_close_to_float32_and_finite_for_extreme_inputs(name, precision):
+    """`compare_engines` raises for answers that are not finite and for less than `LEAST_CORRELATION`."""
     view = (16, 24) if load_net(find_engine(name))[1].kind == "window" else (40, 48)  # torch on a CPU is slow in f16
     figures = parity(name, precision, [image.astype(np.uint16) for image in _movie(None, view)], view)
     assert figures["correlation"] >= LEAST_CORRELATION

@@ -82,7 +82,7 @@ def test_the_engine_computes_what_torch_computes(opened):
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="this processor has no bfloat16 instructions")
-def test_bfloat16_is_close_to_float32_but_not_it(tiny_onnx, opened):
+def test_bfloat16_is_close_to_float32_but_not_equal(tiny_onnx, opened):
     low = OpenVinoEngine(tiny_onnx, precision="bf16", threads=2)
     answers = []
     for engine in (opened, low):
@@ -93,7 +93,7 @@ def test_bfloat16_is_close_to_float32_but_not_it(tiny_onnx, opened):
     assert 0 < error < 0.05 * max(np.abs(answers[0]).max(), 1e-3)
 
 
-def test_auto_takes_bfloat16_where_there_is_some(tiny_onnx, caplog):
+def test_auto_uses_bfloat16_where_the_processor_has_it(tiny_onnx, caplog):
     caplog.set_level(logging.INFO)
     engine = OpenVinoEngine(tiny_onnx)
     engine.close()
@@ -116,11 +116,11 @@ def test_bfloat16_on_a_processor_without_it_is_refused(tiny_onnx, monkeypatch):
     )
 
 
-def test_the_card_comes_out_of_the_file(opened):
+def test_the_card_is_read_from_the_file(opened):
     assert opened.card == WINDOW_CARD
 
 
-def test_one_size_after_another(opened):
+def test_warming_up_for_another_size_and_back_changes_nothing(opened):
     """Warming up for a second size and back again leaves no trace."""
     opened.warm_up(SHAPE)
     first = opened.infer(noise()).copy()
@@ -130,7 +130,7 @@ def test_one_size_after_another(opened):
     assert np.array_equal(opened.infer(noise()), first)
 
 
-def test_a_movie_goes_through_a_real_network(opened):
+def test_a_movie_goes_through_a_network(opened):
     info = stream((1, 13, 9), np.uint16)
     denoiser = Denoiser(opened, info)
     frames = stamped_frames(info, 50)
@@ -151,7 +151,7 @@ def test_a_window_that_was_not_warmed_up_is_refused(opened):
         opened.infer(noise())
 
 
-def test_a_closed_engine_takes_nothing(opened):
+def test_a_closed_engine_refuses_inputs(opened):
     opened.warm_up((16, 8, 8))
     opened.close()
     opened.close()
@@ -210,7 +210,7 @@ def test_a_card_of_another_version_is_refused(tiny_onnx, tmp_path):
     )
 
 
-def test_a_card_that_is_no_card_is_refused(tiny_onnx, tmp_path):
+def test_a_card_that_is_not_json_is_refused(tiny_onnx, tmp_path):
     with pytest.raises(EngineError, match="a model card that is not JSON"):
         OpenVinoEngine(with_metadata(tiny_onnx, tmp_path / "odd.onnx", "hello"))
 
@@ -310,7 +310,7 @@ def test_other_files_are_refused(name):
         load_engine(name)
 
 
-def test_a_path_to_nothing_is_refused(tmp_path):
+def test_a_path_without_a_file_is_refused(tmp_path):
     with pytest.raises(EngineError, match="no engine file at"):
         load_engine(str(tmp_path / "none.onnx"))
     with pytest.raises(EngineError, match=r"^engine file .*none\.onnx cannot be read \(No such file or directory\)"):
@@ -336,7 +336,7 @@ def test_echo_needs_no_file():
     assert engine_digest("echo") is None
 
 
-def test_echo_answers_what_it_was_asked():
+def test_echo_returns_its_input():
     engine = EchoEngine()
     window = noise((1, 3, 3))
     engine.warm_up(window.shape)
@@ -345,6 +345,6 @@ def test_echo_answers_what_it_was_asked():
     engine.close()
 
 
-def test_echo_can_pretend_to_be_a_window_engine():
+def test_echo_can_have_the_card_of_a_window_engine():
     card = ModelCard(name="pretend", kind="echo", window=40, hop=8, look_ahead=8)
     assert EchoEngine(card).card.delay == 15

@@ -41,7 +41,7 @@ class StandInHistory:
         frame.given = self._inputs.address
         program = self.memory.program(kernels.program())
         self.history = KernelHistory(gains, channels, size, arrays, program, self._numbers)
-        self._launches = [self.history.push(frame, slot) for slot in range(COPIES)]
+        self._launches = [self.history.bind(frame, slot) for slot in range(COPIES)]
         self._arrays, self._size, self._slot = arrays, size, 0
         self.history.reset(0)
 

@@ -26,7 +26,7 @@ from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.run_log import read_curve
 from deepbid_rt.train.starting_point import load_starting_point
 from deepbid_rt.train.stream_pairs import StreamPairs
-from deepbid_rt.train.trained import load_trained
+from deepbid_rt.train.trained_network import load_trained
 from deepbid_rt.train.trainer import train
 from deepbid_rt.train.window_pairs import WindowPairs
 from tests.training import COLLINEAR, TINY, noisy_waves

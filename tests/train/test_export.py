@@ -22,7 +22,7 @@ from deepbid_rt.train.checkpoint import BEST, LAST, Checkpoint, save_checkpoint
 from deepbid_rt.train.export import card_toml, check_parity, export
 from deepbid_rt.train.network import make_net
 from deepbid_rt.train.recipe import Recipe
-from deepbid_rt.train.trained import make_card
+from deepbid_rt.train.trained_network import make_card
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

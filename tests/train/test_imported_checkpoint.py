@@ -20,7 +20,7 @@ from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.train.export import export
 from deepbid_rt.train.imported_checkpoint import DEFAULT_NORMALIZATION, is_imported, read_imported_checkpoint
 from deepbid_rt.train.starting_point import load_starting_point
-from deepbid_rt.train.trained import load_trained
+from deepbid_rt.train.trained_network import load_trained
 
 LEVELS = [(1, 4, 8), (8, 8, 16), (16, 16, 32), (32, 32, 64)]  # channels in, between and out, at width 8
 UP = [(96, 32, 32), (48, 16, 16), (24, 8, 8)]

@@ -12,7 +12,7 @@ import torch
 
 from deepbid_rt.train import learner as module
 from deepbid_rt.train.batch import Batch, GapBlocks
-from deepbid_rt.train.compute import Compute
+from deepbid_rt.train.compute_device import Compute
 from deepbid_rt.train.learner import Learner
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.objective import gap_loss, loss

@@ -19,7 +19,6 @@ import torch
 
 from deepbid_rt.errors import EngineError, FileError, StageError, StreamError
 from deepbid_rt.train import trainer as module
-from deepbid_rt.train.budget import TimeBudget
 from deepbid_rt.train.checkpoint import BEST, LAST, load_checkpoint
 from deepbid_rt.train.learner import Learner, Validation
 from deepbid_rt.train.movie import ArrayMovie
@@ -28,6 +27,7 @@ from deepbid_rt.train.progress import TrainProgress, TrainSummary
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recording
 from deepbid_rt.train.run_log import LOG, read_curve
+from deepbid_rt.train.time_budget import TimeBudget
 from deepbid_rt.train.trainer import train
 from deepbid_rt.train.window_pairs import WindowPairs
 from tests import ROOT

@@ -30,8 +30,8 @@ def cuda_failed(error: BaseException) -> StageError:
     """Return the error of a session whose GPU failed; everything recorded before is complete."""
     return StageError(
         f"the GPU failed in the middle of the session ({_first_line(error)})",
-        expected="a GPU that goes on answering",
-        todo="check nvidia-smi and the system log, then start again; what was recorded is whole",
+        expected="a GPU that keeps working",
+        todo="check nvidia-smi and the system log, then start again; the recording up to here is complete",
     )
 
 
@@ -39,7 +39,7 @@ def cuda_refused(what: str, error: BaseException) -> EngineError:
     """Return the error of an engine whose first run on the GPU failed, before any stream."""
     return EngineError(
         f"the GPU failed when {what} was run for the first time ({_first_line(error)})",
-        expected="an answer before the stream starts",
+        expected="a first run without errors",
         todo="check nvidia-smi and the system log, then start again",
     )
 

@@ -60,7 +60,7 @@ class HostMemory:
 
     def program(self, text: bytes) -> Program:
         """Raise `EngineError`: PTX needs a GPU."""
-        raise EngineError("kernels for a GPU, and a CPU", expected="a GPU", todo="leave the frames to the host")
+        raise EngineError("CUDA kernels on a CPU", expected="a GPU", todo="let the host prepare frames")
 
     def tensors(self) -> TensorDevice:
         """Return the CPU as a torch device."""

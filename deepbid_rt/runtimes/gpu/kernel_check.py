@@ -67,18 +67,18 @@ def check(pipeline: KernelPipeline) -> None:
     StageError
         When the GPU fails.
     """
-    found = compare(pipeline)
+    found = compare_with_numpy(pipeline)
     wrong = [f"{name} by {got:.2g}" for name, got, most in zip(found._fields, found, LIMITS, strict=True) if got > most]
     if wrong:
         raise EngineError(
-            f"kernels that answer otherwise on this GPU than numpy does ({', '.join(wrong)})",
-            expected="the same answers to a few simulated frames",
-            todo="report this with the GPU and the driver's version; frames are prepared on the host until then",
+            f"kernels whose results on this GPU differ from numpy's ({', '.join(wrong)})",
+            expected="the same results for a few simulated frames",
+            todo="report this with the GPU and the driver's version; until then the host prepares frames",
         )
     log.info("kernels and numpy agree: %s", ", ".join(f"{n} {v:.1g}" for n, v in found._asdict().items()))
 
 
-def compare(pipeline: KernelPipeline) -> KernelDifference:
+def compare_with_numpy(pipeline: KernelPipeline) -> KernelDifference:
     """Send simulated frames through a pipeline and through numpy; the pipeline is reset before and after.
 
     Raises

@@ -89,7 +89,7 @@ class KernelHistory:
         with self._arrays.memory.current():
             self._age_launches[slot]()
 
-    def push(self, frame: structs.Frame, slot: int) -> list[Launch]:
+    def bind(self, frame: structs.Frame, slot: int) -> list[Launch]:
         """Return the launches, in order, that make the network's inputs of a frame's views and average the views."""
         rows, memory = self._size[0], self._averages[slot]
         stabilizer, shifts = self._rigid, self._nonrigid

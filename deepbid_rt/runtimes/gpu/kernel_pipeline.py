@@ -133,7 +133,7 @@ class KernelPipeline(SlotPipeline):
         line, frame = (THREADS, 1, 1), self._frame
         return [
             program.bind("unpack", (frame.rows, frame.views, frame.channels), line, frame),
-            *self._history.push(frame, slot),
+            *self._history.bind(frame, slot),
             bind(self._inputs, self._answers, self._inputs_shape),
             program.bind("finish", (frame.rows, frame.channels, 1), line, frame),
         ]

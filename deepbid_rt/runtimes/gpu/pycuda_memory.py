@@ -62,7 +62,7 @@ class PycudaMemory:
     def part(self, buffer: Buffer, offset: int, nbytes: int) -> Buffer:
         """Return a part of a buffer."""
         if not isinstance(buffer, PycudaBuffer):
-            raise TypeError(f"memory of another owner: {buffer!r}")
+            raise TypeError(f"a buffer of another library: {buffer!r}")
         return PycudaBuffer(buffer.allocation, buffer.address - int(buffer.allocation) + offset)
 
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -70,10 +70,10 @@ class TensorTemporalAverages:
         """Move the origin by whole pixels, which may be 0."""
         of = [place - d.to(torch.int64) for place, d in zip(self._places, (dy, dx), strict=True)]
         inside = [(p >= 0) & (p < n) for p, n in zip(of, self._room, strict=True)]
-        known = inside[0][:, None] & inside[1][None]
+        in_state = inside[0][:, None] & inside[1][None]
         rows, columns = (p.clamp(0, n - 1) for p, n in zip(of, self._room, strict=True))
         for state in (self._means, self._weights):
-            state.copy_(state.index_select(-2, rows).index_select(-1, columns).masked_fill_(~known, 0.0))
+            state.copy_(state.index_select(-2, rows).index_select(-1, columns).masked_fill_(~in_state, 0.0))
 
     def update(self, image: Tensor, shifts: Tensor, when: Tensor) -> None:
         """Average a frame (C, Y, X) whose lines lie at `shifts` (2, Y), if `when`."""
@@ -113,8 +113,8 @@ class TensorTemporalAverages:
         columns = left[:, None] + self._neighbours
         reads = columns.clamp(0, wide - 1)
         weights = self._weights[-1:]
-        known = torch.cat([means.flatten(0, 1), weights])
-        state = torch.cat([known, known, weights <= 0])
+        values = torch.cat([means.flatten(0, 1), weights])
+        state = torch.cat([values, values, weights <= 0])
         around = state.index_select(1, rows.flatten()).view(len(state), *rows.shape, wide)
         lines = (around * down[..., None]).sum(dim=1)
         shown = lines.gather(2, reads.expand(len(state), -1, -1)).unfold(2, len(self._four), 1)

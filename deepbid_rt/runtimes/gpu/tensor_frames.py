@@ -80,8 +80,8 @@ def network_inputs(units: Tensor, averages: Tensor, *, together: bool) -> Tensor
         view = view * mask
     channels, passes, *size = view.shape
     weight = averages[:, None, -1:].expand(channels, passes, 1, *size)
-    memories = torch.where(weight == 0, view[:, :, None], averages[:, None, :-1])
-    return torch.cat([view[:, :, None], mask[:, :, None], weight, memories], dim=2)
+    filled = torch.where(weight == 0, view[:, :, None], averages[:, None, :-1])
+    return torch.cat([view[:, :, None], mask[:, :, None], weight, filled], dim=2)
 
 
 def views_from(answers: Tensor, views: int) -> Tensor:

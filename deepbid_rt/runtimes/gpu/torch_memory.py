@@ -133,7 +133,7 @@ class TorchMemory:
 def tensor_of(buffer: Buffer) -> Tensor:
     """Return the bytes of a buffer owned by torch. Raises TypeError for a buffer of another owner."""
     if not isinstance(buffer, TorchBuffer):
-        raise TypeError(f"memory of another owner: {buffer!r}")
+        raise TypeError(f"a buffer of another library: {buffer!r}")
     return buffer.tensor
 
 

@@ -19,7 +19,7 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import FileError
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.runtimes.tensorrt.builder import BuildEffort, BuiltPlan, build_plan, count_layers
-from deepbid_rt.runtimes.tensorrt.check import compare, inputs_from
+from deepbid_rt.runtimes.tensorrt.check import compare_engines, inputs_from
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 from deepbid_rt.runtimes.tensorrt.facts import GoldenAnswer, PlanFacts, TensorFacts, golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import GpuHost
@@ -138,7 +138,7 @@ def _checked(
         engine = TensorRtEngine(trial, trust=True, host=host, golden=False)
         try:
             inputs = inputs_from(reference, movie, facts.shape[1:])
-            parity = compare(engine, reference, inputs)
+            parity = compare_engines(engine, reference, inputs)
             answer = engine.infer(golden_input(GOLDEN_SEED, facts.shape)).copy()
             layers = count_layers(engine.inspect())
         finally:

@@ -102,7 +102,7 @@ def build_plan(
 def _use_cache(config: BuilderConfig, data: bytes, messages: Messages) -> None:
     fits = config.set_timing_cache(config.create_timing_cache(data), False)
     if not fits:
-        log.warning("the timing cache does not fit this GPU and TensorRT, and is begun anew (%s)", messages.explain())
+        log.warning("the timing cache does not fit this GPU and TensorRT; a new one is begun (%s)", messages.explain())
         config.set_timing_cache(config.create_timing_cache(b""), False)
     messages.reset()
 

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.denoising.input_recorder import InputRecorder
 from deepbid_rt.errors import EngineError
-from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
+from deepbid_rt.frame import Frame, FrameFlag, Image, StreamInfo
 from deepbid_rt.ports import Engine
 
-Image = NDArray[np.float32]
 LEAST_CORRELATION = 0.9995
 """Least correlation of a plan's answers with those of the ONNX file, over all pixels."""
 MOST_INPUTS = 8
@@ -56,7 +55,7 @@ def inputs_from(engine: Engine, movie: Iterable[NDArray[Any]], size: tuple[int, 
     return [*picked, 0 * flat, 200 * flat, top * np.sign(inputs[-1])]
 
 
-def compare(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, float]:
+def compare_engines(plan: Engine, reference: Engine, inputs: list[Image]) -> dict[str, float]:
     """Give both engines the same inputs.
 
     Returns

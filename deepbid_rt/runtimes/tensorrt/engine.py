@@ -97,14 +97,14 @@ class TensorRtEngine:
         todo = f"build it again on this computer: {plan.rebuild}"
         if not np.isfinite(values).all() or values.shape != expected.shape:
             raise EngineError(
-                f"{path} answers values that are not finite, or another number of them",
-                expected="the answer it gave when it was built",
+                f"{path} answers values that are not finite, or another number of values",
+                expected="the same answer as when it was built",
                 todo=todo,
             )
         difference = float(np.abs(values - expected).max())
         if not difference <= golden.tolerance:
             raise EngineError(
-                f"{path} answers known noise by up to {difference:.2g} differently than when it was built",
+                f"{path} differs by up to {difference:.2g} from its answer to the same input when it was built",
                 expected=f"a difference of at most {golden.tolerance:.2g}",
                 todo=todo,
             )

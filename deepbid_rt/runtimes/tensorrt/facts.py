@@ -65,7 +65,7 @@ class PlanFacts:
     states: tuple[str, ...] = ()
     """Tensors that a network passes from one frame to the next; networks of this version have none."""
     parity: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Difference of the plan from the ONNX file when it was built, see `deepbid_rt.runtimes.tensorrt.check.compare`."""
+    """Difference of the plan from the ONNX file when it was built, from `tensorrt.check.compare_engines`."""
     layers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Number of layers that compute in each type, from TensorRT's inspector."""
     built_utc: str = ""
@@ -74,8 +74,8 @@ class PlanFacts:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(K, Y, X) of the input that the plan takes."""
-        given = next(tensor for tensor in self.tensors if tensor.mode == "input")
-        depth, rows, columns = given.shape[-3:]
+        inputs = next(tensor for tensor in self.tensors if tensor.mode == "input")
+        depth, rows, columns = inputs.shape[-3:]
         return depth, rows, columns
 
     def to_json(self) -> str:

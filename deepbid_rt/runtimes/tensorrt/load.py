@@ -153,7 +153,7 @@ def _check_tensors(trt: TensorRt, engine: CudaEngine, expected: Sequence[TensorF
         plain = engine.get_tensor_format(tensor) == trt.TensorFormat.LINEAR
         if not plain or engine.get_tensor_location(tensor) != trt.TensorLocation.DEVICE:
             raise EngineError(
-                f"{name} wants its tensor {tensor!r} in an order or place of its own",
+                f"{name} needs its tensor {tensor!r} in another layout or place",
                 expected="plain arrays on the GPU",
                 todo=f"build it again: {rebuild}",
             )

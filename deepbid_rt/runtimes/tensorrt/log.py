@@ -18,7 +18,7 @@ KEPT = 20
 """Messages that are kept."""
 Made = TypeVar("Made")
 _CAUSES = (
-    (r"magicTag", "it is not a plan of TensorRT, or something stands before it"),
+    (r"magicTag", "it is not a plan of TensorRT, or it has a prefix"),
     (r"stdVersionRead|Serialization assertion|Serialized Engine Version", "another version of TensorRT wrote it"),
     (r"incompatible device|compute capability|expecting compute", "it was built for another GPU"),
     (r"out of memory|OutOfMemory|Cuda failure: 2\b|cudaErrorMemoryAllocation", "the GPU has too little free memory"),

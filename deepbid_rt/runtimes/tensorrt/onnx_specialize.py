@@ -164,7 +164,7 @@ def _cast(graph: Any, precision: PlanPrecision) -> None:
 
 
 def _bypass(graph: Any) -> set[str]:
-    """Return the names of the nodes that add the weighted input to the answer; they set the brightness, so stay fp32."""
+    """Return the names of the nodes that add the weighted input to the answer; they set brightness, so stay fp32."""
     makers = {name: node for node in graph.node for name in node.output}
     last = makers.get(graph.output[0].name)
     if last is None or last.op_type != "Add":

@@ -148,7 +148,7 @@ def test_frames_of_many_sizes_equal_numpy(rows):
     """Sizes around the network's grid and around the least sizes for which motion is estimated."""
     for columns in (rows + 2, 64):
         memory, pipeline = pipeline_of((1, 2 * rows + rows % 2, columns), scan=ScanGeometry("collinear"))
-        assert agrees(kernel_check.compare(pipeline)), columns
+        assert agrees(kernel_check.compare_with_numpy(pipeline)), columns
         assert memory.untouched()
 
 
@@ -158,7 +158,7 @@ def test_frames_of_many_sizes_equal_numpy(rows):
 def test_collinear_frames_equal_numpy(channels, dtype, merge, first):
     for scan in (ScanGeometry("collinear", first=first), ScanGeometry("collinear", first=first, mirrored=False)):
         _, pipeline = pipeline_of((channels, 67, 35), dtype, scan, merge)
-        assert agrees(kernel_check.compare(pipeline)), scan
+        assert agrees(kernel_check.compare_with_numpy(pipeline)), scan
 
 
 @pytest.mark.parametrize("views", ["each", "mean"])
@@ -170,13 +170,13 @@ def test_ordinary_frames_equal_numpy(views):
     ):
         scan = ScanGeometry("ordinary", bidirectional=bidirectional, mirrored=mirrored, first=first)
         _, pipeline = pipeline_of((1, 35, 34), "<u2", scan, views=views)
-        assert agrees(kernel_check.compare(pipeline)), scan
+        assert agrees(kernel_check.compare_with_numpy(pipeline)), scan
 
 
 @pytest.mark.parametrize("shape", [(1, 512, 300), (1, 300, 530)])
 def test_large_frames_equal_numpy(shape):
     _, pipeline = pipeline_of(shape, scan=ScanGeometry("ordinary", mirrored=False), views="mean")
-    assert agrees(kernel_check.compare(pipeline))
+    assert agrees(kernel_check.compare_with_numpy(pipeline))
 
 
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 7, "shuffled otherwise": 8}
@@ -239,7 +239,7 @@ def test_strip_shifts_and_learned_variance_equal_numpy(size):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_each_line_enters_and_is_recalled_at_its_own_shift(seed):
-    """Lines that show the same place enter one after the other, and none is lost."""
+    """Lines that show the same place enter one after the other, and none is left out."""
     size, rng = (64, 20), np.random.default_rng(seed)
     plain, device = TemporalAverages(GAINS, size), StandInHistory(GAINS, 1, 1, size)
     frame, history = device._frames.frame, device.history
@@ -315,7 +315,7 @@ def test_kernels_with_other_results_than_numpy_are_refused(monkeypatch):
     info = stream((1, 64, 64), "<i2")
     assert "whole frames on the GPU in 21 kernels" in series.open(info, "mean")[0].description
     monkeypatch.setattr(KernelPipeline, "set_line_offset", lambda *_: None)
-    with pytest.raises(EngineError, match=r"^kernels that answer otherwise on this GPU than numpy does \(.*inputs by"):
+    with pytest.raises(EngineError, match=r"^kernels whose results on this GPU differ from numpy's \(.*inputs by"):
         series.open(stream((1, 72, 64), "<i2"), "mean")
     monkeypatch.undo()
     assert series.open(stream((1, 72, 64), "<i2"), "mean")
@@ -402,6 +402,6 @@ def test_kernels_work_on_memory_owned_by_torch():
 
     info = loop.series(40, 48, collinear=True)
     memory = StandInTorchMemory()
-    pipeline, frames = loop.make_in_kernels(lambda x: x[:, :1], STREAM_CARD, info, memory)
+    pipeline, frames = loop.make_kernel_pipeline(lambda x: x[:, :1], STREAM_CARD, info, memory)
     figures = loop.time_loop(pipeline, frames, 3)
     assert (pipeline.kernel_count, figures["captured"]) == (11, False)

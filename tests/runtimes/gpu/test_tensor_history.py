@@ -144,7 +144,7 @@ def test_motion_and_averages_equal_numpy(device_history, size, channels, views, 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_each_line_enters_and_is_recalled_at_its_own_shift(seed):
-    """Lines that show the same place enter one after the other, and none is lost."""
+    """Lines that show the same place enter one after the other, and none is left out."""
     size, rng = (64, 20), np.random.default_rng(seed)
     plain, device = TemporalAverages(GAINS, size), TensorTemporalAverages(GAINS, 1, size, CPU)
     shifts = rng.uniform(-20, 20, (2, 1)) + np.cumsum(rng.uniform(-0.45, 0.45, (2, 64)), axis=1)

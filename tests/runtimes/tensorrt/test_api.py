@@ -1,6 +1,6 @@
-"""Every name and argument of TensorRT's that is used here, compared with NVIDIA's bindings of both majors (tier B).
+"""Every name and argument of TensorRT that is used, compared with NVIDIA's bindings of both major versions (tier B).
 
-The same comparison runs over the simulated TensorRT, so that it cannot have what the real one has not.
+The simulated TensorRT is compared too, so that it has nothing that the real one lacks.
 """
 
 import inspect
@@ -63,7 +63,7 @@ def bindings(description):
 
 
 @pytest.mark.parametrize("name", api.PROTOCOLS)
-def test_each_class_has_what_we_use_of_it(bindings, name):
+def test_each_class_has_the_names_and_arguments_we_use(bindings, name):
     found = bindings[name]
     protocol = api.PROTOCOLS[name]
     assert attributes_of(protocol) <= set(found)
@@ -75,28 +75,28 @@ def test_each_class_has_what_we_use_of_it(bindings, name):
 
 
 @pytest.mark.parametrize("name", SUBCLASSED)
-def test_each_class_we_derive_from_calls_what_we_define(bindings, name):
+def test_each_base_class_calls_the_methods_we_define(bindings, name):
     for method, arguments in SUBCLASSED[name].items():
         assert bindings[name][method] == [arguments]
 
 
-def test_severities_are_named_as_we_use_them(bindings):
+def test_severities_have_the_names_we_use(bindings):
     assert set(bindings["ILogger"]) >= {"Severity", "__init__"}
     assert set(bindings["Logger"]) >= SEVERITIES
 
 
 @pytest.mark.parametrize("name", CONSTRUCTED)
-def test_each_class_is_made_as_we_make_it(bindings, name):
+def test_each_class_is_created_with_our_arguments(bindings, name):
     assert any(given[: len(CONSTRUCTED[name])] == CONSTRUCTED[name] for given in bindings[name]["__init__"])
     assert [n for n in inspect.signature(getattr(api.TensorRt, name)).parameters if n != "self"] == CONSTRUCTED[name]
 
 
-def test_what_cannot_be_made_raises_what_we_turn_into_a_refusal(description):
-    """The stubs return nothing, as TensorRT does where it cannot use the GPU."""
+def test_creation_without_a_gpu_raises_type_error(description):
+    """The stubs return no object, as TensorRT does where it cannot use the GPU."""
     assert description["without a GPU"] == {"Runtime": "TypeError", "Builder": "TypeError"}
 
 
-def test_every_type_of_the_module_is_compared():
+def test_every_type_we_use_is_compared():
     module = set(api.TensorRt.__annotations__) - {"__version__"} | set(methods_of(api.TensorRt))
     assert module <= set(api.PROTOCOLS) | set(SUBCLASSED)
 
@@ -117,7 +117,7 @@ def simulated():
 
 
 @pytest.mark.parametrize("name", simulated())
-def test_the_simulated_one_has_the_same_signatures(name):
+def test_the_simulated_tensorrt_has_the_same_signatures(name):
     thing = simulated()[name]
     for method, arguments in methods_of(api.PROTOCOLS[name]).items():
         given = [n for n in inspect.signature(getattr(thing, method)).parameters if n != "self"]

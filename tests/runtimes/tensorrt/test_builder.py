@@ -21,7 +21,7 @@ def built(trt, cache=b"", tf32=True, progress=None):
     return build_plan(trt, NETWORK, BuildEffort(3, 64 << 20), cache, progress or silent(), tf32=tf32)
 
 
-def test_the_network_is_strongly_typed_on_one_stream_with_all_that_was_asked_for():
+def test_the_network_is_strongly_typed_on_one_stream_with_the_given_effort():
     trt = SimulatedTensorRt()
     assert built(trt).plan[28:] == NETWORK
     config = trt.configs[0]
@@ -32,19 +32,19 @@ def test_the_network_is_strongly_typed_on_one_stream_with_all_that_was_asked_for
     assert config.cleared == []
 
 
-def test_float32_means_float32():
+def test_float32_turns_tf32_off():
     trt = SimulatedTensorRt()
     built(trt, tf32=False)
     assert trt.configs[0].cleared == ["tf32"]
 
 
-def test_a_timing_cache_is_used_and_given_back():
+def test_a_timing_cache_is_used_and_returned():
     trt = SimulatedTensorRt()
     assert built(trt, b"simulated cache").timing_cache == b"simulated cache"
     assert trt.configs[0].caches == [b"simulated cache"]
 
 
-def test_a_timing_cache_of_another_gpu_is_left_aside(caplog):
+def test_a_timing_cache_of_another_gpu_is_ignored(caplog):
     trt = SimulatedTensorRt()
     built(trt, b"of another GPU")
     assert trt.configs[0].caches == [b"of another GPU", b""]
@@ -94,7 +94,7 @@ def test_nested_phases_become_one_fraction_that_never_falls():
     assert ("Tactics", 0.375) in reports
 
 
-def test_steps_of_phases_that_are_over_or_unknown_are_no_error():
+def test_steps_of_finished_or_unknown_phases_are_accepted():
     progress = silent()
     assert progress.step("never begun", 3)
     progress.finish("never begun")
@@ -102,7 +102,7 @@ def test_steps_of_phases_that_are_over_or_unknown_are_no_error():
     assert progress.step("empty", 0)
 
 
-def test_phases_come_from_several_threads():
+def test_phases_may_come_from_several_threads():
     reports = []
     progress = BuildProgress(lambda _name, fraction: reports.append(fraction))
     progress.start("all", None, 8)
@@ -124,7 +124,7 @@ def test_phases_come_from_several_threads():
 # Messages.
 
 
-def test_only_warnings_and_errors_are_kept_and_few_of_them():
+def test_only_the_last_warnings_and_errors_are_kept():
     messages = Messages()
     assert messages.explain() == "TensorRT gave no reason"
     logger = make_logger(SimulatedTensorRt(), messages)
@@ -141,7 +141,7 @@ def test_only_warnings_and_errors_are_kept_and_few_of_them():
     assert messages.explain() == "TensorRT gave no reason"
 
 
-# The report on layers, as 10 and as 11 write it.
+# Layer descriptions of TensorRT 10 and 11.
 
 
 def test_layers_are_counted_by_type():
@@ -152,7 +152,7 @@ def test_layers_are_counted_by_type():
     assert count_layers("no JSON") == count_layers("[]") == {}
 
 
-def test_nvidia_s_commands_are_the_same_build(tmp_path):
+def test_trtexec_commands_describe_the_same_build(tmp_path):
     build, time = trtexec_commands(tmp_path / "m.onnx", tmp_path / "m.plan", BuildEffort(4, 512 << 20), 11)
     assert build.split() == [
         "trtexec",

@@ -1,4 +1,4 @@
-"""What a plan is compared on, and what is refused."""
+"""The inputs on which a plan is compared, and the answers that are refused."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, MOST_INPUTS, compare, inputs_from
+from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, MOST_INPUTS, compare_engines, inputs_from
 from tests.fakes import FIXED, STREAM_CARD, SpyEngine
 
 SIZE = (24, 32)
@@ -22,7 +22,7 @@ def movie(dtype=np.uint16):
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint16, 65535), (np.int16, 32767), (np.float32, 65535)])
-def test_the_last_three_inputs_are_dark_blown_up_and_saturated(dtype, top):
+def test_the_last_three_inputs_are_dark_bright_and_saturated(dtype, top):
     inputs = inputs_from(engine(), movie(dtype), SIZE)
     assert len(inputs) == MOST_INPUTS + 3
     assert {given.shape for given in inputs} == {(STREAM_CARD.depth, *SIZE)}
@@ -35,30 +35,30 @@ def test_the_last_three_inputs_are_dark_blown_up_and_saturated(dtype, top):
 
 
 @pytest.mark.parametrize("bad", range(1, 4))
-def test_one_answer_that_is_not_finite_is_enough(bad):
+def test_one_answer_that_is_not_finite_is_refused(bad):
     inputs = inputs_from(engine(), movie(), SIZE)
     extreme = inputs[-bad]
     plan = engine(lambda given: given[:1] * (np.nan if np.array_equal(given, extreme) else 1))
     with pytest.raises(EngineError, match=rf"answers input {len(inputs) + 1 - bad} of {len(inputs)} with values that"):
-        compare(plan, engine(), inputs)
+        compare_engines(plan, engine(), inputs)
 
 
 @pytest.mark.parametrize(("noise", "accepted"), [(0.005, True), (0.1, False)])
-def test_the_correlation_is_that_of_the_movie_alone(noise, accepted):
-    """The extremes, thousands of times larger, would hide any error."""
+def test_the_correlation_leaves_out_the_extreme_inputs(noise, accepted):
+    """The extreme inputs, thousands of times larger, would hide any error."""
     inputs = inputs_from(engine(), movie(), SIZE)
     scale = float(np.std([given[0] for given in inputs[:-3]]))
     rng = np.random.default_rng(0)
     plan = engine(lambda given: given[:1] + scale * noise * rng.normal(size=given[:1].shape))
     if accepted:
-        assert LEAST_CORRELATION <= compare(plan, engine(), inputs)["correlation"] < 1
+        assert LEAST_CORRELATION <= compare_engines(plan, engine(), inputs)["correlation"] < 1
     else:
         with pytest.raises(EngineError, match=r"correlate with those of the ONNX file by 0\.99"):
-            compare(plan, engine(), inputs)
+            compare_engines(plan, engine(), inputs)
 
 
-def test_answers_of_one_value_have_no_correlation_and_are_refused():
+def test_constant_answers_are_refused():
     inputs = inputs_from(engine(), movie(), SIZE)
     flat = engine(lambda given: np.zeros_like(given[:1]))
     with np.errstate(invalid="ignore", divide="ignore"), pytest.raises(EngineError, match=r"correlate with .* by nan"):
-        compare(flat, engine(), inputs)
+        compare_engines(flat, engine(), inputs)

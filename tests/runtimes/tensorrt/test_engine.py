@@ -1,4 +1,4 @@
-"""A plan from disk to answers, on a simulated GPU: every refusal, the order of calls, and errors in mid-session."""
+"""`TensorRtEngine` on a simulated GPU: answers, every refusal, the order of calls, and errors during a session."""
 
 import dataclasses
 import gc
@@ -59,7 +59,7 @@ def rebuild(plan):
     return f"build it again: deepbid-rt build {facts.onnx} -o {plan} --size 24x32 --precision fp32."
 
 
-def test_it_answers_what_the_onnx_file_answers(plan, tiny_stream_onnx):
+def test_a_stream_plan_equals_the_onnx_file(plan, tiny_stream_onnx):
     engine = TensorRtEngine(plan, host=simulated_host())
     reference = OpenVinoEngine(tiny_stream_onnx, precision="f32")
     engine.warm_up((5, 24, 32))
@@ -71,7 +71,7 @@ def test_it_answers_what_the_onnx_file_answers(plan, tiny_stream_onnx):
     reference.close()
 
 
-def test_a_window_plan_answers_as_many_frames_as_it_is_given(simulated_plans, tiny_onnx):
+def test_a_window_plan_equals_the_onnx_file(simulated_plans, tiny_onnx):
     engine = TensorRtEngine(simulated_plans["window"], trust=True, host=simulated_host())
     reference = OpenVinoEngine(tiny_onnx, precision="f32")
     reference.warm_up((40, 16, 24))
@@ -81,7 +81,7 @@ def test_a_window_plan_answers_as_many_frames_as_it_is_given(simulated_plans, ti
     reference.close()
 
 
-def test_it_says_what_runs_and_that_it_is_simulated(plan, caplog):
+def test_the_description_names_runtime_gpu_and_memory(plan, caplog):
     caplog.set_level(logging.INFO)
     engine = TensorRtEngine(plan, host=simulated_host())
     assert engine.description == "TensorRT 10.13.3.9 fp32 on simulated GPU, simulated memory, one CUDA graph"
@@ -89,7 +89,7 @@ def test_it_says_what_runs_and_that_it_is_simulated(plan, caplog):
     engine.close()
 
 
-def test_without_graphs_the_work_is_queued_anew_each_time(plan):
+def test_without_graphs_each_run_is_queued(plan):
     trt = SimulatedTensorRt(SimulatedMemory(graphs=False))
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     assert engine.description.endswith("no CUDA graph")
@@ -99,7 +99,7 @@ def test_without_graphs_the_work_is_queued_anew_each_time(plan):
     engine.close()
 
 
-def test_a_graph_is_captured_once_after_one_run_and_replayed_from_then_on(plan):
+def test_a_graph_is_captured_after_one_run_and_then_replayed(plan):
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     for seed in range(5):
@@ -118,7 +118,7 @@ def test_a_movie_goes_through_a_plan(plan):
     engine.close()
 
 
-def test_what_tensorrt_needs_as_long_as_the_plan_is_kept(plan):
+def test_runtime_and_logger_exist_as_long_as_the_plan(plan):
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     gc.collect()
@@ -127,7 +127,7 @@ def test_what_tensorrt_needs_as_long_as_the_plan_is_kept(plan):
     engine.close()
 
 
-def test_closing_gives_the_memory_back_once(plan):
+def test_close_frees_the_memory_once(plan):
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     engine.close()
@@ -146,8 +146,8 @@ def test_closing_gives_the_memory_back_once(plan):
         ("pycuda", "auto", "whole frames on the GPU in 6 kernels, no CUDA graph"),
     ],
 )
-def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan, owner, frames, says):
-    """Each pass of each slot has a context of its own; the answers are those of the views prepared on the host."""
+def test_whole_frames_go_through_a_plan_on_the_device(plan, owner, frames, says):
+    """Each inference of each slot has its own context; answers equal those for views prepared on the host."""
     pytest.importorskip("torch", reason="the train extra is not installed")
     from tests.stand_in_cuda import StandInMemory
     from tests.stand_in_cuda.engine import StandInTorchMemory
@@ -170,7 +170,7 @@ def test_whole_frames_go_through_a_plan_on_the_owner_s_device(plan, owner, frame
         assert got.motion.status == expected.motion.status
 
 
-def test_whole_frames_of_another_size_are_refused_with_the_command_for_theirs(plan):
+def test_whole_frames_of_another_size_are_refused_with_the_build_command(plan):
     engine = TensorRtEngine(plan, host=simulated_host(SimulatedTensorRt(SimulatedTorchMemory())))
     with pytest.raises(EngineError, match="--size 56x48 --precision fp32"):
         Denoiser(engine, stream((1, 50, 41)))
@@ -199,8 +199,8 @@ def test_a_link_out_of_the_engines_folder_is_refused(plan, monkeypatch, tmp_path
     assert "lies outside the engines folder" in refusal(engines / "m.plan")
 
 
-def described_as(plan, data):
-    """Write other bytes with a sidecar that vouches for them: the digest is no proof of anything else."""
+def write_with_digest(plan, data):
+    """Write other bytes with a sidecar that has their digest: a right digest proves nothing else."""
     import hashlib
 
     facts = dataclasses.replace(read_facts(plan), plan_sha256=hashlib.sha256(data).hexdigest())
@@ -211,20 +211,20 @@ def described_as(plan, data):
     ("data", "begins"),
     [(b"ftrt", " holds 4 bytes; "), (b"vtrt" + bytes(60), " is a plan of TensorRT-RTX "), (bytes(60), " is no Tensor")],
 )
-def test_files_that_are_no_plans_never_reach_tensorrt(plan, data, begins):
-    described_as(plan, data)
+def test_other_files_never_reach_tensorrt(plan, data, begins):
+    write_with_digest(plan, data)
     message = refusal(plan, GpuHost(lambda: pytest.fail("reached"), lambda: pytest.fail("reached")))
     assert message.startswith(f"{plan}{begins}")
     assert message.endswith(rebuild(plan))
 
 
-def test_a_tampered_plan_never_reaches_tensorrt(plan):
+def test_a_changed_plan_never_reaches_tensorrt(plan):
     plan.write_bytes(plan.read_bytes()[:-1])
     message = refusal(plan, GpuHost(lambda: pytest.fail("reached"), lambda: pytest.fail("reached")))
     assert "plan or sidecar was changed, cut or exchanged" in message
 
 
-def test_tensorrt_missing_is_refused(plan, monkeypatch):
+def test_a_missing_tensorrt_is_refused(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     message = refusal(plan, GpuHost(import_tensorrt))
     assert message == (
@@ -268,12 +268,12 @@ def test_another_tensorrt_is_refused(plan, installed):
     )
 
 
-def test_a_sidecar_that_lies_about_tensorrt_is_refused(plan):
-    described_as(plan, plan_of(plan.read_bytes()[28:], "10.16.1.11"))
+def test_a_header_with_another_tensorrt_is_refused(plan):
+    write_with_digest(plan, plan_of(plan.read_bytes()[28:], "10.16.1.11"))
     assert "its header says 10.16.1.11" in refusal(plan)
 
 
-def test_a_header_that_the_sidecar_does_not_confirm_is_refused(plan):
+def test_a_sidecar_with_another_tensorrt_is_refused(plan):
     write_plan(plan, plan.read_bytes(), dataclasses.replace(read_facts(plan), tensorrt="10.16.1.11"))
     assert "was built by TensorRT 10.16.1.11 (its header says 10.13.3.9)" in refusal(plan)
 
@@ -292,7 +292,7 @@ def test_another_gpu_is_refused(plan):
     [
         (
             "[E] 1: [runtime.cpp::parsePlan::314] Serialization assertion header.magicTag == kPLAN_MAGIC_TAG failed.",
-            "it is not a plan of TensorRT, or something stands before it",
+            "it is not a plan of TensorRT, or it has a prefix",
         ),
         (
             "stdVersionRead == kSERIALIZATION_VERSION failed. Current Version: 239, Serialized Engine Version: 243",
@@ -306,7 +306,7 @@ def test_another_gpu_is_refused(plan):
         ("something new\nin two lines", "something new in two lines"),
     ],
 )
-def test_what_tensorrt_says_is_translated(plan, said, means):
+def test_messages_of_tensorrt_are_explained(plan, said, means):
     trt = SimulatedTensorRt()
     trt.refuse_load = said
     message = refusal(plan, simulated_host(trt))
@@ -315,7 +315,7 @@ def test_what_tensorrt_says_is_translated(plan, said, means):
     assert trt.memory.closed == 1
 
 
-def test_another_shape_than_the_sidecar_s_is_refused(plan):
+def test_a_sidecar_with_another_shape_is_refused(plan):
     data = json.loads(sidecar_path(plan).read_text())
     data["tensors"][0]["shape"] = [1, 5, 24, 40]
     sidecar_path(plan).write_text(json.dumps(data))
@@ -325,7 +325,7 @@ def test_another_shape_than_the_sidecar_s_is_refused(plan):
     )
 
 
-def test_tensors_are_compared_by_name_whatever_their_order(plan):
+def test_tensors_are_compared_by_name_in_any_order(plan):
     data = json.loads(sidecar_path(plan).read_text())
     data["tensors"].reverse()
     sidecar_path(plan).write_text(json.dumps(data))
@@ -336,9 +336,9 @@ def test_tensors_are_compared_by_name_whatever_their_order(plan):
     ("wrong", "value", "says"),
     [
         ("io_type", 1, "has input 'inputs' other (1, 5, 24, 32)"),
-        ("io_format", "DHWC8", "wants its tensor 'inputs' in an order or place of its own"),
+        ("io_format", "DHWC8", "needs its tensor 'inputs' in another layout or place"),
         ("io_swapped", True, "has output 'inputs' float32 (1, 5, 24, 32) and input 'denoised'"),
-        ("io_place", "host", "wants its tensor 'inputs' in an order or place of its own"),
+        ("io_place", "host", "needs its tensor 'inputs' in another layout or place"),
     ],
 )
 def test_another_type_order_or_place_of_tensors_is_refused(plan, wrong, value, says):
@@ -350,7 +350,7 @@ def test_another_type_order_or_place_of_tensors_is_refused(plan, wrong, value, s
     assert trt.memory.closed == 1
 
 
-def test_inputs_taken_for_outputs_are_refused(plan):
+def test_swapped_inputs_and_outputs_are_refused(plan):
     data = json.loads(sidecar_path(plan).read_text())
     for tensor in data["tensors"]:
         tensor["mode"] = "output" if tensor["mode"] == "input" else "input"
@@ -378,19 +378,19 @@ def test_a_driver_too_old_for_tensorrt_is_refused(plan):
 
 @pytest.mark.parametrize("graphs", [True, False])
 @pytest.mark.parametrize("golden", [True, False])
-def test_a_gpu_that_fails_at_once_is_refused_before_any_stream(plan, graphs, golden):
+def test_a_gpu_that_fails_at_once_is_refused(plan, graphs, golden):
     trt = SimulatedTensorRt(SimulatedMemory(graphs=graphs))
     trt.fail_after = int(golden)  # in the first run, or in that of the golden answer
     message = refusal(plan, simulated_host(trt))
     assert message == (
         f"the GPU failed when {plan} was run for the first time (CUDA error: an illegal memory access was "
-        "encountered); expected an answer before the stream starts; "
+        "encountered); expected a first run without errors; "
         "check nvidia-smi and the system log, then start again."
     )
     assert trt.memory.closed == 1
 
 
-def test_a_first_run_that_tensorrt_refuses_is_refused(plan):
+def test_a_failed_first_run_is_refused(plan):
     trt = SimulatedTensorRt()
     trt.refuse_run = "Error Code 1: Cuda Runtime (an illegal memory access was encountered)"
     assert refusal(plan, simulated_host(trt)).startswith(
@@ -398,13 +398,13 @@ def test_a_first_run_that_tensorrt_refuses_is_refused(plan):
     )
 
 
-def test_json_that_another_tool_wrote_before_the_plan_does_no_harm(plan):
+def test_json_of_another_tool_before_the_plan_is_accepted(plan):
     text = b'{"task": "denoise"}'
-    described_as(plan, len(text).to_bytes(4, "little") + text + plan.read_bytes())
+    write_with_digest(plan, len(text).to_bytes(4, "little") + text + plan.read_bytes())
     TensorRtEngine(plan, host=simulated_host()).close()
 
 
-def test_plans_are_trusted_at_home_where_no_folder_is_named(plan, tmp_path, monkeypatch):
+def test_plans_in_the_home_folder_are_trusted_by_default(plan, tmp_path, monkeypatch):
     monkeypatch.delenv("DEEPBID_RT_ENGINES")
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     assert f"expected a plan in {tmp_path / 'home' / '.deepbid-rt' / 'engines'}; " in refusal(plan)
@@ -414,7 +414,7 @@ def test_a_golden_answer_of_another_length_is_refused(plan):
     data = json.loads(sidecar_path(plan).read_text())
     for values in ([], data["golden"]["values"][:1]):
         sidecar_path(plan).write_text(json.dumps(data | {"golden": data["golden"] | {"values": values}}))
-        assert "answers values that are not finite, or another number of them" in refusal(plan)
+        assert "answers values that are not finite, or another number of values" in refusal(plan)
 
 
 def test_too_little_memory_is_refused(plan):
@@ -430,15 +430,16 @@ def test_too_little_memory_is_refused(plan):
 
 
 @pytest.mark.parametrize("gain", [1.5, np.nan, 0.0])
-def test_a_plan_that_does_not_answer_what_it_answered_is_refused(plan, gain):
+def test_a_plan_with_another_golden_answer_is_refused(plan, gain):
     trt = SimulatedTensorRt()
     trt.gain = np.float32(gain)
     message = refusal(plan, simulated_host(trt))
-    assert "values that are not finite" in message if np.isnan(gain) else "answers known noise by up to" in message
+    expected = "values that are not finite" if np.isnan(gain) else "from its answer to the same input when it was built"
+    assert expected in message
     assert trt.memory.closed == 1
 
 
-def test_another_frame_size_is_refused_with_the_command_for_it(plan):
+def test_another_frame_size_is_refused_with_the_build_command(plan):
     engine = TensorRtEngine(plan, host=simulated_host())
     with pytest.raises(EngineError) as refused:
         Denoiser(engine, stream((1, 50, 41)))
@@ -451,7 +452,7 @@ def test_another_frame_size_is_refused_with_the_command_for_it(plan):
     engine.close()
 
 
-def test_a_plan_is_routed_to_tensorrt_by_its_name(plan, monkeypatch):
+def test_a_plan_is_opened_with_tensorrt_by_its_suffix(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineError, match="the Python package tensorrt is not installed"):
         load_engine(str(plan))
@@ -460,7 +461,7 @@ def test_a_plan_is_routed_to_tensorrt_by_its_name(plan, monkeypatch):
 # Errors in mid-session.
 
 
-def test_a_cuda_error_in_mid_session_is_a_named_failure(plan):
+def test_a_cuda_error_during_a_session_is_a_stage_error(plan):
     trt = SimulatedTensorRt()
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     engine.infer(noise((5, 24, 32)))
@@ -469,13 +470,13 @@ def test_a_cuda_error_in_mid_session_is_a_named_failure(plan):
         engine.infer(noise((5, 24, 32)))
     assert str(failed.value) == (
         "the GPU failed in the middle of the session (CUDA error: an illegal memory access was encountered); "
-        "expected a GPU that goes on answering; "
-        "check nvidia-smi and the system log, then start again; what was recorded is whole."
+        "expected a GPU that keeps working; "
+        "check nvidia-smi and the system log, then start again; the recording up to here is complete."
     )
     engine.close()
 
 
-def test_a_run_that_tensorrt_refuses_is_a_named_failure(plan):
+def test_a_failed_run_is_a_stage_error(plan):
     trt = SimulatedTensorRt(SimulatedMemory(graphs=False))
     engine = TensorRtEngine(plan, host=simulated_host(trt))
     trt.refuse_run = "Error Code 1: Cuda Runtime (an illegal memory access was encountered)"
@@ -484,7 +485,7 @@ def test_a_run_that_tensorrt_refuses_is_a_named_failure(plan):
     engine.close()
 
 
-# The seam to the memory.
+# Memory.
 
 
 @pytest.mark.parametrize("address", [0, 255, 4096 + 128])

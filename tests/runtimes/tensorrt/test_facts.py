@@ -28,11 +28,11 @@ FACTS = PlanFacts(
 )
 
 
-def test_the_shape_is_that_of_the_input():
+def test_shape_is_that_of_the_input():
     assert FACTS.shape == (5, 16, 24)
 
 
-def test_golden_noise_is_always_the_same_and_few_values_are_kept():
+def test_golden_input_is_reproducible_and_few_values_are_kept():
     given = golden_input(3, (5, 16, 24))
     assert np.array_equal(given, golden_input(3, (5, 16, 24)))
     assert not np.array_equal(given, golden_input(4, (5, 16, 24)))
@@ -40,6 +40,6 @@ def test_golden_noise_is_always_the_same_and_few_values_are_kept():
     assert golden_values(np.arange(3, dtype=np.float32)) == (0.0, 1.0, 2.0)
 
 
-def test_states_and_all_other_facts_survive_json():
+def test_all_facts_survive_json():
     facts = dataclasses.replace(FACTS, states=("h",), built_utc="2026-11-21T00:00:00+00:00")
     assert PlanFacts.from_dict(json.loads(facts.to_json())) == facts

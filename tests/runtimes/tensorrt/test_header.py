@@ -11,7 +11,7 @@ from tests.simulated_gpu import plan_of
 REBUILD = "deepbid-rt build m.onnx -o m.plan --size 8x8"
 
 
-def test_the_version_of_the_writer_stands_in_the_header():
+def test_the_header_holds_the_version_of_tensorrt():
     header = read_header(plan_of(b"", "10.16.1.11"), "m.plan", REBUILD)
     assert header == PlanHeader((10, 16, 1, 11))
     assert str(header) == "10.16.1.11"
@@ -37,7 +37,7 @@ def test_a_build_number_above_255_is_compared_by_its_low_byte():
 
 
 @given(st.integers(0, HEADER_BYTES - 1))
-def test_every_cut_header_is_refused(length):
+def test_every_truncated_header_is_refused(length):
     with pytest.raises(EngineError) as refused:
         read_header(plan_of(b"")[:length], "m.plan", REBUILD)
     assert str(refused.value) == (
@@ -50,7 +50,7 @@ def test_every_cut_header_is_refused(length):
     ("begin", "what"),
     [(b"vtrt", "a plan of TensorRT-RTX"), (b"PK\x03\x04", "an archive"), (b"\x08\x0a\x12\x07", "no TensorRT plan")],
 )
-def test_what_is_no_plan_is_refused_by_name(begin, what):
+def test_other_files_are_refused_by_name(begin, what):
     with pytest.raises(EngineError) as refused:
         read_header(begin + bytes(60), "m.plan", REBUILD)
     assert str(refused.value) == (
@@ -59,7 +59,7 @@ def test_what_is_no_plan_is_refused_by_name(begin, what):
     )
 
 
-def test_json_before_a_plan_is_taken_away():
+def test_json_before_a_plan_is_removed():
     text = b'{"task": "detect"}'
     assert strip_prefix(struct.pack("<I", len(text)) + text + plan_of(b"net")) == plan_of(b"net")
 
@@ -69,13 +69,13 @@ def test_json_before_a_plan_is_taken_away():
     [(0, b"{}"), (3, b"{}"), (2, b"[]"), ((1 << 20) + 1, b"{" * ((1 << 20) + 2))],
     ids=["none", "longer than the file", "no object", "too long"],
 )
-def test_what_is_no_json_before_a_plan_stays(length, text):
+def test_a_prefix_that_is_not_json_stays(length, text):
     data = struct.pack("<I", length) + text
     assert strip_prefix(data) == data
 
 
 @given(st.binary(max_size=64))
-def test_other_bytes_are_left_as_they_are_or_lose_only_a_whole_prefix(data):
+def test_any_bytes_stay_or_lose_a_whole_prefix(data):
     stripped = strip_prefix(data)
     assert data.endswith(stripped)
     if data[4:5] != b"{":

@@ -1,4 +1,4 @@
-"""What TensorRT says: what is kept, what goes to the log, and which cause it points to."""
+"""Messages of TensorRT: which are kept, which are logged, and the causes found in them."""
 
 import logging
 
@@ -10,14 +10,14 @@ from tests.simulated_gpu import SimulatedTensorRt
 
 
 @pytest.fixture
-def heard():
-    """Messages that have heard each severity through an ``ILogger``, and the logger."""
+def logged():
+    """TensorRT's severities, a `Messages` and the ``ILogger`` that fills it."""
     trt, messages = SimulatedTensorRt(), Messages()
     return trt.ILogger.Severity, messages, make_logger(trt, messages)
 
 
-def test_warnings_and_errors_are_kept_and_nothing_below(heard):
-    severity, messages, logger = heard
+def test_only_warnings_and_errors_are_kept(logged):
+    severity, messages, logger = logged
     logger.log(severity.INFO, "loaded")
     logger.log(severity.VERBOSE, "tactic 7")
     assert messages.explain() == "TensorRT gave no reason"
@@ -29,9 +29,9 @@ def test_warnings_and_errors_are_kept_and_nothing_below(heard):
     assert messages.explain() == "TensorRT gave no reason"
 
 
-def test_nothing_of_it_is_louder_than_info_in_the_log(heard, caplog):
-    """A refusal quotes what matters; a warning of TensorRT's that led to nothing is no warning of ours."""
-    severity, _, logger = heard
+def test_messages_are_logged_at_most_as_info(logged, caplog):
+    """Errors quote the messages that matter; a warning of TensorRT without consequences is not shown as one."""
+    severity, _, logger = logged
     with caplog.at_level(logging.DEBUG, logger="deepbid_rt"):
         for level in (severity.INTERNAL_ERROR, severity.WARNING, severity.INFO, severity.VERBOSE):
             logger.log(level, "two\n  lines")
@@ -39,7 +39,7 @@ def test_nothing_of_it_is_louder_than_info_in_the_log(heard, caplog):
     assert {record.getMessage() for record in caplog.records} == {"TensorRT: two lines"}
 
 
-def test_the_first_cause_that_fits_is_named_with_the_last_line():
+def test_the_first_known_cause_is_named_with_the_last_line():
     messages = Messages()
     messages.push(logging.ERROR, "Serialization assertion stdVersionRead failed")
     messages.push(logging.ERROR, "Cuda failure: 2 (out of memory)")
@@ -54,7 +54,7 @@ def test_old_lines_are_forgotten():
     assert messages.explain() == "later"
 
 
-def test_a_gpu_that_tensorrt_cannot_use_is_refused_with_its_reason():
+def test_a_gpu_that_tensorrt_cannot_use_raises_with_the_reason():
     messages = Messages()
 
     def make(_logger):

@@ -33,7 +33,7 @@ def shipped(request):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_each_precision_answers_nearly_the_same(shipped, precision):
+def test_each_precision_is_close_to_float32(shipped, precision):
     model, shape = shipped
     given = noise(shape)
     expected = run(model, given)[0]
@@ -59,7 +59,7 @@ def types_of(model):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_every_convolution_computes_in_the_low_precision_but_the_bypass(shipped, precision):
+def test_every_convolution_except_the_bypass_has_low_precision(shipped, precision):
     model, shape = shipped
     low = specialize(model, shape, precision)
     weights = {tensor.name: tensor.data_type for tensor in low.graph.initializer}
@@ -69,8 +69,8 @@ def test_every_convolution_computes_in_the_low_precision_but_the_bypass(shipped,
     assert set(kinds.values()) <= {onnx.TensorProto.FLOAT, module._TYPES[precision]}
 
 
-def test_brightness_passes_the_bypass_in_float32():
-    """A bright, quiet place keeps its last digits in the stream engine: 1000.1 has no fp16."""
+def test_the_bypass_keeps_brightness_in_float32():
+    """A bright, even area keeps its last digits in the stream engine: fp16 cannot hold 1000.1."""
     model, _ = read_onnx(find_engine("default"))
     shape = SHAPES["default"]
     given = np.full(shape, 1000.1, np.float32)
@@ -104,7 +104,7 @@ def test_saturated_and_dark_inputs_give_finite_answers(shipped, value):
     assert np.isfinite(answer).all()
 
 
-def test_weights_come_in_the_order_of_computing(shipped):
+def test_weights_are_in_the_order_of_execution(shipped):
     model, _ = shipped
     by_name = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     weights = weights_of(model)
@@ -130,7 +130,7 @@ def test_two_inputs_are_refused():
         specialize(model, SHAPES["default"], "fp16")
 
 
-def test_files_that_are_no_engines_are_refused(tmp_path: Path):
+def test_other_files_are_refused(tmp_path: Path):
     with pytest.raises(EngineError, match=r"^no engine file at"):
         read_onnx(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_bytes(b"<html>not found</html>")
@@ -143,5 +143,5 @@ def test_files_that_are_no_engines_are_refused(tmp_path: Path):
         read_onnx(tmp_path / "bare.onnx")
 
 
-def test_the_card_comes_with_the_network(tiny_stream_onnx):
+def test_read_onnx_returns_the_card(tiny_stream_onnx):
     assert read_onnx(tiny_stream_onnx)[1] == STREAM_CARD

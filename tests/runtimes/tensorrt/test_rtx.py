@@ -89,7 +89,7 @@ def test_the_network_parses_and_builds(outcome, name, precision):
     assert result["bytes"] > 10_000
 
 
-def test_the_header_stands_where_we_read_it_and_names_the_product(outcome):
+def test_the_header_is_read_at_the_right_place_and_names_the_product(outcome):
     _, answer = outcome
     for result in answer["results"].values():
         head = bytes.fromhex(result["head"])

@@ -20,19 +20,19 @@ def plan(tmp_path):
     return path
 
 
-def test_facts_are_read_back_as_they_were_written(plan):
+def test_written_facts_and_plan_are_read_back(plan):
     assert read_facts(plan) == FACTS
     assert read_plan(plan, FACTS) == PLAN
     assert sorted(path.name for path in plan.parent.iterdir()) == ["m.plan", "m.plan.json"]
 
 
-def test_the_rebuild_command_names_everything_that_matters(plan):
+def test_the_rebuild_command_has_file_size_and_precision(plan):
     assert rebuild_command(plan, FACTS) == (
         f"deepbid-rt build 'my engine.onnx' -o {plan} --size 16x24 --precision fp16"
     )
 
 
-def test_no_plan_is_refused(tmp_path):
+def test_a_missing_plan_is_refused(tmp_path):
     path = tmp_path / "m.plan"
     with pytest.raises(EngineError) as refused:
         read_facts(path)
@@ -52,7 +52,7 @@ def test_a_missing_sidecar_is_refused(plan):
     )
 
 
-def lie(plan, **changes):
+def change(plan, **changes):
     data = json.loads(sidecar_path(plan).read_text())
     sidecar_path(plan).write_text(json.dumps(data | changes))
 
@@ -82,8 +82,8 @@ def lie(plan, **changes):
         {"golden": {"seed": 0, "values": [1.0], "tolerance": 10**400}},
     ],
 )
-def test_a_sidecar_that_is_none_is_refused(plan, changes):
-    lie(plan, **changes)
+def test_a_sidecar_with_wrong_facts_is_refused(plan, changes):
+    change(plan, **changes)
     refused_whole(plan)
 
 
@@ -98,10 +98,10 @@ def test_a_sidecar_that_is_none_is_refused(plan, changes):
     ],
 )
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_sidecar_whose_tensors_are_none_is_refused(plan, changes, place):
+def test_a_sidecar_with_wrong_tensors_is_refused(plan, changes, place):
     tensors = json.loads(sidecar_path(plan).read_text())["tensors"]
     tensors[place] |= changes
-    lie(plan, tensors=tensors)
+    change(plan, tensors=tensors)
     refused_whole(plan)
 
 
@@ -115,14 +115,14 @@ def refused_whole(plan):
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b"\xff\xfe\x00", b"null", b"[" * 100_000])
-def test_a_sidecar_that_is_no_json_object_is_refused(plan, text):
+def test_a_sidecar_that_is_not_a_json_object_is_refused(plan, text):
     sidecar_path(plan).write_bytes(text)
     with pytest.raises(EngineError, match=r"sidecar of (a|the) plan"):
         read_facts(plan)
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "exchanged"])
-def test_a_plan_that_is_not_the_one_described_is_refused(plan, damage):
+def test_a_plan_with_another_digest_is_refused(plan, damage):
     changed = bytearray(PLAN)
     changed[40] ^= 1
     plan.write_bytes({"cut": PLAN[:-1], "changed": bytes(changed), "exchanged": b"ftrt" + bytes(90)}[damage])
@@ -135,13 +135,13 @@ def test_a_plan_that_is_not_the_one_described_is_refused(plan, damage):
     )
 
 
-def test_a_folder_that_is_absent_is_refused_and_nothing_is_left(tmp_path):
+def test_a_missing_folder_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(FileError, match="cannot be written"):
         write_plan(tmp_path / "absent" / "m.plan", PLAN, FACTS)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_plan_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path):
+def test_a_write_that_fails_leaves_no_file(tmp_path):
     (tmp_path / "m.plan").mkdir()
     with pytest.raises(FileError, match="cannot be written"):
         write_plan(tmp_path / "m.plan", PLAN, FACTS)
@@ -161,8 +161,8 @@ json_values = st.recursive(
 
 
 @given(st.data())
-def test_whatever_a_sidecar_says_it_is_refused_or_can_be_used(tmp_path_factory, data):
-    """One value anywhere in it is exchanged; what is read is then used as far as loading does without a GPU."""
+def test_any_sidecar_is_refused_or_can_be_used(tmp_path_factory, data):
+    """One value anywhere in the sidecar is replaced; the facts that are read are then used as loading uses them."""
     plan = tmp_path_factory.getbasetemp() / "any.plan"
     write_plan(plan, PLAN, FACTS)
     facts = json.loads(sidecar_path(plan).read_text())

@@ -1,7 +1,8 @@
-"""Kernels of our own, in CUDA C++, and the PTX that ships: what a driver compiles for its GPU.
+"""The CUDA kernels of this project: C++ sources, and the PTX made of them, which ships.
 
-``kernels.ptx`` is made from the sources beside it by ``tools/make_kernels.py``, so that a computer at a microscope
-needs no compiler. Each source is also plain C++ for ``tests/stand_in_cuda``, which runs it on a host.
+The NVIDIA driver compiles the PTX for its GPU, so a computer at a microscope needs no compiler.
+``tools/make_kernels.py`` makes ``kernels.ptx`` from the sources beside it. The sources are also plain C++:
+``tests/stand_in_cuda`` runs them on a host.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def sources() -> dict[str, str]:
 
 
 def digest() -> str:
-    """Return the SHA-256 of all sources, which stands in the PTX made from them."""
+    """Return the SHA-256 of all sources; the first line of the PTX made from them holds it."""
     return hashlib.sha256("".join(f"{name}\n{text}" for name, text in sources().items()).encode()).hexdigest()
 
 

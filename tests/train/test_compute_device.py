@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deepbid_rt.nets.unet3d import GRID, UNet3D
-from deepbid_rt.train.compute import Compute, choose_compute
+from deepbid_rt.train.compute_device import Compute, choose_compute
 
 PROBES = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from deepbid_rt.train.budget import TimeBudget
+from deepbid_rt.train.time_budget import TimeBudget
 
 
 def test_time_counts_from_what_earlier_calls_took() -> None:

@@ -14,7 +14,7 @@ from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.scan.line_offset import LineOffset
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.scan.splitter import ScanSplitter
-from deepbid_rt.train.line_phase_movie import MEASURED_FRAMES, LinePhaseCorrectedMovie, line_offset_of
+from deepbid_rt.train.line_phase_corrected_movie import MEASURED_FRAMES, LinePhaseCorrectedMovie, line_offset_of
 from deepbid_rt.train.movie import ArrayMovie
 from deepbid_rt.train.recipe import Recipe
 from deepbid_rt.train.recording import open_recordings
