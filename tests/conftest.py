@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import weakref
@@ -20,6 +21,11 @@ from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
 from tests.fakes import STREAM_CARD, WINDOW_CARD, echo_card, stamped_frames, stream
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Read when torch is imported, also by the commands and tools that tests start. Several test processes share the
+    # cores: with a thread pool each, small networks take up to ten times as long.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GRACE_S = 2.0
 """Time for threads and processes that are just ending, seconds."""

@@ -32,7 +32,7 @@ def quantize_command(
     planes: o.PlanesOption = 1,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Write an engine in 8 bits: half the time on a CPU. Refused if 8 bits are not exact enough for the recording."""
+    """Write an engine whose U-Net works in 8 bits. Refused if 8 bits are not exact enough for the recording."""
     try:
         from deepbid_rt.train.quantize import quantize, read_stream_card
         from deepbid_rt.train.sampled_inputs import sampled_inputs
