@@ -29,8 +29,8 @@ from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.probe import Gpu
 from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
-from deepbid_rt.runtimes.tensorrt.facts import GoldenAnswer, PlanFacts, TensorFacts
 from deepbid_rt.runtimes.tensorrt.load import GpuHost
+from deepbid_rt.runtimes.tensorrt.plan_facts import GoldenAnswer, PlanFacts, TensorFacts
 from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 
 VERSION = "10.13.3.9"

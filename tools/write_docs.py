@@ -228,7 +228,7 @@ def cli_page() -> str:
         "|---|---|",
         "| 0 | done |",
         "| 1 | failed on the way; the message names what was written |",
-        "| 2 | refused: an option, file, engine or stream does not fit; the message says what came, what was expected and what to do next |",
+        "| 2 | refused: an option, file, engine or stream does not fit; the message says what to do next |",
         "",
         "With `--json` the last line on stdout is one JSON object. Ctrl-C ends a session cleanly: frames that were",
         "received are denoised, written and counted.",

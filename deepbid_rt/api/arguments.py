@@ -12,13 +12,13 @@ from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import DTYPES, ScanGeometry
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import DEFAULT_ENGINE, Runtime, load_engine
+from deepbid_rt.runtimes.precision import Precision
 
 Scan = ScanGeometry | Literal["ordinary", "collinear"]
 """How lines are scanned: ``ordinary`` (each line once) or ``collinear`` (lines 2k and 2k+1 scan the same place forward
 and backward). Both stand for `ScanGeometry` with its defaults: bidirectional, line 0 forward, backward lines in image
 order."""
 
-Precision = Literal["auto", "bf16", "f32"]
 EngineLike = str | Path | Engine
 """The name of a shipped engine, the path of an engine file, or an open engine."""
 DEFAULT_RATE_HZ = 30.0

@@ -13,7 +13,7 @@ from deepbid_rt.evaluation.movie import MovieReader, average_line_pairs
 from deepbid_rt.evaluation.paper import paper_metrics
 from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.frame import Motion
-from deepbid_rt.motion.registration import Registration
+from deepbid_rt.motion.frame_registration import Registration
 from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.window import FrameWindow
+from deepbid_rt.denoising.frame_window import FrameWindow
 from deepbid_rt.frame import Motion, StreamInfo
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_offset import LineOffset

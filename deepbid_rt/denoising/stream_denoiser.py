@@ -17,8 +17,8 @@ from deepbid_rt.denoising.calibration import Calibration, PlaneFrames
 from deepbid_rt.denoising.network_inputs import VisibleLines, network_inputs, pad
 from deepbid_rt.frame import Image
 from deepbid_rt.motion.frame_context import FrameContext, FrameContextBuilder
+from deepbid_rt.motion.frame_registration import Registration
 from deepbid_rt.motion.history import mean_views
-from deepbid_rt.motion.registration import Registration
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.normalizer import Normalizer
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from deepbid_rt.denoising.answer import Answer
 from deepbid_rt.denoising.calibration import Calibration
 from deepbid_rt.denoising.device import WindowEngine
+from deepbid_rt.denoising.frame_window import FrameWindow
 from deepbid_rt.denoising.network_inputs import pad, padded_size
-from deepbid_rt.denoising.window import FrameWindow
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.normalizer import Normalizer
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from deepbid_rt.errors import EngineError
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
+from deepbid_rt.runtimes.precision import Precision
 
-if TYPE_CHECKING:  # each runtime is imported where it is used, so that the others' libraries may be missing
-    from deepbid_rt.runtimes.openvino import Precision
+# Each runtime is imported where it is used, so that the others' libraries may be missing.
 
 Runtime = Literal["auto", "openvino", "torch"]
 """Runtime of ``.onnx`` files; ``auto`` is OpenVINO. TensorRT runs every ``.plan`` file."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import openvino
@@ -13,10 +12,9 @@ from numpy.typing import NDArray
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.runtimes.openvino_core import core
+from deepbid_rt.runtimes.precision import Precision
 
 log = logging.getLogger(__name__)
-
-Precision = Literal["auto", "bf16", "f32"]
 
 
 class OpenVinoEngine:

@@ -15,6 +15,7 @@ from torch import nn
 from deepbid_rt.denoising.device import FramePipeline
 from deepbid_rt.errors import EngineError
 from deepbid_rt.frame import StreamInfo
+from deepbid_rt.runtimes.gpu.device_window import DeviceWindow
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory
 from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory, Launch, TensorDevice
 from deepbid_rt.runtimes.gpu.runner import NetworkRunner
@@ -22,7 +23,6 @@ from deepbid_rt.runtimes.gpu.series_pipelines import SeriesPipelines
 from deepbid_rt.runtimes.gpu.tensor_series import tensor_series
 from deepbid_rt.runtimes.gpu.torch_device import CudaDevice
 from deepbid_rt.runtimes.gpu.torch_memory import TorchMemory, cuda_is_available, tensor_of
-from deepbid_rt.runtimes.gpu.window import DeviceWindow
 from deepbid_rt.runtimes.torch_net import MixedPrecision, bind_net, load_net
 from deepbid_rt.scan.directions import MergeMode
 

@@ -15,7 +15,7 @@ from typing import TextIO
 
 from deepbid_rt.errors import DeepbidError, StreamError
 from deepbid_rt.frame import Event, Frame, ScanGeometry, StreamInfo
-from deepbid_rt.live.pairing import FramePair, FramePairing
+from deepbid_rt.live.frame_pairing import FramePair, FramePairing
 from deepbid_rt.viewer.image_pair import ImagePair, image_pair
 from deepbid_rt.viewer.latest_value import LatestValue
 from deepbid_rt.viewer.pair_history import PairHistory

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.live.pairing import FramePair
+from deepbid_rt.live.frame_pairing import FramePair
 from deepbid_rt.scan.directions import merge_views, split_scan, to_image_order
 
 

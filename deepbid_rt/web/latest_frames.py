@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.live.pairing import FramePair, FramePairing
+from deepbid_rt.live.frame_pairing import FramePair, FramePairing
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.web.session_trace import SessionPoint, SessionTrace
 

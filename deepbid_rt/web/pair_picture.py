@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepbid_rt.frame import FrameFlag, StreamInfo
-from deepbid_rt.motion.registration import Registration
+from deepbid_rt.motion.frame_registration import Registration
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.splitter import ScanSplitter
 from deepbid_rt.web.latest_frames import LatestPair

@@ -8,7 +8,7 @@ from deepbid_rt.cli.build import _movie  # noqa: E402
 from deepbid_rt.denoising.network_inputs import padded_size  # noqa: E402  # after the check for torch
 from deepbid_rt.runtimes import _SHIPPED, find_engine  # noqa: E402
 from deepbid_rt.runtimes.openvino import OpenVinoEngine  # noqa: E402
-from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, compare_engines, inputs_from  # noqa: E402
+from deepbid_rt.runtimes.tensorrt.parity import LEAST_CORRELATION, compare_engines, inputs_from  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402
 from deepbid_rt.runtimes.torch_net import load_net  # noqa: E402
 

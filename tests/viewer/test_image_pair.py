@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.live.pairing import FramePair
+from deepbid_rt.live.frame_pairing import FramePair
 from deepbid_rt.viewer.image_pair import image_pair, raw_image
 from tests.viewer.stand_ins import a_frame
 

@@ -19,11 +19,11 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import FileError
 from deepbid_rt.runtimes.openvino import OpenVinoEngine
 from deepbid_rt.runtimes.tensorrt.builder import BuildEffort, BuiltPlan, build_plan, count_layers
-from deepbid_rt.runtimes.tensorrt.check import compare_engines, inputs_from
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
-from deepbid_rt.runtimes.tensorrt.facts import GoldenAnswer, PlanFacts, TensorFacts, golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import GpuHost
 from deepbid_rt.runtimes.tensorrt.onnx_specialize import PlanPrecision, read_onnx, specialize
+from deepbid_rt.runtimes.tensorrt.parity import compare_engines, inputs_from
+from deepbid_rt.runtimes.tensorrt.plan_facts import GoldenAnswer, PlanFacts, TensorFacts, golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.progress import BuildProgress
 from deepbid_rt.runtimes.tensorrt.sidecar import write_plan
 from deepbid_rt.runtimes.tensorrt.trtexec import trtexec_commands

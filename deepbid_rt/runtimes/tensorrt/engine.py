@@ -15,13 +15,13 @@ from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.errors import EngineError, StageError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.runtimes.gpu.cuda_errors import cuda_refused
+from deepbid_rt.runtimes.gpu.device_window import DeviceWindow
 from deepbid_rt.runtimes.gpu.protocols import Buffer, Launch
 from deepbid_rt.runtimes.gpu.runner import NetworkRunner
 from deepbid_rt.runtimes.gpu.series_pipelines import SeriesPipelines
-from deepbid_rt.runtimes.gpu.window import DeviceWindow
-from deepbid_rt.runtimes.tensorrt.facts import golden_input, golden_values
 from deepbid_rt.runtimes.tensorrt.load import GpuHost, LoadedPlan, load_plan
 from deepbid_rt.runtimes.tensorrt.network import PlanNetwork
+from deepbid_rt.runtimes.tensorrt.plan_facts import golden_input, golden_values
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.splitter import ScanSplitter
 

@@ -17,9 +17,9 @@ from deepbid_rt.runtimes.gpu.open_memory import open_memory
 from deepbid_rt.runtimes.gpu.probe import Gpu, find_gpu
 from deepbid_rt.runtimes.gpu.protocols import DeviceMemory
 from deepbid_rt.runtimes.tensorrt.api import CudaEngine, TensorRt, import_tensorrt
-from deepbid_rt.runtimes.tensorrt.facts import PlanFacts, TensorFacts
 from deepbid_rt.runtimes.tensorrt.header import read_header, strip_prefix
 from deepbid_rt.runtimes.tensorrt.log import Messages, create_with_logger, make_logger
+from deepbid_rt.runtimes.tensorrt.plan_facts import PlanFacts, TensorFacts
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, read_plan, rebuild_command
 
 FOLDER_VARIABLE = "DEEPBID_RT_ENGINES"

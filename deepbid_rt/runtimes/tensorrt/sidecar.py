@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.runtimes.tensorrt.facts import SIDECAR_VERSION, PlanFacts
+from deepbid_rt.runtimes.tensorrt.plan_facts import SIDECAR_VERSION, PlanFacts
 
 
 def sidecar_path(plan: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx", reason="the train extra is not installed")
 from deepbid_rt.errors import EngineError, FileError, StageError  # after the check for onnx
 from deepbid_rt.runtimes.tensorrt.build import BuildEffort, BuildProgress, BuildSpec, build, read_onnx
-from deepbid_rt.runtimes.tensorrt.check import _fit
+from deepbid_rt.runtimes.tensorrt.parity import _fit
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts
 from tests.simulated_gpu import SimulatedTensorRt, simulated_host
 

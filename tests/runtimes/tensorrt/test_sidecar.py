@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepbid_rt.errors import EngineError, FileError
-from deepbid_rt.runtimes.tensorrt.facts import golden_input
+from deepbid_rt.runtimes.tensorrt.plan_facts import golden_input
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts, read_plan, rebuild_command, sidecar_path, write_plan
-from tests.runtimes.tensorrt.test_facts import FACTS, PLAN
+from tests.runtimes.tensorrt.test_plan_facts import FACTS, PLAN
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.errors import EngineError
-from deepbid_rt.runtimes.tensorrt.check import LEAST_CORRELATION, MOST_INPUTS, compare_engines, inputs_from
+from deepbid_rt.runtimes.tensorrt.parity import LEAST_CORRELATION, MOST_INPUTS, compare_engines, inputs_from
 from tests.fakes import FIXED, STREAM_CARD, SpyEngine
 
 SIZE = (24, 32)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Frame
-from deepbid_rt.live.pairing import FramePair, FramePairing
+from deepbid_rt.live.frame_pairing import FramePair, FramePairing
 
 MAX_DENOISED = 8
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepbid_rt.frame import Motion
+from deepbid_rt.motion.frame_registration import Registration
 from deepbid_rt.motion.nonrigid import line_shifts
-from deepbid_rt.motion.registration import Registration
 from tests.motion.test_nonrigid import scanned_with
 from tests.motion.test_rigid import at, scene
 

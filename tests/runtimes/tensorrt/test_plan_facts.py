@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from deepbid_rt.runtimes.tensorrt.facts import GoldenAnswer, PlanFacts, TensorFacts, golden_input, golden_values
+from deepbid_rt.runtimes.tensorrt.plan_facts import GoldenAnswer, PlanFacts, TensorFacts, golden_input, golden_values
 from tests.fakes import STREAM_CARD
 
 PLAN = b"ftrt" + bytes(60)

@@ -7,11 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.denoising.denoiser import Denoiser  # noqa: E402  # after the check for torch
-from deepbid_rt.denoising.window import FrameWindow  # noqa: E402
+from deepbid_rt.denoising.frame_window import FrameWindow  # noqa: E402
 from deepbid_rt.errors import EngineError, StageError  # noqa: E402
 from deepbid_rt.frame import ScanGeometry  # noqa: E402
+from deepbid_rt.runtimes.gpu.device_window import DeviceWindow  # noqa: E402
 from deepbid_rt.runtimes.gpu.host_memory import HostMemory  # noqa: E402
-from deepbid_rt.runtimes.gpu.window import DeviceWindow  # noqa: E402
 from deepbid_rt.runtimes.openvino import OpenVinoEngine  # noqa: E402
 from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine  # noqa: E402
 from deepbid_rt.runtimes.torch import TorchEngine  # noqa: E402

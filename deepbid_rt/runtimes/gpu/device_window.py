@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.denoising.window import FrameWindow
+from deepbid_rt.denoising.frame_window import FrameWindow
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory
 

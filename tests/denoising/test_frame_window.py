@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from deepbid_rt.denoising.window import FrameWindow
+from deepbid_rt.denoising.frame_window import FrameWindow
 
 
 class WindowMachine(RuleBasedStateMachine):
