@@ -5,7 +5,19 @@ from deepbid_rt.api.movie import open_movie as open  # noqa: A004  # named like 
 from deepbid_rt.api.publish import FrameSender, publish
 from deepbid_rt.api.serve import serve
 from deepbid_rt.api.subscribe import Subscription, subscribe
-from deepbid_rt.errors import DeepbidError, FailedError, RefusedError
+from deepbid_rt.errors import (
+    DeepbidError,
+    EndpointError,
+    EngineError,
+    FailedError,
+    FileError,
+    OptionError,
+    OverrunError,
+    RefusedError,
+    StageError,
+    StreamError,
+    WireError,
+)
 from deepbid_rt.frame import (
     Frame,
     FrameFlag,
@@ -23,8 +35,11 @@ __version__: str
 __all__ = [
     "DeepbidError",
     "Denoiser",
+    "EndpointError",
     "Engine",
+    "EngineError",
     "FailedError",
+    "FileError",
     "Frame",
     "FrameFlag",
     "FrameSender",
@@ -32,12 +47,17 @@ __all__ = [
     "Gap",
     "Motion",
     "Movie",
+    "OptionError",
+    "OverrunError",
     "RefusedError",
     "ScanGeometry",
     "Sink",
+    "StageError",
     "StreamEnd",
+    "StreamError",
     "StreamInfo",
     "Subscription",
+    "WireError",
     "__version__",
     "denoise",
     "load_engine",

@@ -8,7 +8,8 @@
     │   ├── StreamError       a stream or recording contradicts itself or the engine
     │   ├── EngineError       an engine file or its card cannot be used
     │   ├── FileError         a file cannot be read or written
-    │   └── EndpointError     a network address cannot be used
+    │   ├── EndpointError     a network address cannot be used
+    │   └── OptionError       an option cannot take effect beside the others
     └── FailedError           a running session had to stop (exit code 1)
         ├── OverrunError      a consumer that must not lose frames was too slow
         └── StageError        an engine, source or sink raised while running
@@ -71,6 +72,36 @@ class FileError(RefusedError):
 
 class EndpointError(RefusedError):
     """A network address cannot be bound or reached."""
+
+
+class OptionError(RefusedError):
+    """An option or argument cannot take effect beside the others that were given."""
+
+
+def require_effect(option: str, asked: object, effective: object, *, why: str, expected: str, todo: str) -> None:
+    """Refuse an option that cannot take effect. Commands and Python functions call this before they open anything.
+
+    Parameters
+    ----------
+    option : str
+        The option as the caller writes it, such as ``--record-raw``.
+    asked : object
+        What the option asks for; false when that is what happens without the option too. So an option that is left out,
+        or given at its default as scripts do, is never refused.
+    effective : object
+        False when the option cannot take effect.
+    why : str
+        What prevents it, such as "without --record".
+    expected, todo : str
+        See `DeepbidError`; `todo` is continued by the advice to leave the option out.
+
+    Raises
+    ------
+    OptionError
+        When the option asks for something and cannot take effect.
+    """
+    if asked and not effective:
+        raise OptionError(f"{option} {why}", expected=expected, todo=f"{todo}, or leave {option} out")
 
 
 class FailedError(DeepbidError):

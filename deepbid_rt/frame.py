@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,14 @@ class ScanGeometry:
     """Further facts, passed on unchanged under their wire names (``f_res_hz``, ``dewarped``, ``phase_s`` …)."""
 
     def __post_init__(self) -> None:
+        flags = isinstance(self.bidirectional, bool) and isinstance(self.mirrored, bool)
+        if self.layout not in get_args(Layout) or self.first not in get_args(Direction) or not flags:
+            raise StreamError(
+                f"a scan of layout {self.layout!r}, bidirectional {self.bidirectional!r}, first {self.first!r} and "
+                f"mirrored {self.mirrored!r}",
+                expected="layout 'collinear' or 'ordinary', first 'forward' or 'backward', the others True or False",
+                todo="correct the scan",
+            )
         if self.layout == "collinear" and not self.bidirectional:
             raise StreamError(
                 "a collinear scan that is not bidirectional",

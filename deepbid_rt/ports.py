@@ -81,7 +81,7 @@ class Sink(Protocol):
         ...
 
     def put(self, frame: Frame) -> None:
-        """Accept one frame. The sink may keep its pixels but must not write to them: other sinks share them."""
+        """Accept one frame. The sink may keep its pixels. They are read-only, because all sinks share them."""
         ...
 
     def skip(self, gap: Gap) -> None:

@@ -52,7 +52,9 @@ def example_report(sink_lost: dict[str, int] | None = None, **more: Any) -> Sess
     return SessionReport(
         **{
             "status": SessionStatus(SessionState.RUNNING, 12, 11, 1.0, 5, sink_lost or {}, 3, 1, latency, motion),
-            "source": SourceStatus("live", 12, {"source": 1, "transport": 2, "ring": 3}, {"crc": 4}, 0, 0),
+            "source": SourceStatus(
+                "live", 12, {"source": 1, "transport": 2, "ring": 3}, {"crc": 4}, {"undescribed": 2}, 0
+            ),
             "engine": "average",
             "runtime": "cpu",
             **more,

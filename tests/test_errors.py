@@ -3,7 +3,7 @@ import pytest
 from deepbid_rt import errors
 from deepbid_rt.errors import DeepbidError, FailedError, RefusedError, StreamError, WireError
 
-REFUSED = {"WireError", "StreamError", "EngineError", "FileError", "EndpointError"}
+REFUSED = {"WireError", "StreamError", "EngineError", "FileError", "EndpointError", "OptionError"}
 FAILED = {"OverrunError", "StageError"}
 
 

@@ -84,3 +84,13 @@ def test_the_flags_have_the_bits_of_the_wire_protocol():
         ("FLYBACK", 16),
         ("TTL_HIGH", 32),
     ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"layout": "foo"}, {"first": "up"}, {"mirrored": "no"}, {"bidirectional": 1}],
+    ids=lambda wrong: str(wrong),
+)
+def test_a_scan_is_described_by_known_words_only(wrong):
+    with pytest.raises(StreamError, match=r"a scan of layout .* correct the scan"):
+        ScanGeometry(**wrong)

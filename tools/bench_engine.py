@@ -84,7 +84,8 @@ def main() -> None:
     engines: dict[str, dict[str, Any]] = {}
     for run in range(options.runs):
         for name in names:
-            engine = load_engine(name, precision=options.precision)
+            # The engine average has no network, and so no precision.
+            engine = load_engine(name, precision="auto" if name == "average" else options.precision)
             runs[name].append(measure(engine, scene, options.frames))
             print(f"run {run + 1} {name}: {runs[name][-1]}", file=sys.stderr)
             engines[name] = {"delay_frames": engine.card.delay, "precision": engine.description}

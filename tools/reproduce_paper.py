@@ -137,7 +137,8 @@ def train_method(method: str, movie: SimulatedMovie, options: argparse.Namespace
 def denoise(method: str, engine: str, movie: SimulatedMovie) -> NDArray[np.float32]:
     """Denoise a movie frame by frame, as in live use; returns (T, 1, N, X)."""
     pixels, geometry = movie.input_of(method)
-    return deepbid_rt.denoise(pixels, engine, geometry, threads=1).astype(np.float32)
+    threads = 0 if engine == "average" else 1  # the engine average has no network, and so no threads
+    return deepbid_rt.denoise(pixels, engine, geometry, threads=threads).astype(np.float32)
 
 
 def score(movie: MovieReader | NDArray[Any], truth: NDArray[Any], offset: float) -> dict[str, float]:

@@ -233,6 +233,9 @@ def cli_page() -> str:
         "With `--json` the last line on stdout is one JSON object. Ctrl-C ends a session cleanly: frames that were",
         "received are denoised, written and counted.",
         "",
+        "An option that cannot take effect beside the others, such as `--record-raw` without `--record`, is refused",
+        "before anything is bound or written. An option at its default is never refused.",
+        "",
     ]
     for name, command in COMMANDS.items():
         lines += command_lines(name, command)

@@ -18,8 +18,14 @@ from deepbid_rt.api.arguments import (
     as_engine,
     as_frame_shape,
     as_scan,
+    check_count,
+    check_denoising,
+    check_gap,
+    check_merge,
+    check_number,
 )
 from deepbid_rt.denoising import denoiser as core
+from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, StreamInfo
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.directions import MergeMode
@@ -34,6 +40,7 @@ class Denoiser(core.Denoiser):
 
     _own_engine: Engine | None = None
     _next_index = 0
+    _closed = False
 
     @classmethod
     def for_array(
@@ -60,7 +67,7 @@ class Denoiser(core.Denoiser):
         ----------
         engine : str, Path or Engine
             Name of a shipped engine (``light``, ``default``, ``best``, ``window``, ``average``, ``echo``), path of an
-            engine file, or an open engine, which `close` leaves open.
+            engine file, or an open engine, which `close` leaves open. An open engine serves one denoiser at a time.
         shape : tuple of int
             (Y, X) or (C, Y, X) of a frame as scanned; Y counts both lines of each place in a collinear scan.
         dtype : dtype
@@ -94,7 +101,14 @@ class Denoiser(core.Denoiser):
             When there is no such engine, or it cannot take frames of this size.
         StreamError
             When shape, type, rate or scan are impossible, or the engine was not trained for this scan.
+        OptionError
+            When an argument cannot take effect: `merge` for an ordinary scan, `gap` for ``echo``, `precision`,
+            `threads`, `runtime` or `trust` for this engine.
         """
+        check_denoising(merge=merge, gap=gap, stabilize=stabilize, line_phase=line_phase, planes=planes)
+        check_number("rate_hz", rate_hz)
+        check_merge(f"merge={merge!r}", merge, as_scan(scan).layout)
+        check_gap(f"gap={gap!r}", gap, engine)
         info = StreamInfo(
             shape=as_frame_shape(shape), dtype=as_dtype(dtype), rate_hz=rate_hz, scan=as_scan(scan), planes=planes
         )
@@ -127,12 +141,21 @@ class Denoiser(core.Denoiser):
         StreamError
             When shape or type are not those announced. The state stays as it was.
         """
+        if self._closed:
+            raise StreamError("a frame after close", expected="frames before it", todo="make another denoiser")
         if not isinstance(frame, Frame):
             pixels = np.asarray(frame)
-            if pixels.ndim == 2:
-                pixels = pixels[np.newaxis]
             if not pixels.dtype.isnative:
                 pixels = pixels.astype(pixels.dtype.newbyteorder("="))
+            channels, *size = self._info.shape
+            if pixels.ndim == 2 and channels == 1:
+                pixels = pixels[np.newaxis]
+            if pixels.shape != self._info.shape or pixels.dtype != self._info.dtype:
+                raise StreamError(
+                    f"an array of shape {np.shape(frame)} and type {pixels.dtype} in place of a frame",
+                    expected=f"shape {tuple(size) if channels == 1 else self._info.shape} and type {self._info.dtype}",
+                    todo="push frames one by one, and announce their real shape and dtype",
+                )
             frame = Frame(self._next_index, pixels, plane=self._next_index % self.info.planes)
         done = super().push(frame)
         self._next_index = frame.index + 1
@@ -140,6 +163,7 @@ class Denoiser(core.Denoiser):
 
     def skip(self, count: int) -> list[Frame]:
         """Say that the next `count` frames will never come; return the frames that became ready by it."""
+        check_count("count", count, 0)
         self._next_index += count
         return super().skip(count)
 
@@ -150,6 +174,7 @@ class Denoiser(core.Denoiser):
 
     def close(self) -> None:
         """Release the engine if it was opened here; frames inside are lost unless `flush` returned them before."""
+        self._closed = True
         if self._own_engine is not None:
             self._own_engine.close()
 

@@ -71,6 +71,8 @@ def denoise(
         When the movie is no such array, or the engine was not trained for this scan.
     EngineError
         When there is no such engine, or it cannot take frames of this size.
+    OptionError
+        When an argument cannot take effect, see `Denoiser.for_array`.
 
     Examples
     --------

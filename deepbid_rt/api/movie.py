@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_scan
+from deepbid_rt.errors import FileError
 from deepbid_rt.recording.tiff_movie import TiffMovie
+
+TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
 
 
 class Movie:
@@ -36,6 +39,7 @@ class Movie:
 
     def __init__(self, file: TiffMovie, *, scan: Scan, rate_hz: float, planes: int) -> None:
         self._file = file
+        self._closed = False
         self.path = file.path
         self.shape = file.shape
         self.dtype = file.dtype
@@ -56,6 +60,12 @@ class Movie:
         FileError
             When a frame cannot be decoded.
         """
+        if self._closed:
+            raise FileError(
+                f"frames of {self.path}, which is closed",
+                expected="an open movie",
+                todo="open it again, or close it later",
+            )
         frames, *within = key if isinstance(key, tuple) else (key,)
         if frames is Ellipsis:
             return np.asarray(self._file.read(0, len(self))[key])
@@ -87,6 +97,7 @@ class Movie:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
+        self._closed = True
         self._file.close()
 
     def __enter__(self) -> Movie:
@@ -127,4 +138,19 @@ def open_movie(
         When its pages differ from each other or hold a type that is not denoised.
     """
     geometry = as_scan(scan)
+    if not isinstance(path, str | Path):
+        raise FileError(
+            f"a {type(path).__name__} in place of a file",
+            expected="the path of a recording",
+            todo="pass arrays to deepbid_rt.denoise as they are",
+        )
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileError(f"no file {path}", expected="the path of a recording", todo="check the path")
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        raise FileError(
+            f"the file {path.name}, which ends in {path.suffix!r}",
+            expected=f"a TIFF ({', '.join(TIFF_SUFFIXES)})",
+            todo="load other formats with their own library, and pass the array to deepbid_rt.denoise",
+        )
     return Movie(TiffMovie(path, channels), scan=geometry, rate_hz=rate_hz, planes=planes)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_dtype, as_frame_shape, as_scan
-from deepbid_rt.errors import StreamError
+from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_dtype, as_frame_shape, as_scan, check_count, check_number
+from deepbid_rt.errors import StreamError, require_effect
 from deepbid_rt.frame import Frame, FrameFlag, Gap, StreamEnd, StreamInfo
+from deepbid_rt.wire.loopback import is_loopback
 from deepbid_rt.zmq_io import ZmqSink
+from deepbid_rt.zmq_io.endpoint import host_of
 
 
 class FrameSender:
@@ -64,6 +67,7 @@ class FrameSender:
 
     def skip(self, count: int) -> None:
         """Say that the next `count` frames were lost before they reached Python; subscribers count them as lost."""
+        check_count("count", count, 1)
         self._in_series().skip(Gap(self._next_index, count, "source"))
         self._next_index += count
 
@@ -95,6 +99,21 @@ class FrameSender:
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self.close("error" if error else "done")
+
+
+def check_insecure_lan(option: str, insecure_lan: bool, endpoint: str) -> None:
+    """Raise `OptionError` when access from other computers is allowed to an address that they cannot reach.
+
+    Raises `EndpointError` when the address is malformed.
+    """
+    require_effect(
+        option,
+        insecure_lan,
+        not is_loopback(host_of(endpoint)),
+        why=f"with {endpoint}, which only this computer can reach",
+        expected="an address that other computers can reach",
+        todo="bind such an address, as tcp://0.0.0.0:PORT",
+    )
 
 
 def publish(
@@ -135,7 +154,16 @@ def publish(
         When the address is malformed, in use, or not loopback without `insecure_lan`.
     StreamError
         When shape, type, rate or scan are impossible.
+    OptionError
+        When `insecure_lan` is given for a loopback address.
     """
+    check_insecure_lan("insecure_lan=True", insecure_lan, endpoint)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise StreamError(
+            f"name={name!r}", expected="1 to 64 letters, digits, _ and -", todo="choose such a name for the sender"
+        )
+    check_count("planes", planes, 1)
+    check_number("rate_hz", rate_hz)
     info = StreamInfo(
         shape=as_frame_shape(shape),
         dtype=as_dtype(dtype),

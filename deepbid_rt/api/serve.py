@@ -8,9 +8,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from deepbid_rt.api.arguments import DEFAULT_ENGINE, EngineLike, Precision, Runtime, Scan, as_engine, as_scan
-from deepbid_rt.denoising.denoiser import GapPolicy
-from deepbid_rt.errors import StreamError
+from deepbid_rt.api.arguments import (
+    DEFAULT_ENGINE,
+    EngineLike,
+    Precision,
+    Runtime,
+    Scan,
+    as_engine,
+    as_layout,
+    check_count,
+    check_denoising,
+    check_gap,
+    check_number,
+)
+from deepbid_rt.denoising.denoiser import GapPolicy, check_stabilizes
+from deepbid_rt.errors import StreamError, require_effect
 from deepbid_rt.live.session import Session, SessionSettings
 from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionLimits
@@ -63,7 +75,7 @@ def serve(
     record_raw : bool
         Record the raw frames too; needs `record`.
     scan : {"ordinary", "collinear"} or ScanGeometry, optional
-        How lines are scanned, where an old sender does not say.
+        Layout of an old sender that does not state it; senders state the rest of the scan.
     frames, series : int, optional
         End after so many frames or series; run until Ctrl-C when left out.
     idle_s : float, optional
@@ -79,16 +91,41 @@ def serve(
     ------
     DeepbidError
         When something cannot be opened, or the session fails. What was received before is denoised and recorded.
+    OptionError
+        When an argument cannot take effect: `record_raw` without `record`, `scan` for a source that is no address or
+        with more than the layout, `gap` for ``echo``, `precision`, `threads`, `runtime` or `trust` for this engine.
     """
-    if record_raw and record is None:
-        raise StreamError(
-            "record_raw without a folder", expected="record=FOLDER beside it", todo="name the folder, or leave it out"
-        )
-    layout = None if scan is None else as_scan(scan).layout
+    require_effect(
+        "record_raw",
+        record_raw,
+        record is not None,
+        why="without a folder",
+        expected="record=FOLDER beside it",
+        todo="name the folder",
+    )
+    require_effect(
+        f"scan={scan!r}",
+        scan is not None,
+        isinstance(source, str),
+        why="for a source that is no address",
+        expected="a source that states its scan",
+        todo="state the scan in the source's StreamInfo",
+    )
+    _check_ends(source, sinks)
+    check_denoising(merge=merge, gap=gap, stabilize=stabilize, line_phase=line_phase)
+    for name, limit in {"frames": frames, "series": series}.items():
+        if limit is not None:
+            check_count(name, limit, 1)
+    if idle_s is not None:
+        check_number("idle_s", idle_s)
+    layout = as_layout(scan)
+    check_gap(f"gap={gap!r}", gap, engine)
     opened, own = as_engine(engine, precision=precision, threads=threads, runtime=runtime, trust=trust)
     with ExitStack() as stack:
         if own:
             stack.callback(opened.close)
+        if stabilize:
+            check_stabilizes(opened)
         publisher = ZmqSink(publish) if publish else None
         if publisher:
             stack.callback(publisher.close)
@@ -112,6 +149,30 @@ def serve(
     report = session.report()
     lost = report.status.sink_lost
     return {**report.summary(), "sinks_lost": {name: lost[name] for name in sinks or ()}}
+
+
+def _check_ends(source: object, sinks: object) -> None:
+    """Raise `StreamError` unless the source and the sinks have the methods that a session calls."""
+    if not isinstance(source, str) and (missing := _missing(source, FrameSource)):
+        raise StreamError(
+            f"a {type(source).__name__} without {', '.join(missing)} as the source",
+            expected="tcp://HOST:PORT, or an object with the methods of FrameSource",
+            todo="denoise arrays and files with deepbid_rt.denoise",
+        )
+    if sinks is not None and not isinstance(sinks, Mapping):
+        raise StreamError(f"sinks={sinks!r}", expected="sinks by name", todo="write sinks={'mine': sink}")
+    for name, sink in (sinks or {}).items():
+        if missing := _missing(sink, Sink):
+            raise StreamError(
+                f"sink {name!r} without {', '.join(missing)}",
+                expected="an object with the methods of Sink: start, put, skip, end, close",
+                todo="add them; those that have nothing to do may be empty",
+            )
+
+
+def _missing(thing: object, protocol: type) -> list[str]:
+    methods = [name for name in vars(protocol) if not name.startswith("_")]
+    return [name for name in methods if not callable(getattr(thing, name, None))]
 
 
 def _run(session: Session) -> None:

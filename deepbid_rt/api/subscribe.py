@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deepbid_rt.api.arguments import Scan, as_scan
+from deepbid_rt.api.arguments import Scan, as_layout, check_count, check_number
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
 from deepbid_rt.zmq_io import ZmqSource
 
@@ -25,6 +25,7 @@ class Subscription(Iterator[Frame]):
         """The series of the latest frame; None before the first."""
         self.lost = 0
         """Frames that never came: lost by the sender, on the way, or because this reader was too slow."""
+        self._closed = False
         source.open()
 
     def __next__(self) -> Frame:
@@ -38,7 +39,7 @@ class Subscription(Iterator[Frame]):
             When the stream contradicts itself; the next call goes on with what follows.
         """
         waiting_since = time.monotonic()
-        while self._series_left is None or self._series_left > 0:
+        while not self._closed and (self._series_left is None or self._series_left > 0):
             event = self._source.read(_POLL_S)
             if isinstance(event, Frame):
                 return replace(event, pixels=event.pixels.copy())
@@ -50,10 +51,12 @@ class Subscription(Iterator[Frame]):
                 self._series_left -= 1
             elif self._timeout_s is not None and time.monotonic() - waiting_since >= self._timeout_s:
                 break
+        self.close()
         raise StopIteration
 
     def close(self) -> None:
         """Leave the stream; may be called twice. The session does not notice."""
+        self._closed = True
         self._source.close()
 
     def __enter__(self) -> Subscription:
@@ -77,7 +80,7 @@ def subscribe(
     timeout_s : float, optional
         End when no frame came for so long; wait for ever when left out.
     scan : {"ordinary", "collinear"} or ScanGeometry, optional
-        How lines are scanned, where an old sender does not say; such a stream is refused without it.
+        Layout of an old sender that does not state it; such a stream is refused without it.
 
     Returns
     -------
@@ -88,6 +91,12 @@ def subscribe(
     ------
     EndpointError
         When the endpoint is not an address.
+    OptionError
+        When `scan` says more than the layout.
     """
-    layout = None if scan is None else as_scan(scan).layout
+    if series is not None:
+        check_count("series", series, 1)
+    if timeout_s is not None:
+        check_number("timeout_s", timeout_s)
+    layout = as_layout(scan)
     return Subscription(ZmqSource(endpoint, topic=b"", default_layout=layout), series=series, timeout_s=timeout_s)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from deepbid_rt.cli.output import print_json, print_table, say
-from deepbid_rt.errors import EngineError, FileError, StageError
+from deepbid_rt.errors import EngineError, FileError, StageError, require_effect
 from deepbid_rt.runtimes import DEFAULT_ENGINE, find_engine
 
 WINDOW_ENGINE = "window"
@@ -21,10 +21,20 @@ def bench_command(
         str, typer.Option("--window-engine", help="Window engine, name or .onnx file.")
     ] = WINDOW_ENGINE,
     out: Annotated[Path | None, typer.Option(help="Folder for every figure, as bench_gpu.json.")] = None,
-    compiled: Annotated[bool, typer.Option(help="Also with torch.compile, which takes minutes.")] = True,
+    compiled: Annotated[
+        bool | None, typer.Option(help="Also with torch.compile, which takes minutes; the default, except with --tiny.")
+    ] = None,
     tiny: Annotated[bool, typer.Option(help="Only see that everything runs; its times mean nothing.")] = False,
 ) -> None:
     """Check and time the torch runtime: precision, network, and the whole way of a frame. The last line is JSON."""
+    require_effect(
+        "--compiled",
+        compiled,
+        not tiny,
+        why="with --tiny, which compiles nothing",
+        expected="a benchmark that measures",
+        todo="leave --tiny out",
+    )
     try:
         from deepbid_rt.benchmark import gpu
     except ImportError as error:
@@ -33,7 +43,7 @@ def bench_command(
             expected="the extra 'train' to be installed",
             todo='run pip install "deepbid-rt[train]"',
         ) from error
-    settings = gpu.BenchmarkSettings(find_engine(engine), find_engine(window_engine), compiled=compiled)
+    settings = gpu.BenchmarkSettings(find_engine(engine), find_engine(window_engine), compiled=compiled is not False)
     result = gpu.run(gpu.smallest(settings) if tiny else settings, say)
     rows = [(name, *_columns(figures)) for name, figures in result.items() if name not in ("machine", "errors")]
     print_table(str(result["machine"]["device"]), rows, ("", "p50 ms", "p99 ms", "frames/s", "missed at"))

@@ -18,7 +18,7 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, print_table, progress_bar, say
 from deepbid_rt.denoising.network_inputs import padded_size
-from deepbid_rt.errors import EngineError, StreamError
+from deepbid_rt.errors import EngineError, StreamError, require_effect
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import find_engine
@@ -48,7 +48,9 @@ def build_command(
         str | None, typer.Option(help="LINESxPIXELS of one view: 512x512; of a collinear frame, half its lines.")
     ] = None,
     source: Annotated[str | None, typer.Option(help="Take the size from a live stream, tcp://HOST:PORT.")] = None,
-    precision: Annotated[BuildPrecision, typer.Option(help="Arithmetic of the network.")] = BuildPrecision.FP16,
+    precision: Annotated[
+        BuildPrecision | None, typer.Option(help="Arithmetic of the network; fp16 if left out.")
+    ] = None,
     level: Annotated[int, typer.Option(min=0, max=5, help="How hard TensorRT tries.")] = 5,
     workspace: Annotated[int, typer.Option(min=1, help="Most memory of one layer, MiB.")] = 1024,
     timing_cache: Annotated[
@@ -64,13 +66,15 @@ def build_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Build a plan, compare it with the ONNX file on frames, and write it with its sidecar. Takes minutes."""
+    if print_trtexec:
+        _check_print_options(precision, timing_cache, frames, keep_onnx)
     build = _load_build()
     path = find_engine(engine)
     model, card = build.read_onnx(path)
     view = _size(size, source)
     shape = (card.depth, *padded_size(view, card.grid))
     effort = build.BuildEffort(level, workspace << 20)
-    spec = build.BuildSpec(path, out, shape, precision.value, effort, timing_cache)
+    spec = build.BuildSpec(path, out, shape, (precision or BuildPrecision.FP16).value, effort, timing_cache)
     if keep_onnx:
         keep_onnx.write_bytes(build.specialized_network(spec, model, card))
     if print_trtexec:
@@ -97,6 +101,29 @@ def build_command(
     print_table(f"{out} for views of {view[0]}x{view[1]}", rows, ("", ""))
     if as_json:
         print_json({"plan": str(out), "seconds": round(seconds, 1), "parity": dict(facts.parity)})
+
+
+def _check_print_options(
+    precision: BuildPrecision | None, timing_cache: Path | None, frames: Path | None, keep_onnx: Path | None
+) -> None:
+    """Raise `OptionError` when an option cannot take effect with ``--print-trtexec``."""
+    for option, value in {"--timing-cache": timing_cache, "--frames": frames}.items():
+        require_effect(
+            option,
+            value,
+            effective=False,
+            why="with --print-trtexec, which builds nothing",
+            expected="a build",
+            todo="leave --print-trtexec out",
+        )
+    require_effect(
+        "--precision",
+        precision,
+        keep_onnx,
+        why="with --print-trtexec and without --keep-onnx",
+        expected="--keep-onnx FILE beside it, as the network in that file has this arithmetic",
+        todo="add --keep-onnx",
+    )
 
 
 def _load_build() -> Any:

@@ -55,6 +55,7 @@ def demo_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a simulated microscope live: simulate, stream over TCP, denoise, record, compare with the clean movie."""
+    o.check_page_options(http, http_token)
     folder = out / time.strftime("%Y%m%d-%H%M%S")
     with ExitStack() as stack:
         engine = load_engine(engine_name, precision=precision.value, threads=threads)

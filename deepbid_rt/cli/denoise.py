@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from deepbid_rt.api.arguments import check_merge
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, progress_bar, say
 from deepbid_rt.denoising.denoiser import Denoiser, check_stabilizes
@@ -46,10 +47,12 @@ def denoise_command(
 ) -> None:
     """Denoise a recording. OUT has the pixel type and frame count of IN (collinear scans: half its lines)."""
     policy = o.parse_line_phase(line_phase)
+    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, policy)
+    check_merge(f"--merge {merge.value}", merge.value, scan.value)
     engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
     source = TiffSource(
         source_path,
-        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
+        scan=geometry,
         rate_hz=rate_hz,
         channels=channels,
         planes=planes,

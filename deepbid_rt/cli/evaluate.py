@@ -14,7 +14,7 @@ from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.denoising.offline import denoise
-from deepbid_rt.errors import StreamError
+from deepbid_rt.errors import StreamError, require_effect
 from deepbid_rt.evaluation.metrics import METRICS
 from deepbid_rt.evaluation.movie import MovieReader, temporal_mean
 from deepbid_rt.evaluation.temp_movie import TempMovie
@@ -38,6 +38,22 @@ def evaluate_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Evaluate a movie against its clean truth, its raw recording, or both."""
+    require_effect(
+        "--traces",
+        traces,
+        cells,
+        why="without --cells",
+        expected="--cells FILE beside it, with the pixels of each cell",
+        todo="add --cells",
+    )
+    require_effect(
+        "--cells",
+        cells,
+        truth or traces,
+        why="without --truth and --traces",
+        expected="true traces of the cells, or a clean movie that has them",
+        todo="add --truth or --traces",
+    )
     from deepbid_rt.evaluation.evaluate import evaluate  # scipy.signal takes half a second to import
     from deepbid_rt.evaluation.report import write_report
 

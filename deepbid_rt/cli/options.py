@@ -1,13 +1,15 @@
-"""The options that several commands share."""
+"""The options that several commands share, and checks that refuse those that cannot take effect."""
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from deepbid_rt.errors import StreamError
+from deepbid_rt.api.publish import check_insecure_lan
+from deepbid_rt.errors import StreamError, require_effect
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes import DEFAULT_ENGINE
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
@@ -60,6 +62,8 @@ class RuntimeChoice(StrEnum):
     TORCH = "torch"
 
 
+HTTP_TOKEN_VARIABLE = "DEEPBID_RT_HTTP_TOKEN"
+
 EngineOption = Annotated[
     str, typer.Option("--engine", help="Engine: a file (.onnx, .plan), the name of a shipped engine, average, or echo.")
 ]
@@ -87,7 +91,7 @@ HttpTokenOption = Annotated[
     str | None,
     typer.Option(
         "--http-token",
-        envvar="DEEPBID_RT_HTTP_TOKEN",
+        envvar=HTTP_TOKEN_VARIABLE,
         help="Token that browsers must send; required for addresses beyond this computer.",
     ),
 ]
@@ -156,6 +160,68 @@ def parse_line_phase(text: str) -> LinePhasePolicy:
         ) from error
 
 
-def scan_geometry(scan: LayoutChoice, first: DirectionChoice, unmirrored: bool, unidirectional: bool) -> ScanGeometry:
-    """Return the scan geometry that the options describe. Raises `StreamError` when they contradict each other."""
-    return ScanGeometry(scan.value, not unidirectional, first.value, not unmirrored)
+def scan_geometry(
+    scan: LayoutChoice,
+    first: DirectionChoice,
+    unmirrored: bool,
+    unidirectional: bool,
+    line_phase: LinePhasePolicy = "auto",
+) -> ScanGeometry:
+    """Return the scan geometry that the options describe.
+
+    Raises
+    ------
+    StreamError
+        When the options contradict each other.
+    OptionError
+        When an option says something about backward lines, and there are none.
+    """
+    geometry = ScanGeometry(scan.value, not unidirectional, first.value, not unmirrored)
+    about_backward_lines = {
+        f"--first {first.value}": first is not DirectionChoice.FORWARD,
+        "--unmirrored": unmirrored,
+        # "off" and 0 are accepted: nothing is moved, as asked.
+        f"--line-phase {line_phase}": not isinstance(line_phase, str) and line_phase != 0,
+    }
+    for option, asked in about_backward_lines.items():
+        require_effect(
+            option,
+            asked,
+            not unidirectional,
+            why="with --unidirectional, as there are no backward lines",
+            expected="a bidirectional scan",
+            todo="leave --unidirectional out",
+        )
+    return geometry
+
+
+def check_page_options(http: str | None, http_token: str | None) -> None:
+    """Raise `OptionError` when a token is given and there is no page.
+
+    A token in the environment is accepted: it is set once, for all sessions of a user.
+    """
+    require_effect(
+        "--http-token",
+        http_token and http_token != os.environ.get(HTTP_TOKEN_VARIABLE),
+        http,
+        why="without --http",
+        expected="--http HOST:PORT beside it",
+        todo="add --http",
+    )
+
+
+def check_bind(bind: str, insecure_lan: bool) -> None:
+    """Raise `OptionError` when ``--insecure-lan`` is given for a loopback address."""
+    check_insecure_lan("--insecure-lan", insecure_lan, bind)
+
+
+def check_restart(restart: int | None, frames: int) -> None:
+    """Raise `OptionError` when a movie of so many frames ends before the restart."""
+    require_effect(
+        f"--restart {restart}",
+        restart,
+        restart is None or restart < frames,
+        why=f"in a movie of {frames} frames",
+        expected=f"less than {frames}",
+        todo="choose a smaller number",
+    )

@@ -33,6 +33,7 @@ def quantize_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Write an engine whose U-Net works in 8 bits. Refused if 8 bits are not exact enough for the recording."""
+    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional)
     try:
         from deepbid_rt.train.quantize import quantize, read_stream_card
         from deepbid_rt.train.sampled_inputs import sampled_inputs
@@ -44,7 +45,6 @@ def quantize_command(
         ) from error
     path = find_engine(engine_name)
     card = read_stream_card(path)
-    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional)
     source = TiffSource(like, scan=geometry, rate_hz=30.0, channels=channels, planes=planes)
     source.open()
     with closing(source):

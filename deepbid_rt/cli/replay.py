@@ -11,6 +11,7 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json
 from deepbid_rt.cli.publish import publish
+from deepbid_rt.errors import OptionError
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.simulator.publisher import Faults
 
@@ -34,6 +35,7 @@ def replay_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Publish a recording at its frame rate, as a microscope would."""
+    o.check_bind(bind, insecure_lan)
     source = TiffSource(
         path,
         scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
@@ -42,6 +44,12 @@ def replay_command(
         planes=planes,
     )
     source.open()  # refuse a bad file before binding anything
+    if source.info and source.info.n_expected:
+        try:
+            o.check_restart(restart, source.info.n_expected * loop)
+        except OptionError:
+            source.close()
+            raise
     summary = publish(
         source,
         bind,

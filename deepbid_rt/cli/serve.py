@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
+from deepbid_rt.api.arguments import check_gap
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, print_table, say
 from deepbid_rt.cli.page import make_page, page_sinks
 from deepbid_rt.cli.session import run_session, summary_rows
+from deepbid_rt.denoising.denoiser import check_stabilizes
+from deepbid_rt.errors import require_effect
 from deepbid_rt.live.session import Session, SessionSettings
 from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.runtimes import engine_digest, load_engine
@@ -53,11 +56,30 @@ def serve_command(
 ) -> None:
     """Denoise a live stream. Ctrl-C ends the session: all received frames are denoised first."""
     policy = o.parse_line_phase(line_phase)
+    for option, asked in {"--record-raw": record_raw, f"--roll-frames {roll_frames}": roll_frames}.items():
+        require_effect(
+            option, asked, record, why="without --record", expected="--record FOLDER beside it", todo="add --record"
+        )
+    o.check_page_options(http, http_token)
+    if publish:
+        o.check_bind(publish, insecure_lan)
+    require_effect(
+        "--insecure-lan",
+        insecure_lan,
+        publish,
+        why="without --publish",
+        expected="--publish ADDRESS beside it",
+        todo="add --publish",
+    )
+    # The scan is stated by the stream. So --merge and --scan are accepted: they apply to the streams they are for.
+    check_gap(f"--gap {gap.value}", gap.value, engine_name)
     with ExitStack() as stack:
         engine = load_engine(
             engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust
         )
         stack.callback(engine.close)
+        if stabilize:
+            check_stabilizes(engine)
         raw = ZmqSource(source, default_layout=scan.value if scan else None)
         publisher = ZmqSink(publish, role="den", insecure_lan=insecure_lan) if publish else None
         if publisher:

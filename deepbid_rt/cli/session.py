@@ -64,7 +64,7 @@ def status_line(report: SessionReport) -> str:
     total = status.latency["total"]
     return (
         f"{status.state.value:8} in {status.frames_in}  out {status.frames_out}  "
-        f"lost {sum(report.lost_anywhere.values())}  waiting {status.waiting}  "
+        f"lost {sum(report.lost_anywhere.values())}{_refused_text(report)}  waiting {status.waiting}  "
         f"latency p50 {number(total.quantile_ms(0.5), 0)} ms  p99 {number(total.quantile_ms(0.99), 0)} ms"
         f"{_motion_text(status.motion)}"
     )
@@ -75,6 +75,7 @@ def summary_rows(report: SessionReport) -> list[tuple[str, str]]:
     summary = report.summary()
     rows = [("frames in", str(summary["frames_in"])), ("frames out", str(summary["frames_out"]))]
     rows += [(f"lost: {cause}", str(count)) for cause, count in summary["lost"].items()]
+    rows += [(f"refused: {cause}", str(count)) for cause, count in summary["refused"].items() if count]
     rows += [(f"latency, {name}", f"{number(value, 0)} ms") for name, value in summary["latency_ms"].items()]
     rows += [(f"motion, {status}", str(count)) for status, count in (summary["motion"] or {}).items()]
     if (px := summary["line_phase_px"]) is not None:
@@ -82,6 +83,12 @@ def summary_rows(report: SessionReport) -> list[tuple[str, str]]:
     rows += [("bad messages", str(report.bad_messages))]
     rows += [("recording", path) for path in summary["recordings"]]
     return rows
+
+
+def _refused_text(report: SessionReport) -> str:
+    """Return the number of refused frames; empty without one."""
+    count = sum(report.refused.values())
+    return f"  refused {count}" if count else ""
 
 
 def _motion_text(motion: MotionStats) -> str:

@@ -49,11 +49,14 @@ def simulate_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Publish a simulated two-photon movie. The clean movie can be written to a file."""
+    o.check_bind(bind, insecure_lan)
+    o.check_restart(restart, frames)
+    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, line_phase_px)
     scene = SceneSettings(seed=seed, motion_px=motion_px)
     settings = ScanSettings(
         size=(size, size),
         rate_hz=rate_hz,
-        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
+        scan=geometry,
         line_phase_px=line_phase_px,
         photons=photons,
         seed=seed,

@@ -78,7 +78,7 @@ def synth_command(
         preset_name.value,
         (size, size),
         seed,
-        scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
+        scan=o.scan_geometry(scan, first, unmirrored, unidirectional, line_phase_px),
         bits=int(bits),
         photons=photons,
         motion_px=motion_px,

@@ -14,7 +14,7 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import number, print_json, progress_bar, say
-from deepbid_rt.errors import EngineError
+from deepbid_rt.errors import EngineError, require_effect
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import find_engine
 
@@ -71,6 +71,16 @@ def train_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Train on recordings. Ctrl-C saves a checkpoint; the same command continues from it."""
+    require_effect(
+        "--preset",
+        preset_name,
+        recipe_path is None,
+        why="with --recipe",
+        expected="a preset or a recipe file",
+        todo="leave --recipe out",
+    )
+    policy = o.parse_line_phase(line_phase)
+    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, policy)
     trainer, recipes, movies = _import_trainer()
     writes = int(os.environ.get("RANK", "0")) == 0  # only one of the processes that torchrun started reports
     changes: dict[str, Any] = {}
@@ -87,8 +97,9 @@ def train_command(
     if minutes is not None:
         changes["minutes"] = minutes
     recipe = recipes.Recipe.from_dict(recipe.to_dict() | changes)
-    policy = o.parse_line_phase(line_phase)
-    geometry = o.scan_geometry(scan, first, unmirrored, unidirectional)
+    if start and writes and (out / trainer.LAST).exists():
+        # Accepted: a run is continued by the command that began it, which may have --from.
+        say(f"the run in {out} is continued from its last checkpoint; --from had its effect when it began")
     with ExitStack() as stack:
         files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
         bar = stack.enter_context(progress_bar(writes))

@@ -101,6 +101,7 @@ class DenoiseWorker:
             self.latency["engine"].add(self.last_ns - self._pushed_ns.pop(frame.index))
             if frame.motion is not None:
                 self.motion.add(frame.motion)
+            frame.pixels.flags.writeable = False  # all sinks share the array: none may change what another records
             self._deliver(frame)
 
     def _deliver_gaps(self, before: float = math.inf) -> None:

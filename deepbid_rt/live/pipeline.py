@@ -172,17 +172,22 @@ class Pipeline:
     # Reading thread.
 
     def _read(self) -> None:
-        idle_since = time.monotonic()
-        while not self._finished(idle_since):
-            event = self._source.read(POLL_S if self._stop_at_ns is None else 0.0)
+        idle_s = 0.0
+        while not self._finished(idle_s):
+            timeout_s = POLL_S if self._stop_at_ns is None else 0.0
+            asked_s = time.monotonic()
+            event = self._source.read(timeout_s)
             if event is None:
                 if self._stop_at_ns is not None:
                     break
+                # Only time in which the source had the chance to send. While this thread was held up, by a suspended
+                # process for instance, frames may have arrived that are still to be read.
+                idle_s += min(time.monotonic() - asked_s, timeout_s)
                 continue
             if isinstance(event, Frame):
                 if self._stop_at_ns is not None and not 0 < event.arrived_ns <= self._stop_at_ns:
                     break  # it arrived after stop(), or it is from a file, which would go on to its end
-                idle_since = time.monotonic()
+                idle_s = 0.0
                 self._frames_in += 1
                 event = replace(event, pixels=event.pixels.copy())  # the source's array is valid until its next read
             elif isinstance(event, Gap):
@@ -205,13 +210,13 @@ class Pipeline:
         for worker in self._raw:
             worker.queue.put(event)
 
-    def _finished(self, idle_since: float) -> bool:
+    def _finished(self, idle_s: float) -> bool:
         limits = self._limits
         return (
             self._failure is not None
             or (limits.frames is not None and self._frames_in >= limits.frames)
             or (limits.series is not None and self._series_ended >= limits.series)
-            or (limits.idle_s is not None and time.monotonic() - idle_since >= limits.idle_s)
+            or (limits.idle_s is not None and idle_s >= limits.idle_s)
         )
 
     # Denoising thread.

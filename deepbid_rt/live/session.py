@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from deepbid_rt.denoising.denoiser import Denoiser, GapPolicy, check_stabilizes
-from deepbid_rt.errors import DeepbidError
+from deepbid_rt.errors import DeepbidError, StreamError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.line_phase_monitor import LinePhaseMonitor, LinePhaseReading
@@ -144,10 +144,13 @@ class Session:
         DeepbidError
             What ended the session early, see `Pipeline.run`. Everything is flushed and closed, and `report` still
             answers.
+        StreamError
+            When frames arrived and none of them could be used.
         """
         try:
             with self._log.writing_latencies(self._pipeline.status, self._pipeline.fail):
                 self._pipeline.run()
+            self._require_usable_frames()
         except DeepbidError as error:
             with suppress(DeepbidError):  # the first error is the one to report
                 self._close_log(error)
@@ -218,6 +221,17 @@ class Session:
     def _log_line_phase(self, info: StreamInfo, reading: LinePhaseReading, frame: int) -> None:
         self._log.write("line_phase", info, **asdict(reading), frame=frame)
 
+    def _require_usable_frames(self) -> None:
+        report = self.report()
+        refused = {cause: count for cause, count in report.refused.items() if count}
+        if refused and not report.status.frames_in:
+            raise StreamError(
+                f"{sum(refused.values())} frames, none of which could be used "
+                f"({', '.join(f'{count} {cause}' for cause, count in refused.items())})",
+                expected="frames whose series a start message or a beat describes",
+                todo="check that the sender sends a start message and a beat every second",
+            )
+
     def _close_log(self, error: DeepbidError | None) -> None:
         self._log.close(
             **self.report().summary(),
@@ -234,6 +248,6 @@ def _source_status(status: SessionStatus) -> SourceStatus:
         received=status.frames_in,
         lost={"source": status.gaps, "transport": 0, "ring": 0},
         bad={},
-        unannounced=0,
+        refused={},
         unread=0,
     )

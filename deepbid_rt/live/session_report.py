@@ -64,6 +64,11 @@ class SessionReport:
         return {**self.lost, "publisher": self.status.sink_lost.get(PUBLISHER, 0)}
 
     @property
+    def refused(self) -> dict[str, int]:
+        """Frames that arrived and could not be used, by cause."""
+        return {str(cause): count for cause, count in self.source.refused.items()}
+
+    @property
     def bad_messages(self) -> int:
         """Refused messages of all kinds."""
         return sum(self.source.bad.values())
@@ -96,6 +101,7 @@ class SessionReport:
             "frames_in": self.status.frames_in,
             "frames_out": self.status.frames_out,
             "lost": self.lost,
+            "refused": self.refused,
             "latency_ms": self.status.latency["total"].summary(),
             "motion": self.status.motion.summary(),
             "recordings": list(self.recordings),

@@ -26,7 +26,7 @@ class SessionLimits:
     frames: int | None = None
     """End after this many frames."""
     idle_s: float | None = None
-    """End after this many seconds without a frame."""
+    """End after the source has sent no frame for so many seconds. Pauses of the session itself do not count."""
     series: int | None = None
     """End after this many series have ended."""
 

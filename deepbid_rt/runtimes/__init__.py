@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from deepbid_rt.errors import EngineError
+from deepbid_rt.errors import EngineError, require_effect
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes.average import AverageEngine
 from deepbid_rt.runtimes.echo import EchoEngine
@@ -74,11 +74,18 @@ def load_engine(
     ------
     EngineError
         When the engine cannot be found or read.
+    OptionError
+        When another argument cannot take effect with this engine.
     """
     if name in _ENGINES_WITHOUT_FILE:
+        why = f"for engine {name!r}, which has no network"
+        _refuse_unused(why, precision=precision, threads=threads, runtime=runtime, trust=trust)
         return _ENGINES_WITHOUT_FILE[name]()
     path = find_engine(name)
     if path.suffix == ".plan":
+        # A plan in a trusted folder may be named with trust too: the folder follows from the environment.
+        why = f"for the plan {path}, which TensorRT runs as it was built"
+        _refuse_unused(why, precision=precision, threads=threads, runtime=runtime)
         from deepbid_rt.runtimes.tensorrt.engine import TensorRtEngine
 
         return TensorRtEngine(path, trust=trust)
@@ -88,11 +95,27 @@ def load_engine(
             expected="an .onnx file, or a .plan file built by deepbid-rt build",
             todo="name one of these",
         )
+    _refuse_unused(f"for {path}, which is no .plan", trust=trust)
     if runtime == "torch":
+        _refuse_unused("for runtime torch, which chooses its threads itself", threads=threads)
         return _load_torch(path, precision)
     from deepbid_rt.runtimes.openvino import OpenVinoEngine
 
     return OpenVinoEngine(path, precision=precision, threads=threads)
+
+
+def _refuse_unused(why: str, **given: object) -> None:
+    """Raise `OptionError` for the first argument that is given, that is, neither ``auto``, 0 nor False."""
+    for name, value in given.items():
+        found = name if value is True else f"{name} {value}"
+        require_effect(
+            found,
+            value != "auto" and value,
+            effective=False,
+            why=why,
+            expected=f"an engine for which {name} takes effect",
+            todo="choose another engine or runtime",
+        )
 
 
 def _load_torch(path: Path, precision: Precision) -> Engine:

@@ -87,6 +87,8 @@ def state_line(facts: Facts) -> HudLine:
             return HudLine("state", "STALLED: no new frames", "alarm")
         case "lost":
             return HudLine("state", "LOST: the session is silent", "alarm")
+        case "undescribed":
+            return HudLine("state", "FRAMES WITHOUT A DESCRIPTION", "alarm")
         case "ended":
             return HudLine("state", "ENDED", "faint")
         case "waiting":

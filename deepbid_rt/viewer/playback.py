@@ -8,7 +8,7 @@ from typing import Literal
 from deepbid_rt.viewer.image_pair import ImagePair
 from deepbid_rt.wire.source_status import SourceState
 
-ViewerState = Literal["waiting", "live", "paused", "stalled", "lost", "ended"]
+ViewerState = Literal["waiting", "undescribed", "live", "paused", "stalled", "lost", "ended"]
 """``paused`` concerns the viewer alone; the others are states of the stream, see `SourceState`."""
 
 

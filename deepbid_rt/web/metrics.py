@@ -47,6 +47,7 @@ class Metrics(Collector):
         yield build
         yield _counter("frames", "Frames received and frames denoised.", "direction", _flow(report))
         yield _counter("frames_lost", "Lost frames, by cause.", "cause", report.lost)
+        yield _counter("frames_refused", "Frames that could not be used, by cause.", "cause", report.refused)
         yield _counter("bad_messages", "Refused messages, by kind of fault.", "kind", dict(report.source.bad))
         yield _counter("motion_frames", "Denoised frames, by motion status.", "verdict", status.motion.counts)
         yield _gauge("frames_waiting", "Frames waiting for the engine.", float(status.waiting))

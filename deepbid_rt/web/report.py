@@ -33,6 +33,7 @@ def page_report(session: SessionReport, frames: LatestFrames, after: int = 0) ->
         "stream": None if info is None else _stream(info),
         "frames": {"in": status.frames_in, "out": status.frames_out, "waiting": status.waiting},
         "lost": session.lost,
+        "refused": sum(session.refused.values()),
         "bad_messages": session.bad_messages,
         "latency_ms": {stage: histogram.summary() for stage, histogram in status.latency.items()},
         "motion": status.motion.summary(),

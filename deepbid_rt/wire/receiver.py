@@ -16,9 +16,15 @@ from deepbid_rt.wire.codec import Part, decode
 from deepbid_rt.wire.message import BeatMessage, EndMessage, FrameMessage, Message, NoteMessage, StartMessage
 from deepbid_rt.wire.receive_ring import ReceiveRing
 from deepbid_rt.wire.series import Series
-from deepbid_rt.wire.source_status import SourceState, SourceStatus
+from deepbid_rt.wire.source_status import RefusalCause, SourceState, SourceStatus
 
 log = logging.getLogger(__name__)
+
+_KEPT_DESCRIPTIONS = 8
+"""Descriptions of series that are kept for frames that belong to one of them; enough for a sender and its restarts."""
+_MAX_RESUMPTIONS = 8
+"""How often frames of one series may return to an earlier description. Each time is a series of its own for readers, so
+a sender that keeps alternating must not go on for ever."""
 
 
 class Receiver:
@@ -27,6 +33,11 @@ class Receiver:
     A jump of ``seq`` is a loss on the wire. A jump of ``fn`` beyond it is a loss at the source. When either goes back,
     or the series identifier changes, a new series has begun. A beat announces the series to a late receiver and
     reveals losses at the end of what was sent.
+
+    Frames decide which description holds. A beat that describes the running series differently is counted as bad and
+    changes nothing, unless frames of that description follow; then a new series begins. So does one when frames go on
+    after the end of their series. A frame that fits no known description is refused and counted, and the next frame
+    that fits continues.
 
     Parameters
     ----------
@@ -51,7 +62,11 @@ class Receiver:
         self._last_sid = ""
         self._restarts = 0
         self._message_s = self._frame_s = 0.0
-        self._received = self._unannounced = 0
+        self._received = self._resumptions = 0
+        self._undescribed_s: float | None = None  # when the latest frame without a description arrived
+        self._descriptions: dict[tuple[str, str], StreamInfo] = {}  # the latest ones, by series identifier and hash
+        self._ended: Series | None = None
+        self._refused: dict[RefusalCause, int] = {"undescribed": 0, "mismatched": 0, "late": 0}
         self._lost: dict[GapCause, int] = {"source": 0, "transport": 0}
         self._bad: dict[str, int] = {}
         self._sender_status: Mapping[str, Any] = {}
@@ -94,7 +109,7 @@ class Receiver:
             received=self._received,
             lost={**self._lost, "ring": self._ring.lost},
             bad=dict(self._bad),
-            unannounced=self._unannounced,
+            refused=dict(self._refused),
             unread=self._ring.unread,
             sender=self._sender_status,
         )
@@ -102,6 +117,8 @@ class Receiver:
     def _state(self, now_s: float) -> SourceState:
         series = self._series
         if series is None:
+            if self._undescribed_s is not None and now_s - self._undescribed_s < self._lost_s:
+                return "undescribed"
             return "ended" if self._last_sid else "waiting"
         if now_s - self._message_s >= self._lost_s:
             return "lost"
@@ -132,7 +149,10 @@ class Receiver:
             message.sid == series.sid
             and message.hh != series.hh
             and not isinstance(message, StartMessage | BeatMessage)
+            and not self._may_resume(message)
         ):
+            if isinstance(message, FrameMessage):
+                self._refused["mismatched"] += 1
             raise WireError(
                 "hash",
                 f"hh = {message.hh} in series {message.sid}",
@@ -149,6 +169,7 @@ class Receiver:
                 self._ring.put(StreamError(error.came, expected=error.expected, todo=error.todo))
 
     def _on_start(self, message: StartMessage, now_s: float) -> None:
+        self._keep_description(message)
         series = self._running(message)
         if series is None or message.seq < series.next_seq:
             self._begin(message, message.info, message.seq + 1, None, now_s)
@@ -156,9 +177,9 @@ class Receiver:
             series.follow(message.seq)
 
     def _on_frame(self, message: FrameMessage, now_s: float) -> None:
-        series, frame = self._running(message), message.frame
+        series, frame = self._running(message) or self._resume(message, now_s), message.frame
         if series is None:
-            self._unannounced += 1
+            self._refuse_unused(message, now_s)
             return
         if series.goes_back(message.seq, frame.index):
             series = self._begin(message, series.info, message.seq, None, now_s)
@@ -172,11 +193,21 @@ class Receiver:
 
     def _on_beat(self, message: BeatMessage, now_s: float) -> None:
         last_fn, self._sender_status = message.last_fn, message.status
+        self._keep_description(message)
         if series := self._running(message):
             series.miss_before(message.last_seq + 1)
             self._report_missing(series, last_fn)
             if message.end is not None:
                 self._end(message.end)
+        elif self._series is not None and message.sid == self._series.sid:
+            self._refuse(
+                WireError(
+                    "hash",
+                    f"a beat with hh = {message.hh} in series {message.sid}",
+                    expected=f"{self._series.hh}, the hash of its start body",
+                    todo="let the sender begin a new series when the start body changes; this series goes on",
+                )
+            )
         elif message.end is None and (self._series is not None or message.sid != self._last_sid):
             next_fn = None if last_fn is None else last_fn + 1
             self._begin(message, message.info, message.last_seq + 1, next_fn, now_s)
@@ -192,6 +223,45 @@ class Receiver:
         if series := self._running(message):
             series.follow(message.seq)
 
+    def _keep_description(self, message: StartMessage | BeatMessage) -> None:
+        self._descriptions.pop((message.sid, message.hh), None)
+        self._descriptions[message.sid, message.hh] = message.info
+        while len(self._descriptions) > _KEPT_DESCRIPTIONS:
+            del self._descriptions[next(iter(self._descriptions))]
+
+    def _may_resume(self, message: Message) -> bool:
+        """Tell whether a message is of a known series that is not the running one but may go on."""
+        if (message.sid, message.hh) not in self._descriptions or self._resumptions >= _MAX_RESUMPTIONS:
+            return False
+        if self._series is not None:
+            return message.sid == self._series.sid
+        ended = self._ended
+        return ended is None or (ended.sid, ended.hh) != (message.sid, message.hh) or message.seq >= ended.next_seq
+
+    def _resume(self, message: FrameMessage, now_s: float) -> Series | None:
+        """Begin a series at a frame whose description is known although its series is not running."""
+        if not self._may_resume(message):
+            return None
+        self._resumptions += 1
+        info = self._descriptions[message.sid, message.hh]
+        log.warning("frame %d continues a series that is not running: a new series begins", message.frame.index)
+        return self._begin(message, info, message.seq, None, now_s)
+
+    def _refuse_unused(self, message: FrameMessage, now_s: float) -> None:
+        """Count a frame that belongs to no running series."""
+        ended = self._ended
+        if self._series is None and ended is not None and (ended.sid, ended.hh) == (message.sid, message.hh):
+            self._refused["late"] += 1
+            return
+        self._refused["undescribed"] += 1
+        self._undescribed_s = now_s
+        if self._refused["undescribed"] == 1:
+            log.warning(
+                "frames of %s arrive whose series has not been described yet; they cannot be used. A sender describes "
+                "its series at the start and in a beat every second",
+                message.source,
+            )
+
     def _running(self, message: Message) -> Series | None:
         """Return the running series if the message belongs to it, else None."""
         series = self._series
@@ -200,6 +270,8 @@ class Receiver:
     def _begin(self, message: Message, info: StreamInfo, next_seq: int, next_fn: int | None, now_s: float) -> Series:
         if self._series is not None:
             self._end(StreamEnd("replaced"))
+        if message.sid != self._last_sid:
+            self._resumptions = 0
         self._restarts = self._restarts + 1 if message.sid == self._last_sid else 0
         self._last_sid = message.sid
         if self._restarts:
@@ -207,11 +279,11 @@ class Receiver:
             info = replace(info, series=f"{message.sid[:48]}-{self._restarts}")
         series = Series(message.role, message.sid, message.hh, info, next_seq, next_fn)
         self._ring.put(info)
-        self._series, self._frame_s = series, now_s
+        self._series, self._ended, self._frame_s = series, None, now_s
         return series
 
     def _end(self, end: StreamEnd) -> None:
-        self._series = None
+        self._series, self._ended = None, self._series
         self._ring.put(end)
 
     def _report_missing(self, series: Series, last_fn: int | None) -> None:
@@ -233,5 +305,6 @@ class Receiver:
         if series.fits:
             self._ring.put(error)
         series.fits = False
+        self._refused["mismatched"] += 1
         self._refuse(WireError("series", error.came, expected=error.expected, todo=error.todo))
         return False

@@ -8,9 +8,14 @@ from typing import Any, Literal
 
 from deepbid_rt.frame import GapCause
 
-SourceState = Literal["waiting", "live", "stalled", "lost", "ended"]
-"""``waiting``: no series yet. ``live``: frames arrive. ``stalled``: messages but no frames. ``lost``: no messages.
-``ended``: the last series has ended."""
+SourceState = Literal["waiting", "undescribed", "live", "stalled", "lost", "ended"]
+"""``waiting``: no series yet. ``undescribed``: frames arrive, but no start or beat has described their series.
+``live``: frames arrive. ``stalled``: messages but no frames. ``lost``: no messages. ``ended``: the last series has
+ended."""
+
+RefusalCause = Literal["undescribed", "mismatched", "late"]
+"""``undescribed``: no start or beat had described the frame's series. ``mismatched``: the frame contradicts the
+description of its series. ``late``: the series had already ended, and its end had counted the frame as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +29,8 @@ class SourceStatus:
     """Frames that did not reach the reader, by cause: ``source``, ``transport``, ``ring``."""
     bad: Mapping[str, int]
     """Refused messages, by kind of fault."""
-    unannounced: int
-    """Frames ignored because the start or beat of their series had not arrived."""
+    refused: Mapping[RefusalCause, int]
+    """Frames that arrived and could not be used, by cause."""
     unread: int
     """Frames waiting in the ring."""
     sender: Mapping[str, Any] = field(default_factory=dict)

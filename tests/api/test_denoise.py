@@ -85,6 +85,10 @@ def test_a_movie_is_read_frame_by_frame():
         (np.zeros((2, 8, 8), complex), "pixels of type complex128; expected uint8"),
         (np.zeros((2, 9, 8, 8), "<i2"), "frames of shape (C, Y, X) = (9, 8, 8); expected 1..8 channels"),
         (np.zeros((2, 0, 8), "<i2"), "frames of shape (C, Y, X) = (1, 0, 8); expected"),
+        (
+            np.zeros((5, 64, 64, 2), "<i2"),
+            "an array of shape (5, 64, 64, 2), whose last axis looks like channels; expected",
+        ),
         ([[1, 2], [3, 4]], "a list in place of a movie; expected an array (T, Y, X)"),
         ("movie.tif", "a str in place of a movie; expected an array (T, Y, X) or (T, C, Y, X); pass a numpy array, or"),
     ],
@@ -101,8 +105,8 @@ def test_what_is_no_movie_is_refused_in_one_sentence(movie, message):
         ({"engine": "nobody"}, EngineError, "no engine named 'nobody'; expected a path to an .onnx file, or one of"),
         ({"engine": "nobody.onnx"}, EngineError, "no engine file at nobody.onnx"),
         ({"scan": "sideways"}, StreamError, "scan='sideways'; expected 'ordinary', 'collinear' or a ScanGeometry"),
-        ({"rate_hz": 0}, StreamError, "a frame rate of 0 Hz"),
-        ({"planes": 0}, StreamError, "0 planes"),
+        ({"rate_hz": 0}, StreamError, "rate_hz=0; expected a number above 0"),
+        ({"planes": 0}, StreamError, "planes=0; expected a whole number, at least 1"),
         ({"engine": "window", "stabilize": True}, EngineError, "registration with engine 'window'"),
         ({"line_phase": 99.0}, StreamError, "a line phase of 99.0 px"),
     ],
@@ -110,6 +114,12 @@ def test_what_is_no_movie_is_refused_in_one_sentence(movie, message):
 def test_wrong_settings_are_refused_in_one_sentence(wrong, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
         rt.denoise(movie_of((2, 16, 32)), **{"engine": "average", **wrong})
+
+
+def test_a_torch_tensor_is_refused_with_the_way_out():
+    torch = pytest.importorskip("torch", reason="the train extra is not installed")
+    with pytest.raises(StreamError, match=r"dtype=torch.int16; .* pass tensor.numpy\(\)"):
+        rt.denoise(torch.zeros((2, 8, 8), dtype=torch.int16), engine="echo")
 
 
 def test_type_checkers_see_the_public_names():

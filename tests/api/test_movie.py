@@ -57,9 +57,27 @@ def test_an_opened_movie_is_denoised_as_its_pixels_are(path):
 
 
 def test_what_cannot_be_opened_is_refused(path, tmp_path):
-    with pytest.raises(FileError, match="cannot be read as a TIFF"):
+    with pytest.raises(FileError, match=r"no file .*B\.tif; expected the path of a recording; check the path"):
         rt.open(tmp_path / "B.tif")
+    (tmp_path / "C.tif").write_bytes(b"no TIFF")
+    with pytest.raises(FileError, match="cannot be read as a TIFF"):
+        rt.open(tmp_path / "C.tif")
+    np.save(tmp_path / "D.npy", PIXELS)
+    with pytest.raises(
+        FileError, match=r"the file D.npy, which ends in '.npy'; .* pass the array to deepbid_rt.denoise"
+    ):
+        rt.open(tmp_path / "D.npy")
+    for thing in (None, PIXELS):
+        with pytest.raises(FileError, match="in place of a file; expected the path of a recording; pass arrays to"):
+            rt.open(thing)
     with pytest.raises(StreamError, match=re.escape("of 6 pages for 4 channels")):
         rt.open(path, channels=4)
     with pytest.raises(StreamError, match="scan=3"):
         rt.open(path, scan=3)
+
+
+def test_a_closed_movie_says_so(path):
+    movie = rt.open(path)
+    movie.close()
+    with pytest.raises(FileError, match="which is closed; expected an open movie; open it again"):
+        _ = movie[0]

@@ -94,9 +94,28 @@ def test_a_sender_that_fails_says_so_to_subscribers():
         ({"endpoint": "tcp://0.0.0.0:0"}, EndpointError, "which other machines can reach"),
         ({"shape": (4,)}, StreamError, "frames of shape (4,)"),
         ({"dtype": "int64"}, StreamError, "pixels of type int64"),
-        ({"rate_hz": -1}, StreamError, "a frame rate of -1 Hz"),
+        ({"rate_hz": -1}, StreamError, "rate_hz=-1; expected a number above 0"),
+        ({"name": "my rig!"}, StreamError, "name='my rig!'; expected 1 to 64 letters, digits, _ and -"),
+        ({"planes": 0}, StreamError, "planes=0; expected a whole number, at least 1"),
     ],
 )
 def test_what_cannot_be_published_is_refused(wrong, kind, message):
     with pytest.raises(kind, match=re.escape(message)):
         rt.publish(**{"endpoint": "tcp://127.0.0.1:0", "shape": (4, 5), **wrong})
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, "a", True])
+def test_frames_that_were_lost_are_a_whole_number(sender, count):
+    with pytest.raises(StreamError, match="expected a whole number, at least 1"):
+        sender.skip(count)
+
+
+def test_a_subscription_that_ended_leaves_no_thread_and_ends_again():
+    frames = rt.subscribe("tcp://127.0.0.1:9", timeout_s=0.1)  # the fixture of all tests finds what is left behind
+    assert list(frames) == list(frames) == []
+
+
+@pytest.mark.parametrize("wrong", [{"series": 0}, {"series": 1.5}, {"timeout_s": "1"}, {"timeout_s": -1}])
+def test_impossible_limits_of_a_subscription_are_refused(wrong):
+    with pytest.raises(StreamError, match="expected a"):
+        rt.subscribe("tcp://127.0.0.1:9", **wrong)

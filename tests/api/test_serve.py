@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import deepbid_rt as rt
-from deepbid_rt.errors import StageError, StreamError
+from deepbid_rt.errors import OptionError, StageError, StreamError
 from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, stamped_frames, stream
 
 INFO = stream((1, 4, 6))
@@ -73,5 +73,33 @@ def test_a_sink_that_raises_ends_the_session_with_its_error():
 
 
 def test_what_cannot_take_effect_is_refused():
-    with pytest.raises(StreamError, match=re.escape("record_raw without a folder; expected record=FOLDER")):
+    with pytest.raises(OptionError, match=re.escape("record_raw without a folder; expected record=FOLDER")):
         rt.serve(source_of(1), "echo", record_raw=True)
+
+
+def test_no_sink_can_change_what_another_one_gets():
+    class Writing(ListSink):
+        def put(self, frame):
+            frame.pixels[:] = 0
+
+    with pytest.raises(StageError, match="read-only"):
+        rt.serve(source_of(3), SpyEngine(echo_card(), lambda window: window), sinks={"mine": Writing()}, series=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"source": np.zeros((3, 4, 6), "<i2")}, "a ndarray without open, read, close as the source; expected tcp://"),
+        ({"source": None}, "a NoneType without open, read, close as the source"),
+        ({"sinks": [ListSink()]}, "expected sinks by name; write sinks={'mine': sink}"),
+        ({"sinks": {"a": print}}, "sink 'a' without start, put, skip, end, close; expected an object with the methods"),
+        ({"frames": 0}, "frames=0; expected a whole number, at least 1"),
+        ({"series": -1}, "series=-1; expected a whole number, at least 1"),
+        ({"idle_s": -1}, "idle_s=-1; expected a number above 0"),
+        ({"merge": "x"}, "merge='x'; expected one of 'mean'"),
+        ({"line_phase": "1.5"}, "line_phase='1.5'; expected 'auto', 'off' or a number of pixels"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_starts(wrong, message):
+    with pytest.raises(StreamError, match=re.escape(message)):
+        rt.serve(**{"source": source_of(1), "engine": "echo", **wrong})

@@ -114,13 +114,15 @@ def a_report(*motion_statuses, sink_lost=None, **more):
     for motion_status in motion_statuses:
         motion.add(Motion(1.26, -0.44, 9.0, motion_status))
     status = SessionStatus(SessionState.RUNNING, 9, 8, 1.0, 0, sink_lost or {}, 3, 0, {"total": total}, motion)
-    source = SourceStatus("live", 9, {"source": 1, "transport": 0, "ring": 0}, {"crc": 2, "key": 1}, 0, 0)
+    source = SourceStatus(
+        "live", 9, {"source": 1, "transport": 0, "ring": 0}, {"crc": 2, "key": 1}, {"undescribed": 3}, 0
+    )
     return SessionReport(status, source, "average", "cpu", **more)
 
 
 def test_the_status_line_counts_every_loss():
     report = a_report(sink_lost={"publisher": 2, "the denoised recorder": 3, "the page": 9})
-    assert status_line(report) == "running  in 9  out 8  lost 6  waiting 0  latency p50 - ms  p99 - ms"
+    assert status_line(report) == "running  in 9  out 8  lost 6  refused 3  waiting 0  latency p50 - ms  p99 - ms"
 
 
 def test_the_status_line_shows_the_last_shift_and_the_frames_that_were_not_tracked():
@@ -132,6 +134,7 @@ def test_the_table_shows_the_summary():
     rows = summary_rows(a_report("tracked", line_phase=LinePhaseReading(0.7, 0.6), recordings=["a.tif", "b.tif"]))
     assert rows[:3] == [("frames in", "9"), ("frames out", "8"), ("lost: source", "1")]
     assert ("motion, tracked", "1") in rows
+    assert ("refused: undescribed", "3") in rows
     assert rows[-4:] == [
         ("line phase", "0.70 px, moved by -0.60"),
         ("bad messages", "3"),

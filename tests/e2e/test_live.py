@@ -23,6 +23,7 @@ from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.e2e.commands import Finished, page_count, run, started
 
 SERVE_KEYS = {
+    "refused",
     *("frames_in", "frames_out", "lost", "latency_ms", "motion", "recordings", "engine", "sha256"),
     *("line_phase_px", "aligned_px"),
 }

@@ -9,9 +9,12 @@ import numpy as np
 import onnx
 import pytest
 import tifffile
+import zmq
 
 from deepbid_rt.card import METADATA_KEY
+from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.runtimes import DEFAULT_ENGINE, find_engine
+from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink
 from tests.e2e.commands import run, started
 
@@ -136,7 +139,9 @@ def test_evaluate_refuses_in_one_sentence(tmp_path: Path) -> None:
     assert str(none) in refused("evaluate", good, "--truth", none)
     assert "the movie with 7 counts in every pixel" in refused("evaluate", flat, "--truth", good)
     assert "of 20 pages" in refused("evaluate", good, "--truth", good, "--cells", good)
-    assert str(none) in refused("evaluate", good, "--truth", good, "--traces", none)
+    cells = tmp_path / "cells.tif"
+    tifffile.imwrite(cells, np.eye(16, dtype=np.uint8))
+    assert str(none) in refused("evaluate", good, "--truth", good, "--cells", cells, "--traces", none)
 
 
 def test_output_is_never_overwritten(movie: Path, tmp_path: Path) -> None:
@@ -157,3 +162,31 @@ def test_contradictory_scan(movie: Path, tmp_path: Path) -> None:
         "denoise", movie, tmp_path / "o.tif", "--scan", "collinear", "--unidirectional", "--engine", "echo"
     )
     assert "a collinear scan that is not bidirectional" in message
+
+
+def test_a_sender_that_describes_no_series_is_named_and_its_frames_are_counted() -> None:
+    """Frames arrive, and no start or beat: a session that used none of them does not end as if all were well."""
+    context = zmq.Context()
+    sender = context.socket(zmq.XPUB)
+    port = sender.bind_to_random_port("tcp://127.0.0.1")
+    encoder = Encoder(StreamInfo((1, 16, 16), np.dtype("<i2"), 30.0, ScanGeometry()))
+    encoder.start()  # is never sent
+    serve = ("serve", "--source", f"tcp://127.0.0.1:{port}", "--engine", "echo", "--idle-timeout", "1", "--json")
+    try:
+        with started(*serve) as session:
+            index = 0
+            while session.process.poll() is None:
+                sender.send_multipart(encoder.frame(Frame(index, np.zeros((1, 16, 16), "<i2"))))
+                sender.poll(20)  # subscriptions arrive here; otherwise the pause between two frames
+                while sender.poll(0):
+                    sender.recv()
+                index += 1
+            finished = session.finish()
+    finally:
+        sender.close(0)
+        context.term()
+    assert finished.code == 2, finished.stderr
+    assert "none of which could be used" in finished.stderr
+    assert "frames of scope1 arrive" in " ".join(finished.stderr.split())  # the log wraps its lines
+    assert finished.result["frames_in"] == 0
+    assert finished.result["refused"]["undescribed"] > 0

@@ -1,4 +1,5 @@
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -211,6 +212,42 @@ def test_the_idle_limit_ends_a_source_that_sends_nothing_more():
     assert_frames(denoised.frames, info, range(12))
     assert denoised.ends == ["done"]
     assert status.state is SessionState.DONE
+
+
+@pytest.mark.parametrize("pause", ["before a read", "in a read that returns nothing"])
+def test_pauses_of_the_session_itself_are_no_idle_time(pause, monkeypatch):
+    """As when the process is suspended: the clock runs on, and the frames wait in the source."""
+    clock = SimpleNamespace(now_s=100.0)
+    monkeypatch.setattr("deepbid_rt.live.pipeline.time.monotonic", lambda: clock.now_s)
+
+    def suspended():
+        clock.now_s += 60.0
+
+    info, frames = stream(), stamped_frames(stream(), 4)
+    held = [suspended] if pause == "before a read" else [suspended, None]
+    denoised = ListSink()
+    status = Pipeline(
+        ListSource([info, *frames[:2], *held, *frames[2:]]),
+        denoiser_maker(),
+        denoised=[settings_of(denoised)],
+        limits=SessionLimits(idle_s=5.0, frames=4),
+    ).run()
+    assert status.frames_in == 4
+
+
+def test_a_silent_source_is_idle_for_as_long_as_it_was_asked(monkeypatch):
+    clock = SimpleNamespace(now_s=100.0)
+    monkeypatch.setattr("deepbid_rt.live.pipeline.time.monotonic", lambda: clock.now_s)
+    reads = []
+
+    class Silent(ListSource):
+        def read(self, timeout_s):
+            reads.append(timeout_s)
+            clock.now_s += timeout_s
+            return
+
+    Pipeline(Silent([]), denoiser_maker(), limits=SessionLimits(idle_s=1.0)).run()
+    assert sum(reads) == pytest.approx(1.0, abs=0.11)
 
 
 def test_without_a_series_sinks_get_no_events():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.denoising.device import FrameStats
-from deepbid_rt.errors import EngineError, FileError, StageError
+from deepbid_rt.errors import EngineError, FileError, StageError, StreamError
 from deepbid_rt.frame import Gap, Motion, ScanGeometry, StreamEnd
 from deepbid_rt.live import session_log
 from deepbid_rt.live.event_queue import Overflow
@@ -34,7 +34,7 @@ class Source(ListSource):
     endpoint = "tcp://scope-pc:5590"
 
     def status(self):
-        return SourceStatus("live", 0, {"source": 1, "transport": 2, "ring": 3}, {}, 0, 0)
+        return SourceStatus("live", 0, {"source": 1, "transport": 2, "ring": 3}, {}, {}, 0)
 
 
 class Publisher(ListSink):
@@ -68,6 +68,23 @@ def failing_run(session):
     return failed.value
 
 
+def test_frames_of_which_none_could_be_used_are_an_error(tmp_path):
+    class Undescribed(Source):
+        def status(self):
+            return SourceStatus("undescribed", 0, {"source": 0}, {}, {"undescribed": 7, "late": 0}, 0)
+
+    engine = SpyEngine(echo_card(normalization=FIXED))
+    settings = SessionSettings(record=tmp_path, limits=SessionLimits(idle_s=0.01))
+    session = Session(Undescribed([]), engine, settings)
+    with pytest.raises(StreamError) as refused:
+        session.run()
+    assert str(refused.value) == (
+        "7 frames, none of which could be used (7 undescribed); expected frames whose series a start message or a beat "
+        "describes; check that the sender sends a start message and a beat every second."
+    )
+    assert session.report().summary()["refused"] == {"undescribed": 7, "late": 0}
+
+
 def lines_of(log, kind):
     return [line for line in read_sidecar(log) if line["kind"] == kind]
 
@@ -79,6 +96,7 @@ def test_the_log_says_how_each_series_is_denoised_and_ends_with_the_totals(tmp_p
         "frames_in": 5,
         "frames_out": 5,
         "lost": {"source": 1, "transport": 2, "ring": 3, "engine": 0, "recorder": 0},
+        "refused": {},
         "latency_ms": None,
         "motion": None,
         "line_phase_px": None,

@@ -23,6 +23,7 @@ REPORT = BeatStatus("running", 100, 99, 0, dict.fromkeys(LOSS_CAUSES, 0), {}, "d
         ("live", "LIVE", "good"),
         ("paused", "PAUSED  −2.5 s", "warn"),
         ("stalled", "STALLED", "alarm"),
+        ("undescribed", "FRAMES WITHOUT A DESCRIPTION", "alarm"),
         ("lost", "LOST", "alarm"),
         ("ended", "ENDED", "faint"),
         ("waiting", "WAITING", "faint"),

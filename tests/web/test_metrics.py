@@ -29,6 +29,7 @@ def test_counters_carry_their_causes():
         "engine": 5,
         "recorder": 0,
     }
+    assert read["frames_refused_total", "undescribed"] == 2
     assert read["bad_messages_total", "crc"] == 4
     assert read["motion_frames_total", "held"] == 1
     assert (read["shift_pixels", "y"], read["shift_pixels", "x"]) == (1.5, -0.5)

@@ -14,6 +14,7 @@ def test_everything_the_page_shows_is_there():
     assert (shown["state"], shown["source"], shown["engine"], shown["runtime"]) == ("running", "live", "average", "cpu")
     assert shown["frames"] == {"in": 12, "out": 11, "waiting": 1}
     assert shown["lost"] == {"source": 1, "transport": 2, "ring": 3, "engine": 5, "recorder": 0}
+    assert shown["refused"] == 2
     assert shown["bad_messages"] == 4
     assert shown["latency_ms"]["total"]["p50"] > 19
     assert shown["latency_ms"]["queue"] == {"p50": None, "p99": None}

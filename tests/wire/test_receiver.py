@@ -134,7 +134,8 @@ def test_a_late_receiver_waits_for_a_beat() -> None:
     sender, setup = Encoder(a_stream()), ReceiverSetup()
     sender.start()
     assert setup.push(sender.frame(a_frame(0)), sender.frame(a_frame(1))) == []
-    assert setup.status.unannounced == 2
+    assert setup.status.refused == {"undescribed": 2, "mismatched": 0, "late": 0}
+    assert setup.status.state == "undescribed"
     assert names(setup.push(sender.beat(), sender.frame(a_frame(2)))) == [sender.info, 2]
     assert setup.status.bad == {}
 
@@ -226,6 +227,7 @@ def test_a_frame_of_another_shape_is_one_error_after_the_frames_before_it() -> N
     )
     assert setup.events() == [StreamEnd("done")]
     assert (setup.status.bad, setup.status.received) == ({"series": 2}, 1)
+    assert setup.status.refused["mismatched"] == 2
 
 
 def other_shape(sender: Encoder) -> list[Part]:
@@ -290,6 +292,115 @@ def test_a_frame_of_another_start_body_is_refused() -> None:
     other.start()
     assert setup.push(sender.start(), other.frame(a_frame(0))) == [info]
     assert setup.status.bad == {"hash": 1}
+
+
+def test_a_beat_that_describes_the_running_series_otherwise_changes_nothing() -> None:
+    info, setup = a_stream(), ReceiverSetup()
+    sender, other = Encoder(info), Encoder(replace(info, rate_hz=15.0))
+    other.start()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
+    assert setup.push(other.beat()) == []
+    assert setup.status.bad == {"hash": 1}
+    assert names(setup.push(sender.frame(a_frame(1)), sender.beat(), sender.frame(a_frame(2)))) == [1, 2]
+    assert setup.status.refused == {"undescribed": 0, "mismatched": 0, "late": 0}
+    assert sum(setup.status.lost.values()) == 0
+
+
+def test_a_series_whose_frames_follow_the_other_description_begins_anew() -> None:
+    """The sender has changed its start body, and its start message was lost."""
+    info, setup = a_stream(), ReceiverSetup()
+    sender, other = Encoder(info), Encoder(replace(info, rate_hz=15.0))
+    other.start()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
+    begun = setup.push(other.beat(), other.frame(a_frame(0)), other.frame(a_frame(1)))
+    assert names(begun) == [StreamEnd("replaced"), replace(other.info, series=f"{info.series}-1"), 0, 1]
+
+
+def test_frames_return_to_the_first_description_after_a_start_with_another() -> None:
+    info, setup = a_stream(), ReceiverSetup()
+    sender, other = Encoder(info), Encoder(replace(info, rate_hz=15.0))
+    setup.push(sender.start(), sender.frame(a_frame(0)), other.start())
+    events = setup.push(sender.frame(a_frame(1)), sender.frame(a_frame(2)))
+    assert names(events) == [StreamEnd("replaced"), replace(info, series=f"{info.series}-2"), 1, 2]
+
+
+def test_a_sender_that_keeps_alternating_is_refused_in_the_end_and_every_frame_counted() -> None:
+    info, setup = a_stream(), ReceiverSetup()
+    senders = Encoder(info), Encoder(replace(info, rate_hz=15.0))
+    setup.push(*(sender.start() for sender in senders))
+    got = [event for n in range(60) for event in setup.push(senders[n % 2].frame(a_frame(n)))]
+    frames = [event for event in got if isinstance(event, Frame)]
+    begun = [event for event in got if isinstance(event, StreamInfo)]
+    assert 1 <= len(begun) <= 8
+    assert len(frames) + setup.status.refused["mismatched"] == 60
+
+
+def test_every_series_may_return_to_an_earlier_description() -> None:
+    setup = ReceiverSetup()
+    for number in range(12):
+        info = a_stream(series=f"series-{number:04}")
+        sender, other = Encoder(info), Encoder(replace(info, rate_hz=15.0))
+        setup.push(sender.start(), sender.frame(a_frame(0)), other.start())
+        assert names(setup.push(sender.frame(a_frame(1))))[-1] == 1
+    assert setup.status.refused["mismatched"] == 0
+
+
+def test_old_descriptions_are_not_kept() -> None:
+    """A sender that begins series after series must not fill the memory."""
+    setup, first = ReceiverSetup(), Encoder(a_stream())
+    setup.push(first.start())
+    for _ in range(8):
+        other = Encoder(a_stream())
+        setup.push(other.start(), other.end(StreamEnd("done")))
+    assert setup.push(first.frame(a_frame(0))) == []
+    assert setup.status.refused["undescribed"] == 1
+
+
+def test_frames_after_the_end_of_their_series_begin_a_new_one(caplog: pytest.LogCaptureFixture) -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
+    ended = setup.push(end_of(sender, last_fn=0))
+    sender.note("takes the number of the end message")
+    assert names(ended) == [StreamEnd("done")]
+    events = setup.push(sender.frame(a_frame(1)), sender.frame(a_frame(2)))
+    assert names(events) == [replace(sender.info, series=f"{sender.info.series}-1"), 1, 2]
+    assert "frame 1 continues a series that is not running" in caplog.text
+
+
+def end_of(sender: Encoder, last_fn: int) -> list[Part]:
+    """An end message of a sender that then goes on."""
+    twin = Encoder(sender.info)
+    twin.start()
+    twin.frame(a_frame(last_fn))
+    return twin.end(StreamEnd("done"))
+
+
+def test_a_frame_that_comes_after_the_end_had_counted_it_is_late_and_not_lost_twice() -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    setup.push(sender.start(), sender.frame(a_frame(0)))
+    late = sender.frame(a_frame(1))
+    setup.push(sender.end(StreamEnd("done")))
+    assert setup.push(late) == []
+    assert setup.status.refused == {"undescribed": 0, "mismatched": 0, "late": 1}
+    assert setup.status.lost == {"source": 0, "transport": 1, "ring": 0}
+
+
+def test_frames_without_a_description_are_a_state_a_count_and_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
+    sender, setup = Encoder(a_stream()), ReceiverSetup()
+    sender.start()
+    for index in range(5):
+        assert setup.push(sender.frame(a_frame(index))) == []
+    assert setup.status.state == "undescribed"
+    assert setup.status.refused["undescribed"] == 5
+    [record] = caplog.records
+    assert record.message == (
+        "frames of scope1 arrive whose series has not been described yet; they cannot be used. A sender describes its "
+        "series at the start and in a beat every second"
+    )
+    setup.now_s += 3.0
+    assert setup.status.state == "waiting"
+    setup.push(sender.beat())
+    assert setup.status.state == "live"
 
 
 def test_the_state_follows_frames_and_beats() -> None:

@@ -91,6 +91,7 @@ function showState(text, mood) {
 function showStatus(session) {
   if (session.state === "failed") showState("failed", "bad");
   else if (session.source === "lost") showState("microscope lost", "bad");
+  else if (session.source === "undescribed") showState("frames without a description", "bad");
   else if (session.source === "stalled") showState("stalled", "warn");
   else if (session.state === "running") showState("running", "good");
   else showState(session.state, "warn");
@@ -124,7 +125,7 @@ function showStatus(session) {
     show(quantile, duration(total[quantile]));
   }
 
-  const causes = {...session.lost, "bad messages": session.bad_messages};
+  const causes = {...session.lost, "refused frames": session.refused, "bad messages": session.bad_messages};
   table("causes", Object.entries(causes).map(([cause, count]) => [cause, grouped(count), count ? "bad" : ""]));
   table("stages", Object.entries(session.latency_ms).map(
     ([stage, ms]) => [stage, `${number(ms.p50, 1)} / ${number(ms.p99, 1)}`, ""]));
