@@ -13,41 +13,6 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "DeepbidError",
-    "Denoiser",
-    "EndpointError",
-    "Engine",
-    "EngineError",
-    "FailedError",
-    "FileError",
-    "Frame",
-    "FrameFlag",
-    "FrameSender",
-    "FrameSource",
-    "Gap",
-    "Motion",
-    "Movie",
-    "OptionError",
-    "OverrunError",
-    "RefusedError",
-    "ScanGeometry",
-    "Sink",
-    "StageError",
-    "StreamEnd",
-    "StreamError",
-    "StreamInfo",
-    "Subscription",
-    "WireError",
-    "__version__",
-    "denoise",
-    "load_engine",
-    "open",
-    "publish",
-    "serve",
-    "subscribe",
-]
-
 _DEFINED_IN = {
     "Denoiser": "api.array_denoiser",
     "denoise": "api.denoise",
@@ -81,6 +46,8 @@ _DEFINED_IN = {
     "Sink": "ports",
     "load_engine": "runtimes",
 }
+
+__all__ = ["__version__", *_DEFINED_IN]
 
 # OpenVINO reports each import to its maker, and writes an identity for it into the user's home folder, unless its
 # package for that is missing. Blocking the import here, before anything can import OpenVINO, turns this off.

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import tifffile
+import zmq
 
 from tests import ROOT
 
@@ -59,34 +60,21 @@ def test_a_source_in_python_is_denoised_live_and_followed(tmp_path):
     """Three processes, as a lab would run them: the source, the session, and a consumer of its frames."""
     source = start(example(3, "--endpoint", "tcp://127.0.0.1:0", "--frames", 150, "--rate", 60), tmp_path)
     raw = re.search(r"tcp://\S+", source.stdout.readline())[0]
-    # The consumer must be there before the first frame: it connects to an address that is bound later.
-    import zmq
-
+    # The consumer is there before the session, so the address must be known before the session binds it.
     context = zmq.Context()
     probe = context.socket(zmq.PUB)
     port = probe.bind_to_random_port("tcp://127.0.0.1")
     probe.close(0)
     context.term()
     denoised = f"tcp://127.0.0.1:{port}"
-    serve = [
-        "-m",
-        "deepbid_rt",
-        "serve",
-        "--source",
-        raw,
-        "--publish",
-        denoised,
-        "--engine",
-        "average",
-        "--frames",
-        150,
-    ]
-    session = start(list(map(str, serve)), tmp_path)
     consumer = start(example(4, "--endpoint", denoised), tmp_path)
+    assert "waiting" in consumer.stdout.readline()
+    options = ("--source", raw, "--publish", denoised, "--engine", "average", "--frames", "150")
+    session = start(["-m", "deepbid_rt", "serve", *options], tmp_path)
     assert "sent 150 frames" in finish(source)
     finish(session)
     lines = finish(consumer).splitlines()
-    # The consumer connects while the session runs, within a second, and misses what was published before.
+    # The consumer finds the session within a second of its start, and misses what was published before.
     assert sum(line.startswith("frame") for line in lines) >= 40
     assert "series over" in lines[-1]
 
