@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.denoising.denoiser import GapPolicy
-from deepbid_rt.errors import EngineError, StreamError, require_effect
-from deepbid_rt.frame import DTYPES, MAX_CHANNELS, Layout, ScanGeometry
+from deepbid_rt.errors import EndpointError, EngineError, StreamError, require_effect
+from deepbid_rt.frame import DTYPES, MAX_CHANNELS, Layout, ScanGeometry, StreamInfo
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import DEFAULT_ENGINE, Runtime, load_engine
 from deepbid_rt.runtimes.precision import Precision
@@ -186,6 +186,35 @@ def as_frame_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     raise StreamError(
         f"frames of shape {sizes}", expected="(Y, X), or (C, Y, X) with channels first", todo="reshape the frames"
     )
+
+
+def as_frame_pixels(pixels: Any, info: StreamInfo) -> NDArray[Any]:
+    """Return a frame as (C, Y, X) in the type of its series; (Y, X) stands for one channel.
+
+    Raises
+    ------
+    StreamError
+        When shape or type are not those of the series.
+    """
+    array = np.asarray(pixels)
+    channels, *size = info.shape
+    if array.ndim == 2 and channels == 1:
+        array = array[np.newaxis]
+    if array.shape != info.shape or array.dtype.newbyteorder("<") != info.dtype:
+        raise StreamError(
+            f"an array of shape {np.shape(pixels)} and type {array.dtype} in place of a frame",
+            expected=f"shape {tuple(size) if channels == 1 else info.shape} and type {info.dtype}",
+            todo="pass frames one by one, and announce their real shape and dtype",
+        )
+    return array.astype(info.dtype, copy=False)
+
+
+def check_endpoint(endpoint: object) -> None:
+    """Raise `EndpointError` unless `endpoint` is a text; what it says is checked where it is used."""
+    if not isinstance(endpoint, str):
+        raise EndpointError(
+            f"endpoint={endpoint!r}", expected="tcp://HOST:PORT", todo="write it as 'tcp://127.0.0.1:5590'"
+        )
 
 
 def as_movie_shape(movie: Any) -> tuple[int, int, int, int]:

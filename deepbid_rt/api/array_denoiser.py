@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.api.arguments import (
@@ -16,6 +15,7 @@ from deepbid_rt.api.arguments import (
     Scan,
     as_dtype,
     as_engine,
+    as_frame_pixels,
     as_frame_shape,
     as_scan,
     check_count,
@@ -144,18 +144,7 @@ class Denoiser(core.Denoiser):
         if self._closed:
             raise StreamError("a frame after close", expected="frames before it", todo="make another denoiser")
         if not isinstance(frame, Frame):
-            pixels = np.asarray(frame)
-            if not pixels.dtype.isnative:
-                pixels = pixels.astype(pixels.dtype.newbyteorder("="))
-            channels, *size = self._info.shape
-            if pixels.ndim == 2 and channels == 1:
-                pixels = pixels[np.newaxis]
-            if pixels.shape != self._info.shape or pixels.dtype != self._info.dtype:
-                raise StreamError(
-                    f"an array of shape {np.shape(frame)} and type {pixels.dtype} in place of a frame",
-                    expected=f"shape {tuple(size) if channels == 1 else self._info.shape} and type {self._info.dtype}",
-                    todo="push frames one by one, and announce their real shape and dtype",
-                )
+            pixels = as_frame_pixels(frame, self._info)
             frame = Frame(self._next_index, pixels, plane=self._next_index % self.info.planes)
         done = super().push(frame)
         self._next_index = frame.index + 1

@@ -5,10 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_dtype, as_frame_shape, as_scan, check_count, check_number
+from deepbid_rt.api.arguments import (
+    DEFAULT_RATE_HZ,
+    Scan,
+    as_dtype,
+    as_frame_pixels,
+    as_frame_shape,
+    as_scan,
+    check_count,
+    check_endpoint,
+    check_number,
+)
 from deepbid_rt.errors import StreamError, require_effect
 from deepbid_rt.frame import Frame, FrameFlag, Gap, StreamEnd, StreamInfo
 from deepbid_rt.wire.loopback import is_loopback
@@ -50,17 +59,9 @@ class FrameSender:
         StreamError
             When shape or type are not those announced; the frame's number stays free.
         """
-        array = np.asarray(pixels)
-        if array.ndim == 2:
-            array = array[np.newaxis]
-        if array.shape != self.info.shape or array.dtype.newbyteorder("<") != self.info.dtype:
-            raise StreamError(
-                f"a frame of shape {np.shape(pixels)} and type {array.dtype}",
-                expected=f"{self.info.shape[1:] if self.info.shape[0] == 1 else self.info.shape} of {self.info.dtype}",
-                todo="announce the real shape and dtype when calling publish",
-            )
+        array = as_frame_pixels(pixels, self.info)
         index = self._next_index
-        frame = Frame(index, array.astype(self.info.dtype, copy=False), plane=index % self.info.planes, flags=flags)
+        frame = Frame(index, array, plane=index % self.info.planes, flags=flags)
         self._in_series().put(frame)
         self._next_index += 1
         return index
@@ -157,6 +158,7 @@ def publish(
     OptionError
         When `insecure_lan` is given for a loopback address.
     """
+    check_endpoint(endpoint)
     check_insecure_lan("insecure_lan=True", insecure_lan, endpoint)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise StreamError(

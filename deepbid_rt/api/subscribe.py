@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deepbid_rt.api.arguments import Scan, as_layout, check_count, check_number
+from deepbid_rt.api.arguments import Scan, as_layout, check_count, check_endpoint, check_number
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
 from deepbid_rt.zmq_io import ZmqSource
 
@@ -94,6 +94,7 @@ def subscribe(
     OptionError
         When `scan` says more than the layout.
     """
+    check_endpoint(endpoint)
     if series is not None:
         check_count("series", series, 1)
     if timeout_s is not None:

@@ -60,7 +60,7 @@ def test_frames_with_a_number_of_their_own_count_what_is_missing():
     [
         (
             np.zeros((4, 5), "<i2"),
-            "an array of shape (4, 5) and type int16 in place of a frame; expected shape (4, 4) and type int16; push",
+            "an array of shape (4, 5) and type int16 in place of a frame; expected shape (4, 4) and type int16; pass",
         ),
         (np.zeros((2, 4, 4), "<i2"), "an array of shape (2, 4, 4)"),
         (np.zeros((4, 4), "<f4"), "an array of shape (4, 4) and type float32"),

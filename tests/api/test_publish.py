@@ -56,10 +56,10 @@ def test_a_subscriber_ends_when_nothing_comes():
     [
         (
             np.zeros((5, 4), "<i2"),
-            "a frame of shape (5, 4) and type int16; expected (4, 5) of int16; announce",
+            "an array of shape (5, 4) and type int16 in place of a frame; expected shape (4, 5) and type int16; pass",
         ),
-        (np.zeros((4, 5), "<u2"), "a frame of shape (4, 5) and type uint16; expected (4, 5) of int16"),
-        (np.zeros((2, 4, 5), "<i2"), "a frame of shape (2, 4, 5)"),
+        (np.zeros((4, 5), "<u2"), "an array of shape (4, 5) and type uint16 in place of a frame"),
+        (np.zeros((2, 4, 5), "<i2"), "an array of shape (2, 4, 5)"),
     ],
 )
 def test_a_frame_that_was_not_announced_is_refused_and_takes_no_number(sender, pixels, message):
@@ -91,6 +91,7 @@ def test_a_sender_that_fails_says_so_to_subscribers():
     ("wrong", "kind", "message"),
     [
         ({"endpoint": "here"}, EndpointError, "here"),
+        ({"endpoint": None}, EndpointError, "endpoint=None; expected tcp://HOST:PORT"),
         ({"endpoint": "tcp://0.0.0.0:0"}, EndpointError, "which other machines can reach"),
         ({"shape": (4,)}, StreamError, "frames of shape (4,)"),
         ({"dtype": "int64"}, StreamError, "pixels of type int64"),
@@ -119,3 +120,8 @@ def test_a_subscription_that_ended_leaves_no_thread_and_ends_again():
 def test_impossible_limits_of_a_subscription_are_refused(wrong):
     with pytest.raises(StreamError, match="expected a"):
         rt.subscribe("tcp://127.0.0.1:9", **wrong)
+
+
+def test_an_endpoint_is_a_text():
+    with pytest.raises(EndpointError, match=re.escape("endpoint=5701; expected tcp://HOST:PORT; write it as")):
+        rt.subscribe(5701)

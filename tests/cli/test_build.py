@@ -11,6 +11,7 @@ pytest.importorskip("onnx", reason="the train extra is not installed")
 from deepbid_rt.cli.build import BuildPrecision, build_command  # after the check for onnx
 from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.runtimes.tensorrt import build
 from deepbid_rt.runtimes.tensorrt.load import GpuHost
 from deepbid_rt.runtimes.tensorrt.sidecar import read_facts
 from deepbid_rt.zmq_io import ZmqSink
@@ -53,7 +54,6 @@ def test_a_stream_that_never_begins_is_refused(trt, tiny_stream_onnx, tmp_path, 
 
 def test_parity_is_measured_on_a_recording(trt, tiny_stream_onnx, tmp_path, monkeypatch):
     asked = []
-    build = sys.modules["deepbid_rt.runtimes.tensorrt.build"]
     plain = build.inputs_from
     monkeypatch.setattr(
         build, "inputs_from", lambda engine, movie, size: (asked.append(movie), plain(engine, movie, size))[1]
