@@ -29,7 +29,7 @@ MAX_SIDE = 8192
 
 Layout = Literal["collinear", "ordinary"]
 Direction = Literal["forward", "backward"]
-GapCause = Literal["source", "transport", "ring", "engine"]
+GapCause = Literal["source", "transport", "ring", "engine", "skipped", "sink"]
 MotionStatus = Literal["tracked", "held", "foreign", "restarted"]
 
 
@@ -43,6 +43,8 @@ class FrameFlag(IntFlag):
     SOURCE_LOST_BEFORE = 8
     FLYBACK = 16
     TTL_HIGH = 32
+    NOT_DENOISED = 64
+    """Set by the session: the engine had failed, so these are the raw pixels, split and merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,8 @@ class Gap:
     """Number of missing frames."""
     cause: GapCause
     """``source``: never sent. ``transport``: lost on the network. ``ring``: the receive ring overflowed. ``engine``:
-    denoising was too slow."""
+    denoising failed or was too slow. ``skipped``: left out on purpose, so that live output shows the present.
+    ``sink``: the sink itself was too slow or had failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class ListSource:
         self._steps = iter(steps)
         self._refuse = refuse
         self._array: NDArray[Any] | None = None
-        self.opened = self.closed = 0
+        self.opened = self.closed = self.frames_read = 0
         self.exhausted = threading.Event()
 
     def open(self) -> None:
@@ -98,6 +98,7 @@ class ListSource:
         if isinstance(step, BaseException):
             raise step
         if isinstance(step, Frame):
+            self.frames_read += 1
             self._array = step.pixels.copy()
             return replace(step, pixels=self._array)
         return step

@@ -83,6 +83,7 @@ def test_the_flags_have_the_bits_of_the_wire_protocol():
         ("SOURCE_LOST_BEFORE", 8),
         ("FLYBACK", 16),
         ("TTL_HIGH", 32),
+        ("NOT_DENOISED", 64),
     ]
 
 

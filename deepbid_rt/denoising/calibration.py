@@ -18,6 +18,9 @@ from deepbid_rt.scan.normalizer import Normalizer, calibrate
 PlaneFrames = list[tuple[int, NDArray[Any]]]
 """Frames of one plane: number within the plane, and views (C, V, Y, X) in raw counts."""
 
+LARGEST_UNITS = 1e9
+"""Largest pixel that reaches an engine, in standard deviations of the noise; larger ones count as 0, like NaN. The
+precision of float32 is 6e-8, so even a movie without noise stays below."""
 SMALLEST_BIAS = 0.03
 """Smallest bias that is corrected, network units. The first frames are denoised with few earlier frames, and their mean
 can be off by this much even on a microscope that the network was trained on."""
@@ -99,8 +102,12 @@ class Calibration:
             self._bias = np.zeros(len(self._normalizers)) if self._unbiased else None
 
     def apply(self, views: NDArray[Any]) -> NDArray[np.float32]:
-        """Convert raw counts (C, V, Y, X) to network units."""
-        return np.stack([n.apply(channel) for n, channel in zip(self._normalizers, views, strict=True)])
+        """Convert raw counts (C, V, Y, X) to network units; what no detector can have measured becomes 0."""
+        units = np.stack([n.apply(channel) for n, channel in zip(self._normalizers, views, strict=True)])
+        # With a fixed scale, network units are not standard deviations of the noise.
+        if views.dtype.kind == "f" and not self._fixed and np.abs(units).max(initial=0) > LARGEST_UNITS:
+            units[np.abs(units) > LARGEST_UNITS] = 0
+        return units
 
     def restore(self, answers: NDArray[np.float32], mean_bias: NDArray[np.float64], before: int) -> NDArray[np.float32]:
         """Convert the output of the engine to counts and subtract the bias.
@@ -143,5 +150,5 @@ class Calibration:
             raise StageError(
                 f"engine {self._card.name!r} returned values that are not finite, before frame {before} of the plane",
                 expected="finite numbers",
-                todo="run the engine with --precision f32, or train it again",
+                todo="run the engine with precision f32, or train it again",
             )

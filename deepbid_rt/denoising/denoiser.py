@@ -8,7 +8,7 @@ all call `Denoiser.push`, so live output equals offline output.
 from __future__ import annotations
 
 import dataclasses
-import uuid
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import Literal
@@ -17,15 +17,18 @@ import numpy as np
 
 from deepbid_rt.card import STREAMING
 from deepbid_rt.denoising.answer import Answer
+from deepbid_rt.denoising.denoised_stream import denoised_stream
 from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.denoising.plane_denoiser import PlaneDenoiser, make_plane_denoisers, open_pipelines
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
 from deepbid_rt.ports import Engine
-from deepbid_rt.scan.directions import MergeMode, merged_geometry, merged_line_count
+from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector, LinePhasePolicy
-from deepbid_rt.scan.normalizer import Normalizer
+from deepbid_rt.scan.normalizer import LARGEST_COUNT, Normalizer, without_impossible
 from deepbid_rt.scan.splitter import ScanSplitter
+
+log = logging.getLogger(__name__)
 
 GapPolicy = Literal["auto", "reset", "hold"]
 """What missing frames do. ``reset``: denoise the frames before the gap without later ones and forget them. ``hold``:
@@ -39,7 +42,7 @@ def check_stabilizes(engine: Engine) -> None:
         raise EngineError(
             f"registration with engine {engine.card.name!r} of kind {engine.card.kind}, which does not estimate motion",
             expected=f"an engine of kind {' or '.join(STREAMING)}",
-            todo="leave --stabilize out, or choose --engine default or average",
+            todo="leave stabilize out, or choose the engine default or average",
         )
 
 
@@ -86,34 +89,25 @@ class Denoiser:
                 f"engine {engine.card.name!r} was trained for {' and '.join(engine.card.scan)} scans and the stream "
                 f"is {info.scan.layout}",
                 expected="an engine trained for the stream's scan",
-                todo="choose another engine, or correct the layout with --scan",
+                todo="choose another engine, or correct the layout of the scan",
             )
         if stabilize:
             check_stabilizes(engine)
         self._engine = engine
         self._info = info
-        scan = merged_geometry(info.scan, merge)
         self._stabilize = stabilize
         streams = engine.card.kind in STREAMING
         self.gap: Literal["reset", "hold"] = gap if gap != "auto" else "hold" if streams else "reset"
         """The gap policy, with ``auto`` resolved."""
-        channels, lines, pixels = info.shape
         added = {"engine": engine.card.name, "delay_frames": self.delay, **({"stabilized": True} if stabilize else {})}
-        self.info = dataclasses.replace(
-            info,
-            shape=(channels, merged_line_count(lines, info.scan, merge), pixels),
-            scan=scan,
-            series=uuid.uuid4().hex,
-            parent=info.series,
-            user={**info.user, **added},
-        )
+        self.info = denoised_stream(info, merge, added)
         """Description of the denoised series."""
         self._line_phase: LinePhasePolicy = line_phase
         self._splitter = ScanSplitter(info, merge)
         self._pipelines, self.runtime = open_pipelines(engine, info, merge, stabilize=stabilize)
         """Runtime, device and precision of the engine, and where frames are prepared; for reports."""
         engine.warm_up((engine.card.depth, *padded_size(self._splitter.size, engine.card.grid)))
-        self._skipped = 0
+        self._skipped = self._impossible = 0
         self._begin()
 
     @property
@@ -132,6 +126,11 @@ class Denoiser:
         return self._skipped
 
     @property
+    def impossible_pixels(self) -> int:
+        """Number of pixels so far that were NaN, infinite or beyond `LARGEST_COUNT`."""
+        return self._impossible
+
+    @property
     def normalizers(self) -> list[tuple[Normalizer, ...] | None]:
         """Offset and scale of each plane and channel; None for planes that are not calibrated yet."""
         return [plane.normalizers for plane in self._planes]
@@ -147,6 +146,7 @@ class Denoiser:
             When shape, type, plane or index do not fit the series. The denoiser can be used further.
         """
         self._check(frame)
+        frame = self._without_impossible(frame)
         done = []
         if self._expected is not None and frame.index > self._expected:
             done = self.skip(frame.index - self._expected)
@@ -232,6 +232,24 @@ class Denoiser:
                 expected="each plane once in each volume",
                 todo="correct the number of planes in the start message",
             )
+
+    def _without_impossible(self, frame: Frame) -> Frame:
+        """Replace pixels that no detector can have measured by NaN, and count them together with those that are NaN."""
+        pixels = without_impossible(frame.pixels)
+        if pixels is frame.pixels:
+            return frame
+        count = int(np.isnan(pixels).sum())
+        if not self._impossible:
+            log.warning(
+                "frame %d has %d pixels of %d that are NaN, infinite or beyond %g: such pixels are denoised as if they "
+                "had the mean of the series, in later frames too",
+                frame.index,
+                count,
+                pixels.size,
+                LARGEST_COUNT,
+            )
+        self._impossible += count
+        return dataclasses.replace(frame, pixels=pixels)
 
     def _collect(self, plane: int, answers: list[Answer]) -> None:
         for answer in answers:

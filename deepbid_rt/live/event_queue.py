@@ -1,28 +1,22 @@
-"""A bounded queue of events between two threads, with a named policy for overflow.
+"""A bounded queue of events between two threads. It never waits and never refuses: what does not fit is counted.
 
-Only frames are ever dropped, and each dropped frame becomes part of a `Gap`. Starts, gaps and ends always stay.
+Only frames are dropped, and each dropped frame becomes part of a `Gap`. Starts, gaps and ends stay, except for series
+of which no frame is left, when many of them wait.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
-from enum import Enum
+from collections.abc import MutableSequence
 
-from deepbid_rt.errors import OverrunError
-from deepbid_rt.frame import Event, Frame, Gap, GapCause
+from deepbid_rt.frame import Event, Frame, Gap, GapCause, StreamEnd, StreamInfo
 
-MAX_OTHER_EVENTS = 16
-"""Starts, gaps and ends that may wait beyond the capacity. Far more than a working source sends between frames."""
-
-
-class Overflow(Enum):
-    """What happens when a frame arrives at a full queue."""
-
-    NEWEST = "newest"
-    """The oldest frames are dropped and counted, and a `Gap` takes their place."""
-    FAIL = "fail"
-    """The new frame is refused with `OverrunError`. The events in the queue stay and can still be read."""
+MAX_WAITING_SERIES = 16
+"""Starts that may wait. Beyond it, series without frames are left out: a sender that keeps restarting fills nothing."""
+MAX_NEIGHBOURING_GAPS = 8
+"""Gaps in a row that stay apart by their cause; further ones become part of the last."""
 
 
 class QueueClosed(Exception):  # noqa: N818 - an end, not an error
@@ -32,44 +26,45 @@ class QueueClosed(Exception):  # noqa: N818 - an end, not an error
 class EventQueue:
     """First-in, first-out queue for one writer thread and one reader thread.
 
+    When a frame arrives at a full queue, the oldest frames are dropped and counted, and a `Gap` takes their place.
+
     Parameters
     ----------
     capacity : int
         Largest number of waiting frames.
-    overflow : Overflow
-        What happens when it is exceeded.
+    capacity_s : float, optional
+        The same in seconds of the stream; the larger one holds.
+    max_bytes : int
+        Largest number of bytes of waiting pixels. At least one frame always fits.
     cause : GapCause
-        Cause written into the gaps, for ``NEWEST``.
+        Cause written into the gaps.
     drop_count : int
-        Frames dropped at each overflow, for ``NEWEST``. With more than one, a slow reader does not get a gap before
-        every frame.
-    reader : str
-        Name of the reader, for error messages.
+        Frames dropped at each overflow. With more than one, a slow reader does not get a gap before every frame.
     """
 
     def __init__(
         self,
         capacity: int,
-        overflow: Overflow,
         *,
+        capacity_s: float = 0.0,
+        max_bytes: int = 2**30,
         cause: GapCause = "engine",
         drop_count: int = 1,
-        reader: str = "reader",
     ) -> None:
-        self._capacity = capacity
-        self._overflow = overflow
+        self._least_capacity = self._capacity = capacity
+        self._capacity_s = capacity_s
+        self._max_bytes = max_bytes
         self._cause: GapCause = cause
         self._drop_count = drop_count
-        self._reader = reader
         self._events: deque[Event] = deque()
-        self._frames = 0
+        self._frames = self._bytes = self._starts = 0
         self._lost = 0
         self._closed = False
         self._change = threading.Condition()
 
     @property
     def lost(self) -> int:
-        """Frames dropped or refused so far."""
+        """Frames dropped so far, and those that came after `close`."""
         return self._lost
 
     @property
@@ -77,31 +72,32 @@ class EventQueue:
         """Frames waiting now."""
         return self._frames
 
-    def put(self, event: Event) -> None:
-        """Append an event; never waits. After `close`, frames are counted as lost and other events are ignored.
-
-        Raises
-        ------
-        OverrunError
-            When the queue is full and its policy is ``FAIL``, or when too many other events are waiting.
-        """
+    @property
+    def oldest_ns(self) -> int | None:
+        """`Frame.arrived_ns` of the oldest waiting frame; None when no frame waits."""
         with self._change:
-            if isinstance(event, Frame):
-                if self._closed:
-                    self._lost += 1
-                    return
-                if self._frames >= self._capacity:
-                    self._make_room(event)
-                self._frames += 1
-            elif self._closed:
+            return next((event.arrived_ns for event in self._events if isinstance(event, Frame)), None)
+
+    def put(self, event: Event) -> None:
+        """Append an event. After `close`, frames are counted as lost and other events are ignored."""
+        with self._change:
+            if self._closed:
+                self._lost += isinstance(event, Frame)
                 return
-            elif len(self._events) - self._frames > self._capacity + MAX_OTHER_EVENTS:
-                raise OverrunError(
-                    f"{self._reader} has more than {self._capacity + MAX_OTHER_EVENTS} series starts and gaps waiting",
-                    expected="a source that sends more frames than interruptions",
-                    todo="check the source: it keeps starting new series or losing frames",
-                )
-            self._events.append(event)
+            if isinstance(event, Frame):
+                self._make_room(event.pixels.nbytes)
+                self._frames += 1
+                self._bytes += event.pixels.nbytes
+                self._events.append(event)
+            elif isinstance(event, Gap):
+                append_gap(self._events, event)
+            else:
+                self._events.append(event)
+                if isinstance(event, StreamInfo):
+                    self._starts += 1
+                    self._capacity = max(self._least_capacity, math.ceil(self._capacity_s * event.rate_hz))
+                if self._starts > MAX_WAITING_SERIES:
+                    self._leave_out_series_without_frames()
             self._change.notify()
 
     def get(self, timeout_s: float | None = None) -> Event | None:
@@ -118,7 +114,9 @@ class EventQueue:
             if not self._events:
                 raise QueueClosed
             event = self._events.popleft()
-            self._frames -= isinstance(event, Frame)
+            self._starts -= isinstance(event, StreamInfo)
+            if isinstance(event, Frame):
+                self._count_out(event)
             return event
 
     def close(self) -> None:
@@ -132,33 +130,62 @@ class EventQueue:
         with self._change:
             frames = self._frames
             self._lost += frames
-            self._frames = 0
+            self._frames = self._bytes = self._starts = 0
             self._events.clear()
             self._closed = True
             self._change.notify_all()
             return frames
 
-    def _make_room(self, newcomer: Frame) -> None:
-        if self._overflow is Overflow.FAIL:
-            self._lost += 1
-            raise OverrunError(
-                f"{self._reader} was {self._capacity} frames behind when frame {newcomer.index} came",
-                expected=f"{self._reader} to keep up with the stream",
-                todo="use a faster disk, a smaller frame or a lower rate; all frames before this one are kept",
-            )
+    # The caller of the following methods holds the lock.
+
+    def _make_room(self, newcomer_bytes: int) -> None:
+        if self._frames < self._capacity and self._bytes + newcomer_bytes <= self._max_bytes:
+            return
         keep: deque[Event] = deque()
-        for _ in range(self._drop_count):
-            while self._events and not isinstance(self._events[0], Frame):
-                keep.append(self._events.popleft())
-            if not self._events:
-                break
-            frame = self._events.popleft()
-            gap = Gap(frame.index, 1, self._cause) if isinstance(frame, Frame) else None
-            last = keep[-1] if keep else None
-            if gap and isinstance(last, Gap) and last.cause == gap.cause and last.first + last.count == gap.first:
-                keep[-1] = Gap(last.first, last.count + 1, last.cause)
-            elif gap:
-                keep.append(gap)
-            self._frames -= 1
-            self._lost += 1
+        dropped = 0
+        while self._events and (dropped < self._drop_count or self._bytes + newcomer_bytes > self._max_bytes):
+            event = self._events.popleft()
+            if isinstance(event, Frame):
+                self._count_out(event)
+                self._lost += 1
+                dropped += 1
+                append_gap(keep, Gap(event.index, 1, self._cause))
+            elif isinstance(event, Gap):
+                append_gap(keep, event)
+            else:
+                keep.append(event)
         self._events.extendleft(reversed(keep))
+
+    def _count_out(self, frame: Frame) -> None:
+        self._frames -= 1
+        self._bytes -= frame.pixels.nbytes
+
+    def _leave_out_series_without_frames(self) -> None:
+        """Remove each waiting series that began and ended and of which only gaps are left."""
+        kept: deque[Event] = deque()
+        series: list[Event] = []  # the events since the latest start, or before the first one
+        for event in self._events:
+            if isinstance(event, StreamInfo):
+                kept.extend(series)
+                series = []
+            series.append(event)
+            if isinstance(event, StreamEnd):
+                if isinstance(series[0], StreamInfo) and not any(isinstance(e, Frame) for e in series):
+                    self._starts -= 1
+                else:
+                    kept.extend(series)
+                series = []
+        kept.extend(series)
+        self._events = kept
+
+
+def append_gap(events: MutableSequence[Event], gap: Gap) -> None:
+    """Append a gap to events, as part of the last gap if it continues that one. No missing frame is forgotten."""
+    last = events[-1] if events else None
+    if isinstance(last, Gap):
+        same = last.cause == gap.cause and last.first + last.count == gap.first
+        many = len(events) >= MAX_NEIGHBOURING_GAPS
+        if same or (many and all(isinstance(events[-n], Gap) for n in range(1, MAX_NEIGHBOURING_GAPS + 1))):
+            events[-1] = Gap(last.first, last.count + gap.count, last.cause)
+            return
+    events.append(gap)

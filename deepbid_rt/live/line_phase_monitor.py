@@ -5,13 +5,13 @@ It has a queue and a thread of its own, as every sink has, so that it delays no 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
+from deepbid_rt.wire.quiet_log import QuietLog
 
-log = logging.getLogger(__name__)
+log = QuietLog(__name__)
 
 LARGE_PHASE_PX = 0.5
 """A remaining line phase beyond this is worth a warning: it visibly blurs edges."""

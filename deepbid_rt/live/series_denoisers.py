@@ -31,6 +31,10 @@ class SeriesDenoisers:
         self.streams: tuple[StreamInfo, ...] = ()
         """The raw and the denoised stream of the current series; empty before the first series."""
 
+    def use(self, engine: Engine) -> None:
+        """Report another engine from now on: the one before has failed."""
+        self._engine = engine
+
     def begin(self, info: StreamInfo) -> Denoiser:
         """Release the denoiser of the series before, then make and return the one of this series."""
         if self._current:

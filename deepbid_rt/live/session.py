@@ -12,20 +12,29 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from deepbid_rt.denoising.denoiser import Denoiser, GapPolicy, check_stabilizes
-from deepbid_rt.errors import DeepbidError, StreamError
+from deepbid_rt.denoising.memory import check_memory
+from deepbid_rt.denoising.pass_through import PassThrough
+from deepbid_rt.errors import DeepbidError, RefusedError, StageError, StreamError
 from deepbid_rt.frame import StreamInfo
-from deepbid_rt.live.event_queue import Overflow
+from deepbid_rt.live.alarms import Alarms
+from deepbid_rt.live.duplicate_watch import DuplicateWatch
 from deepbid_rt.live.line_phase_monitor import LinePhaseMonitor, LinePhaseReading
+from deepbid_rt.live.picture_watch import PictureWatch
 from deepbid_rt.live.pipeline import Pipeline
 from deepbid_rt.live.series_denoisers import SeriesDenoisers
 from deepbid_rt.live.session_log import SessionLog
 from deepbid_rt.live.session_report import DENOISED_RECORDER, PUBLISHER, RAW_RECORDER, SessionReport
+from deepbid_rt.live.session_watch import SessionWatch
 from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionLimits, SessionState, SessionStatus
 from deepbid_rt.ports import Engine, FrameSource, Sink
+from deepbid_rt.recording.disk_room import DiskRoom
+from deepbid_rt.recording.disk_sync import SYNC_S
 from deepbid_rt.recording.recorder import Recorder
+from deepbid_rt.recording.recording_name import series_name
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
+from deepbid_rt.wire.alarm import Alarm
 from deepbid_rt.wire.source_status import SourceState, SourceStatus
 
 
@@ -56,10 +65,14 @@ class SessionSettings:
     """Folder of the recordings; None records nothing."""
     record_raw: bool = False
     """Record the raw frames as well."""
+    name: str = ""
+    """Part of the names of the files, such as that of the animal; letters, digits, _ and -."""
+    sync_s: float = SYNC_S
+    """Seconds between two fsyncs of each recording; 0 for an fsync after each frame."""
     roll_frames: int = 0
     """Frames in one file; 0 for a single file per series."""
-    recorder_frames: int = 300
-    """Largest number of frames waiting for the disk; beyond it the session fails."""
+    recorder_s: float = 10.0
+    """Seconds of the stream that may wait for the disk; beyond it frames are missing from the recording."""
     merge: MergeMode = "mean"
     gap: GapPolicy = "auto"
     stabilize: bool = False
@@ -67,6 +80,9 @@ class SessionSettings:
     limits: SessionLimits = field(default_factory=SessionLimits)
     lag_frames: int = 256
     """Largest number of frames waiting for the engine; beyond it the older half is dropped."""
+    max_latency_ms: float | None = 200.0
+    """Frames that would come out later than this after their arrival are skipped when newer ones wait; None denoises
+    every frame, however late."""
 
 
 class Session:
@@ -84,8 +100,11 @@ class Session:
     publisher : StatusPublisher, optional
         Publishes denoised frames; its beats carry the status of the session.
     raw, denoised : sequence of SinkSettings
-        Further sinks for raw and for denoised frames; `run` closes them. Each has its own thread, and by default
-        loses its oldest frames when it is too slow.
+        Further sinks for raw and for denoised frames; `run` closes them. Each has its own thread, and loses its oldest
+        frames when it is too slow.
+    reopen_engine : callable, optional
+        Returns a new engine after the present one has failed; the session closes both. By default the same engine is
+        tried again.
 
     Raises
     ------
@@ -105,14 +124,22 @@ class Session:
         publisher: StatusPublisher | None = None,
         raw: Sequence[SinkSettings] = (),
         denoised: Sequence[SinkSettings] = (),
+        reopen_engine: Callable[[], Engine] | None = None,
     ) -> None:
         self._settings = settings = settings or SessionSettings()
         if settings.stabilize:
             check_stabilizes(engine)
         self._source = source
         self._engine = engine
+        self._reopen_engine = reopen_engine
+        self._opened: list[Engine] = []  # engines that this session has opened itself
+        self.alarms = Alarms(self._log_alarm)
+        """What is wrong now; further parts of a program may add theirs."""
+        self._log = SessionLog(settings.record, name=settings.name, alarms=self.alarms)
+        self._room = DiskRoom(settings.record) if settings.record else None
+        self._picture = PictureWatch(self.alarms, engine.card.normalization.frames)
+        self._duplicates = DuplicateWatch(self.alarms)
         self._sha256 = sha256
-        self._log = SessionLog(settings.record)
         self._denoisers = SeriesDenoisers(engine, self._make_denoiser)
         self._line_phase = LinePhaseMonitor(self._log_line_phase)
         self._recorders: list[Recorder] = []
@@ -122,7 +149,7 @@ class Session:
         self._pipeline = Pipeline(
             source,
             self._begin_series,
-            raw=[*recorded_raw, *raw],
+            raw=[*recorded_raw, *raw, SinkSettings("the picture watch", self._picture, capacity=16, timed=False)],
             # The total latency of a frame ends at the first of these.
             denoised=[
                 *published,
@@ -132,7 +159,13 @@ class Session:
             ],
             limits=settings.limits,
             lag_frames=settings.lag_frames,
+            max_latency_s=None if settings.max_latency_ms is None else settings.max_latency_ms / 1e3,
+            pass_through=self._make_pass_through,
+            reopen_engine=self._open_engine_again if reopen_engine else None,
+            safe_mode_changed=self._log_safe_mode,
+            alarms=self.alarms,
         )
+        self._watch = SessionWatch(self.report, self._pipeline.busy_s, self.alarms, self._check_further)
         if publisher:
             publisher.set_status(lambda: self.report().beat_status().to_map())
 
@@ -148,15 +181,27 @@ class Session:
             When frames arrived and none of them could be used.
         """
         try:
-            with self._log.writing_latencies(self._pipeline.status, self._pipeline.fail):
+            with self._watch.watching(), self._log.writing_totals(self._totals):
                 self._pipeline.run()
             self._require_usable_frames()
+            self._require_conservation()
         except DeepbidError as error:
             with suppress(DeepbidError):  # the first error is the one to report
                 self._close_log(error)
             raise
+        finally:
+            for engine in self._opened:
+                with suppress(Exception):  # a broken driver may refuse even this; everything else is done
+                    engine.close()
         self._close_log(None)
         return self.report()
+
+    def abort(self) -> None:
+        """Ask `run` to return within seconds: frames that wait are given up and counted, files are closed.
+
+        Safe from any thread and from signal handlers.
+        """
+        self._pipeline.abort()
 
     def stop(self) -> None:
         """Ask `run` to process what has arrived, flush and return. Safe from any thread and from signal handlers."""
@@ -179,6 +224,10 @@ class Session:
             recordings=[str(path) for recorder in self._recorders for path in recorder.paths],
             folder=settings.record,
             record_bytes_per_s=sum(s.frame_bytes * s.rate_hz for s in streams) if settings.record else None,
+            alarms=self.alarms.current(),
+            picture=self._picture.reading,
+            clock_problem=self._pipeline.clock_problem,
+            max_latency_ms=settings.max_latency_ms,
         )
 
     def _recorder_sink(self, stream: Literal["denoised", "raw"], name: str) -> list[SinkSettings]:
@@ -186,13 +235,21 @@ class Session:
         settings = self._settings
         if not (settings.record and self._log.sidecar):
             return []
-        recorder = Recorder(settings.record, stream, self._log.sidecar, roll_frames=settings.roll_frames)
+        recorder = Recorder(
+            settings.record,
+            stream,
+            self._log.sidecar,
+            roll_frames=settings.roll_frames,
+            sync_s=settings.sync_s,
+            room=self._room,
+        )
         recorder.check()
         self._recorders.append(recorder)
-        return [SinkSettings(name, recorder, Overflow.FAIL, settings.recorder_frames)]
+        return [SinkSettings(name, recorder, capacity_s=settings.recorder_s)]
 
     def _make_denoiser(self, info: StreamInfo) -> Denoiser:
         settings = self._settings
+        check_memory(info, self._engine.card)
         return Denoiser(
             self._engine,
             info,
@@ -201,6 +258,12 @@ class Session:
             stabilize=settings.stabilize,
             line_phase=settings.line_phase,
         )
+
+    def _make_pass_through(self, info: StreamInfo) -> PassThrough:
+        try:
+            return PassThrough(info, self._settings.merge)
+        except RefusedError:  # the scan has no such view; the denoiser refuses it too, and says so
+            return PassThrough(info)
 
     def _begin_series(self, info: StreamInfo) -> Denoiser:
         settings, denoiser = self._settings, self._denoisers.begin(info)
@@ -220,6 +283,51 @@ class Session:
 
     def _log_line_phase(self, info: StreamInfo, reading: LinePhaseReading, frame: int) -> None:
         self._log.write("line_phase", info, **asdict(reading), frame=frame)
+
+    def _check_further(self, report: SessionReport) -> None:
+        if self._room:
+            if text := self._room.look(report.record_bytes_per_s or 0.0):
+                self.alarms.set("the room on the disk", "disk", text)
+            else:
+                self.alarms.clear("the room on the disk")
+        self._duplicates.check(report.source, report.status.frames_in)
+        if problem := report.source.problem:
+            self.alarms.set("the source", "source", problem, logged=True)
+        else:
+            self.alarms.clear("the source", logged=True)
+
+    def _open_engine_again(self) -> None:
+        """Replace the engine; called in the thread that repairs it, while no other thread uses the engine."""
+        if self._reopen_engine is None:
+            return
+        with suppress(Exception):  # a broken engine may refuse to close; its memory is then lost, not the session
+            self._engine.close()
+        self._engine = self._reopen_engine()
+        self._opened.append(self._engine)
+        self._denoisers.use(self._engine)
+
+    def _log_safe_mode(self, info: StreamInfo, safe_mode: bool, frame: int | None) -> None:
+        self._log.note("safe_mode", series=series_name(info), begins=safe_mode, frame=frame)
+
+    def _log_alarm(self, part: str, alarm: Alarm | None) -> None:
+        self._log.note("alarm", part=part, alarm=alarm.kind if alarm else None, text=alarm.text if alarm else None)
+
+    def _totals(self) -> dict[str, object]:
+        """Return what the log says every second, so that a killed session leaves figures that are hardly older."""
+        report = self.report()
+        figures = {key: value for key, value in report.summary().items() if key != "recordings"}
+        stages = {stage: histogram.summary() for stage, histogram in report.status.latency.items()}
+        recorded = {recorder.stream: recorder.frames for recorder in self._recorders}
+        return {**figures, "recorded": recorded, "ms": stages}
+
+    def _require_conservation(self) -> None:
+        report = self.report()
+        if report.unexplained:
+            raise StageError(
+                f"frames are unaccounted for ({report.balance})",
+                expected="each frame to be denoised, skipped, or lost with a cause",
+                todo="report this as a fault of the program, with the session log",
+            )
 
     def _require_usable_frames(self) -> None:
         report = self.report()
@@ -242,10 +350,15 @@ class Session:
 
 def _source_status(status: SessionStatus) -> SourceStatus:
     """Return the counters of a source that has none of its own, from what the pipeline counted."""
-    states: dict[SessionState, SourceState] = {SessionState.WAITING: "waiting", SessionState.RUNNING: "live"}
+    states: dict[SessionState, SourceState] = {
+        SessionState.WAITING: "waiting",
+        SessionState.RUNNING: "live",
+        SessionState.BEHIND: "live",
+    }
     return SourceStatus(
         state=states.get(status.state, "ended"),
-        received=status.frames_in,
+        received=status.frames_in + status.refused + status.after_stop,
+        arrived=status.frames_in + status.refused + status.after_stop,
         lost={"source": status.gaps, "transport": 0, "ring": 0},
         bad={},
         refused={},

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deepbid_rt.live.line_phase_monitor import NO_LINE_PHASE, LinePhaseReading
+from deepbid_rt.live.picture_watch import NO_PICTURE, PictureReading
 from deepbid_rt.live.status import SessionStatus
+from deepbid_rt.wire.alarm import Alarm
 from deepbid_rt.wire.beat_status import BeatStatus
 from deepbid_rt.wire.source_status import SourceStatus
 
@@ -47,6 +49,14 @@ class SessionReport:
     """Folder of the recordings; None when nothing is recorded."""
     record_bytes_per_s: float | None = None
     """Bytes of pixels written per second; None when nothing is recorded."""
+    alarms: Sequence[Alarm] = ()
+    """What is wrong now."""
+    picture: PictureReading = NO_PICTURE
+    """What is odd about the raw pixels."""
+    clock_problem: str | None = None
+    """Why the sender's clock is not used for latencies, which then begin at the arrival of frames; None while it is."""
+    max_latency_ms: float | None = None
+    """Age at which frames are skipped, so that live output shows the present; None when none is skipped."""
 
     @property
     def lost(self) -> dict[str, int]:
@@ -55,6 +65,7 @@ class SessionReport:
         return {
             **{str(cause): count for cause, count in self.source.lost.items()},
             "engine": self.status.engine_lost,
+            "skipped": self.status.skipped,
             "recorder": sum(self.status.sink_lost.get(name, 0) for name in recorders),
         }
 
@@ -66,7 +77,37 @@ class SessionReport:
     @property
     def refused(self) -> dict[str, int]:
         """Frames that arrived and could not be used, by cause."""
-        return {str(cause): count for cause, count in self.source.refused.items()}
+        at_the_source = {str(cause): count for cause, count in self.source.refused.items()}
+        if self.status.refused:
+            at_the_source["mismatched"] = at_the_source.get("mismatched", 0) + self.status.refused
+        return at_the_source
+
+    @property
+    def unexplained(self) -> int:
+        """Frames that arrived and are neither out, lost, skipped, refused, nor inside. 0 once a session has ended."""
+        status, source = self.status, self.source
+        read = status.frames_in + status.refused + status.after_stop
+        between = source.received - source.lost.get("ring", 0) - source.unread - read
+        return source.unexplained + between + status.unexplained
+
+    @property
+    def balance(self) -> str:
+        """The account of the session in one line: what arrived, and what became of it."""
+        status = self.status
+        inside = self.source.unread + self.source.held + status.after_stop + status.waiting + status.inside
+        arrived = self.source.arrived
+        parts = {
+            "out": status.frames_out,
+            "lost here": self.source.lost.get("ring", 0) + status.engine_lost,
+            "skipped": status.skipped,
+            "refused": sum(self.refused.values()),
+            "duplicates": self.source.duplicates,
+            "inside": inside,
+        }
+        if self.unexplained:
+            parts["UNEXPLAINED"] = self.unexplained
+        known = (f"{count} {name}" for name, count in parts.items() if count or name == "out")
+        return f"{arrived} arrived = {' + '.join(known)}"
 
     @property
     def bad_messages(self) -> int:
@@ -93,6 +134,8 @@ class SessionReport:
             raw_endpoint=self.raw_endpoint,
             line_phase_px=self.line_phase.px,
             aligned_px=self.line_phase.aligned_px,
+            alarms=self.alarms,
+            max_latency_ms=self.max_latency_ms,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -100,9 +143,15 @@ class SessionReport:
         return {
             "frames_in": self.status.frames_in,
             "frames_out": self.status.frames_out,
+            "inside": self.status.waiting + self.status.inside,
+            "duplicates": self.source.duplicates,
+            "unexplained": self.unexplained,
             "lost": self.lost,
             "refused": self.refused,
+            "alarms": [alarm.to_map() for alarm in self.alarms],
             "latency_ms": self.status.latency["total"].summary(),
+            "clock_problem": self.clock_problem,
+            "picture": self.picture.summary(),
             "motion": self.status.motion.summary(),
             "recordings": list(self.recordings),
             "engine": self.engine,

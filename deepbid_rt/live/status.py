@@ -14,6 +14,8 @@ class SessionState(Enum):
 
     WAITING = "waiting"
     RUNNING = "running"
+    BEHIND = "behind"
+    """Running, and frames are skipped or come out late."""
     STOPPING = "stopping"
     DONE = "done"
     FAILED = "failed"
@@ -52,3 +54,17 @@ class SessionStatus:
     """Durations by stage: transport, queue, engine, one for each timed denoised sink, and total."""
     motion: MotionStats = field(repr=False)
     """Motion of the denoised frames; empty for engines that do not estimate motion."""
+    skipped: int = 0
+    """Frames left out so that live output shows the present."""
+    inside: int = 0
+    """Frames inside the denoiser."""
+    refused: int = 0
+    """Frames that the source delivered and that did not fit their series; they are not among `frames_in`."""
+
+    after_stop: int = 0
+    """Frames that were read and not used, because they arrived after the session was told to stop."""
+
+    @property
+    def unexplained(self) -> int:
+        """Frames that are neither out, lost, skipped nor inside. Always 0 once a session has ended."""
+        return self.frames_in - self.frames_out - self.engine_lost - self.skipped - self.waiting - self.inside

@@ -446,7 +446,7 @@ def test_an_engine_trained_for_another_scan_is_refused():
         Denoiser(EchoEngine(echo_card(scan=("ordinary",))), stream(scan=COLLINEAR))
     assert str(refused.value) == (
         "engine 'small' was trained for ordinary scans and the stream is collinear; "
-        "expected an engine trained for the stream's scan; choose another engine, or correct the layout with --scan."
+        "expected an engine trained for the stream's scan; choose another engine, or correct the layout of the scan."
     )
 
 

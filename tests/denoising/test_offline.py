@@ -6,7 +6,6 @@ from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.denoising.offline import denoise
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Gap, ScanGeometry, StreamEnd
-from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
 from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionLimits
@@ -28,7 +27,7 @@ def test_live_equals_offline_bit_for_bit(layout):
     Pipeline(
         ListSource(steps),
         make,
-        denoised=[SinkSettings("out", sink, Overflow.FAIL, 1000)],
+        denoised=[SinkSettings("out", sink, 1000)],
         limits=SessionLimits(series=1),
     ).run()
     out_info, outs = denoise(ListSource(steps), make)

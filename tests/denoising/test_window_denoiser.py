@@ -216,7 +216,7 @@ def test_answers_that_are_not_finite_are_an_error(value):
         denoiser.push(7, views_of(7))
     assert str(failed.value) == (
         "engine 'small' returned values that are not finite, before frame 8 of the plane; "
-        "expected finite numbers; run the engine with --precision f32, or train it again."
+        "expected finite numbers; run the engine with precision f32, or train it again."
     )
 
 

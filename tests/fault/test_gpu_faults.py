@@ -11,7 +11,6 @@ pytest.importorskip("torch", reason="the train extra is not installed")
 from deepbid_rt.denoising.denoiser import Denoiser  # after the check for torch
 from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Frame, StreamEnd
-from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
 from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionState
@@ -56,7 +55,7 @@ def record(engine, info, folder, break_now):
     """Run a session whose GPU fails after `GOOD` frames; return the error, the status and the raw frames."""
     sidecar = Sidecar(folder)
     recorders = [Recorder(folder, "denoised", sidecar), Recorder(folder, "raw", sidecar)]
-    outlets = [SinkSettings(f"recorder {n}", r, Overflow.FAIL, 100) for n, r in enumerate(recorders)]
+    outlets = [SinkSettings(f"recorder {n}", r, 100) for n, r in enumerate(recorders)]
     made = frames(info)
     good = threading.Event()
     watch = ListSink(on_put=lambda frame: good.set() if frame.index == GOOD - 1 else None)
@@ -66,7 +65,7 @@ def record(engine, info, folder, break_now):
         break_now()
 
     steps = [info, *made[:GOOD], let_the_gpu_fail, *made[GOOD:], StreamEnd("done")]
-    denoised = [outlets[0], SinkSettings("watch", watch, Overflow.FAIL, 100)]
+    denoised = [outlets[0], SinkSettings("watch", watch, 100)]
     pipeline = Pipeline(ListSource(steps), lambda i: Denoiser(engine, i), raw=outlets[1:], denoised=denoised)
     with pytest.raises(StageError) as failed:
         pipeline.run()

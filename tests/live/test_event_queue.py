@@ -6,9 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from deepbid_rt.errors import OverrunError
 from deepbid_rt.frame import Frame, Gap, StreamEnd
-from deepbid_rt.live.event_queue import EventQueue, Overflow, QueueClosed
+from deepbid_rt.live.event_queue import MAX_NEIGHBOURING_GAPS, MAX_WAITING_SERIES, EventQueue, QueueClosed
 from tests.fakes import stream
 
 PIXELS = np.zeros((1, 1, 1), np.int16)
@@ -45,7 +44,7 @@ class NewestMachine(RuleBasedStateMachine):
 
     @initialize(capacity=st.integers(1, 5), drop_count=st.integers(1, 6))
     def begin(self, capacity, drop_count):
-        self.queue = EventQueue(capacity, Overflow.NEWEST, cause="engine", drop_count=drop_count)
+        self.queue = EventQueue(capacity, cause="engine", drop_count=drop_count)
         self.capacity, self.drop_count = capacity, drop_count
         self.model = []  # frame numbers, ("engine" | "source", number), or the events themselves
         self.number = self.lost = 0
@@ -133,7 +132,7 @@ TestNewest.settings = settings(max_examples=120, stateful_step_count=50)
 
 
 def test_neighbouring_losses_become_one_gap():
-    queue = EventQueue(2, Overflow.NEWEST, cause="engine")
+    queue = EventQueue(2, cause="engine")
     for n in range(6):
         queue.put(frame(n))
     assert queue.get(0) == Gap(0, 4, "engine")
@@ -141,7 +140,7 @@ def test_neighbouring_losses_become_one_gap():
 
 
 def test_losses_of_different_causes_or_series_stay_separate():
-    queue = EventQueue(2, Overflow.NEWEST)
+    queue = EventQueue(2)
     for event in (Gap(0, 2, "source"), frame(2), StreamEnd("done"), stream(), frame(3), frame(4), frame(5)):
         queue.put(event)
     queue.close()
@@ -152,7 +151,7 @@ def test_losses_of_different_causes_or_series_stay_separate():
 
 
 def test_several_frames_are_dropped_at_once_when_asked():
-    queue = EventQueue(8, Overflow.NEWEST, drop_count=4)
+    queue = EventQueue(8, drop_count=4)
     for n in range(9):
         queue.put(frame(n))
     queue.close()
@@ -160,47 +159,77 @@ def test_several_frames_are_dropped_at_once_when_asked():
     assert queue.lost == 4
 
 
-def test_an_overrun_names_the_frame_and_keeps_the_waiting_ones():
-    queue = EventQueue(2, Overflow.FAIL, reader="the recorder")
-    queue.put(frame(0))
-    queue.put(frame(1))
-    with pytest.raises(OverrunError) as failed:
-        queue.put(frame(2))
-    assert str(failed.value) == (
-        "the recorder was 2 frames behind when frame 2 came; expected the recorder to keep up with the stream; "
-        "use a faster disk, a smaller frame or a lower rate; all frames before this one are kept."
-    )
-    assert (queue.lost, queue.frames) == (1, 2)
-    queue.put(StreamEnd("error"))
-    queue.close()
-    assert flattened(drain(queue)) == [0, 1, StreamEnd("error")]
-
-
 def test_a_queue_that_was_read_accepts_frames_again():
-    queue = EventQueue(1, Overflow.FAIL)
+    queue = EventQueue(1)
     for n in range(5):
         queue.put(frame(n))
         assert queue.get(0).index == n
     assert queue.lost == 0
 
 
-def test_a_source_that_sends_only_gaps_is_an_error():
-    queue = EventQueue(4, Overflow.NEWEST, reader="the engine")
+def test_a_source_that_sends_only_gaps_fills_nothing_and_no_missing_frame_is_forgotten():
+    queue = EventQueue(4)
+    for n in range(1000):
+        queue.put(Gap(2 * n, 1, "source"))
+    queue.close()
+    events = drain(queue)
+    assert len(events) <= MAX_NEIGHBOURING_GAPS
+    assert sum(gap.count for gap in events) == 1000
 
-    def interrupt():
-        for n in range(100):
-            queue.put(Gap(2 * n, 1, "source"))
 
-    with pytest.raises(OverrunError) as failed:
-        interrupt()
-    assert str(failed.value) == (
-        "the engine has more than 20 series starts and gaps waiting; expected a source that sends more frames than "
-        "interruptions; check the source: it keeps starting new series or losing frames."
-    )
+def test_series_that_leave_no_frame_are_left_out_when_many_wait():
+    queue = EventQueue(2)
+    first = stream()
+    queue.put(first)
+    queue.put(frame(0))
+    for _ in range(500):
+        queue.put(StreamEnd("replaced"))
+        queue.put(stream())
+    queue.put(frame(1))
+    queue.close()
+    events = drain(queue)
+    assert len(events) <= 2 * MAX_WAITING_SERIES + 4
+    assert events[0] is first
+    assert [event.index for event in events if isinstance(event, Frame)] == [0, 1]
+
+
+def test_many_short_series_keep_their_newest_frames():
+    queue = EventQueue(4)
+    infos = [stream() for _ in range(200)]
+    for n, info in enumerate(infos):
+        queue.put(info)
+        queue.put(frame(n))
+        queue.put(StreamEnd("replaced"))
+    queue.close()
+    events = drain(queue)
+    assert [event.index for event in events if isinstance(event, Frame)] == [196, 197, 198, 199]
+    for n in range(196, 200):
+        assert events[next(i for i, e in enumerate(events) if isinstance(e, Frame) and e.index == n) - 1] is infos[n]
+    assert len(events) < 3 * MAX_WAITING_SERIES + 16
+    assert queue.lost == 196
+
+
+def test_large_frames_wait_in_smaller_numbers():
+    queue = EventQueue(100, max_bytes=3 * PIXELS.nbytes)
+    for n in range(10):
+        queue.put(frame(n))
+    assert queue.frames == 3
+    tiny = EventQueue(100, max_bytes=1)
+    for n in range(3):
+        tiny.put(frame(n))
+    assert (tiny.frames, tiny.lost) == (1, 2)
+
+
+def test_the_capacity_can_be_given_in_seconds_of_the_stream():
+    queue = EventQueue(2, capacity_s=0.2)
+    queue.put(stream())  # 30 frames per second
+    for n in range(10):
+        queue.put(frame(n))
+    assert queue.frames == 6
 
 
 def test_a_closed_queue_counts_frames_and_ignores_other_events():
-    queue = EventQueue(4, Overflow.FAIL)
+    queue = EventQueue(4)
     queue.put(frame(0))
     queue.close()
     queue.put(frame(1))
@@ -210,7 +239,7 @@ def test_a_closed_queue_counts_frames_and_ignores_other_events():
 
 
 def test_a_waiting_reader_is_woken_by_a_frame_and_by_closing():
-    queue = EventQueue(4, Overflow.FAIL)
+    queue = EventQueue(4)
     got = []
     waiting = threading.Event()
 
@@ -236,11 +265,11 @@ def test_a_waiting_reader_is_woken_by_a_frame_and_by_closing():
 
 
 def test_waiting_for_an_event_ends_after_the_timeout():
-    assert EventQueue(1, Overflow.FAIL).get(0.01) is None
+    assert EventQueue(1).get(0.01) is None
 
 
 def test_two_threads_lose_and_reorder_nothing():
-    queue = EventQueue(10_000, Overflow.FAIL)
+    queue = EventQueue(10_000)
     got = []
 
     def read():

@@ -7,7 +7,6 @@ import pytest
 from deepbid_rt.card import ModelCard
 from deepbid_rt.denoising.denoiser import Denoiser
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.live.event_queue import Overflow
 from deepbid_rt.live.pipeline import Pipeline
 from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionLimits, SessionState
@@ -15,15 +14,14 @@ from deepbid_rt.runtimes.echo import EchoEngine
 from tests.fakes import FIXED, ListSink, ListSource, SpyEngine, echo_card, pixels_of, stamped_frames, stream
 
 PAPERS = echo_card(40, 8, 8)
-LOSSLESS = Overflow.FAIL
 
 
 def denoiser_maker(card=PAPERS, **rest):
     return lambda info: Denoiser(EchoEngine(card), info, **rest)
 
 
-def settings_of(sink, name="out", capacity=1000, overflow=LOSSLESS):
-    return SinkSettings(name, sink, overflow, capacity)
+def settings_of(sink, name="out", capacity=1000):
+    return SinkSettings(name, sink, capacity)
 
 
 def assert_frames(frames, info, numbers):
