@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any
 
-LOSS_CAUSES = ("source", "transport", "ring", "engine", "publisher", "recorder")
+from deepbid_rt.wire.alarm import Alarm, read_alarms
+from deepbid_rt.wire.received_text import received_text
+
+LOSS_CAUSES = ("source", "transport", "ring", "engine", "skipped", "publisher", "recorder")
 """Where a session can lose frames, from the microscope to the disk."""
 
 _TEXTS = ("state", "engine", "runtime", "raw_endpoint")
 _COUNTS = ("frames_in", "frames_out", "waiting", "delay_frames")
-_NUMBERS = ("disk_free_bytes", "record_bytes_per_s", "line_phase_px", "aligned_px")
+_NUMBERS = ("disk_free_bytes", "record_bytes_per_s", "line_phase_px", "aligned_px", "max_latency_ms")
+_MAX_ENTRIES = 32
+"""Entries that are read from a map of counts or numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,10 @@ class BeatStatus:
     """Pixels by which backward lines of the raw stream are displaced to the right of forward lines."""
     aligned_px: float | None = None
     """Pixels by which backward lines are moved to the left before the frame is denoised."""
+    alarms: Sequence[Alarm] = ()
+    """What is wrong now."""
+    max_latency_ms: float | None = None
+    """Age at which the session skips frames, so that it shows the present; None when it skips none."""
 
     @property
     def minutes_left(self) -> float | None:
@@ -55,20 +65,26 @@ class BeatStatus:
 
     def to_map(self) -> dict[str, Any]:
         """Return the known values as a map for the wire."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        values = {**asdict(self), "alarms": [alarm.to_map() for alarm in self.alarms]}
+        return {key: value for key, value in values.items() if value not in (None, {}, [])}
 
     @classmethod
     def from_map(cls, values: Mapping[str, Any]) -> BeatStatus:
         """Read a received map. A value that is absent or of a wrong type is unknown; other keys are ignored."""
         read: dict[str, Any] = {
-            **{key: _typed(values.get(key), str) for key in _TEXTS},
+            **{key: _text(values.get(key)) for key in _TEXTS},
             **{key: _count(values.get(key)) for key in _COUNTS},
             **{key: _number(values.get(key)) for key in _NUMBERS},
             "recording": _typed(values.get("recording"), bool),
             "lost": _entries(values.get("lost"), _count),
             "latency_ms": _entries(values.get("latency_ms"), _number),
+            "alarms": read_alarms(values.get("alarms")),
         }
         return cls(**read)
+
+
+def _text(value: Any) -> str | None:
+    return received_text(value) if isinstance(value, str) else None
 
 
 def _typed(value: Any, kind: type) -> Any:
@@ -84,5 +100,5 @@ def _number(value: Any) -> float | None:
 
 
 def _entries(value: Any, read: Any) -> dict[str, Any]:
-    entries = value.items() if isinstance(value, dict) else ()
+    entries = islice(value.items(), _MAX_ENTRIES) if isinstance(value, dict) else ()
     return {key: number for key, item in entries if (number := read(item)) is not None}

@@ -16,9 +16,13 @@ import numpy as np
 
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import Frame, FrameFlag, Gap, Layout, Motion, MotionStatus, StreamEnd, StreamInfo
-from deepbid_rt.wire.header import CHECK_SENDER, Header, digest, pack
+from deepbid_rt.wire.header import CHECK_SENDER, MAX_HEADER_BYTES, Header, digest, pack
 from deepbid_rt.wire.message import AnyMessage, BeatMessage, EndMessage, FrameMessage, NoteMessage, StartMessage
+from deepbid_rt.wire.quiet_log import QuietLog
+from deepbid_rt.wire.received_text import received_text
 from deepbid_rt.wire.start_body import SERIES, read_body, read_dtype, read_shape, write_body
+
+log = QuietLog(__name__)
 
 VERSION = 1
 KINDS = ("start", "frame", "end", "beat", "note")
@@ -147,14 +151,23 @@ class Encoder:
         Returns nanoseconds since the Unix epoch.
 
     `start`, `end` and `note` raise `WireError` when `decode` would refuse their message: when a name does not fit a
-    topic, or a fact does not fit a header.
+    topic, or a fact is not of a plain type. Facts that are too large or nested too deep are left out, with a warning.
     """
 
     def __init__(self, info: StreamInfo, role: str = "raw", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         self.info = info
         self.role = role
         self._clock_ns = clock_ns
-        self._body = write_body(info)
+        self._body, left_out = write_body(info)
+        if left_out:
+            names = ", ".join(received_text(name, 40) for name in left_out[:5])
+            log.warning(
+                "%d facts of series %s do not fit a message and are not sent: %s%s",
+                len(left_out),
+                info.series,
+                names,
+                " ..." if len(left_out) > 5 else "",
+            )
         self._hh = digest(self._body)
         self._seq = 0
         self._frames = 0
@@ -223,9 +236,13 @@ class Encoder:
         fields = {**self._body, "last_seq": last_seq, "last_fn": self._last_fn, "state": "running"}
         if self._ended is not None:
             fields |= {"state": "idle", "reason": self._ended.reason}
-        if status:
-            fields["status"] = status
-        return self._pack("beat", fields, last_seq)
+        if not status:
+            return self._pack("beat", fields, last_seq)
+        parts = self._pack("beat", {**fields, "status": status}, last_seq)
+        if len(parts[1]) > MAX_HEADER_BYTES:  # receivers would refuse it
+            log.warning("a status of %d bytes does not fit a beat and is not sent", len(pack(status)))
+            parts = self._pack("beat", fields, last_seq)
+        return parts
 
     def note(self, text: str) -> list[Part]:
         """Return a message with a remark."""

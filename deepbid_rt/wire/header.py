@@ -21,6 +21,7 @@ MAX_DEPTH = 8
 """Largest nesting of maps and lists, the header itself included."""
 MAX_ITEMS = 1024
 """Largest number of entries of one map or list."""
+_SCALARS = frozenset((type(None), bool, int, float, str))
 CHECK_SENDER = "check the sender against bridge/PROTOCOL.md"
 
 
@@ -94,7 +95,7 @@ class Header:
                 expected="one msgpack map with string keys and plain values",
                 todo=CHECK_SENDER,
             ) from error
-        if not isinstance(values, dict) or not _is_plain(values, MAX_DEPTH):
+        if not isinstance(values, dict) or not is_plain(values, MAX_DEPTH):
             raise WireError(
                 "header",
                 "a header that is not a map of plain values",
@@ -167,12 +168,19 @@ class Header:
         return default if value is None else value
 
 
-def _is_plain(value: object, depth: int) -> bool:
+def is_plain(value: object, depth: int) -> bool:
+    """Return True for nil, bool, int, float, str, and maps and lists of these that are at most `depth` levels deep."""
+    if type(value) in _SCALARS:
+        return True
+    if depth <= 0:
+        return False
     if isinstance(value, dict):
-        return depth > 0 and all(type(key) is str and _is_plain(item, depth - 1) for key, item in value.items())
+        return all(
+            type(key) is str and (type(item) in _SCALARS or is_plain(item, depth - 1)) for key, item in value.items()
+        )
     if isinstance(value, list):
-        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
+        return all(type(item) in _SCALARS or is_plain(item, depth - 1) for item in value)
+    return False
 
 
 def _in_order(value: Any) -> Any:

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepbid_rt.frame import Frame, StreamEnd, StreamInfo
+
+
+class StreamKey(NamedTuple):
+    """What all messages of one stream have in common, and no other stream has."""
+
+    role: str
+    source: str
+    sid: str
+    hh: str
+
+    def same_sender(self, other: StreamKey) -> bool:
+        """Return True when both streams bear the name of one sender."""
+        return self[:2] == other[:2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +37,11 @@ class Message:
     """Time of sending on the sender's clock, nanoseconds since the Unix epoch."""
     hh: str
     """Hash of the start body of the series."""
+
+    @property
+    def key(self) -> StreamKey:
+        """Key of the stream that the message belongs to."""
+        return StreamKey(self.role, self.source, self.sid, self.hh)
 
 
 @dataclass(frozen=True, slots=True)

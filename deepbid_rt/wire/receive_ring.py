@@ -1,6 +1,6 @@
 """The receive ring: a bounded buffer between a writer that never waits and a reader.
 
-Pixels are copied into slots that are allocated when a series begins, not for each frame.
+Pixels are copied into slots that are used again and again. A slot is allocated when all others are in use.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.errors import OverrunError, StreamError
 from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
 
 MAX_SERIES = 1024
-"""Largest number of unread series. More means that the reader has died while a sender keeps restarting."""
+"""Unread series beyond which those without frames are left out: a sender that keeps restarting fills no memory."""
 MAX_GAPS = 256
 """Largest number of neighbouring unread gaps with different causes. Further ones merge into a gap of cause ``ring``."""
 
 Slot = NDArray[np.uint8]
-Control = StreamInfo | Gap | StreamEnd | StreamError
+Control = StreamInfo | Gap | StreamEnd
 
 
 @dataclass(slots=True)
@@ -38,9 +37,9 @@ class ReceiveRing:
     """Passes events from a writer to a reader, in order; drops the oldest unread frames when it is full.
 
     Each series begins with its `StreamInfo`, and all its frames have that size.
-    `StreamInfo`, `Gap` and `StreamEnd` are never dropped. A dropped frame is replaced by a `Gap` with the cause
-    ``ring``, and neighbouring gaps merge, so that the ring does not grow however long the reader pauses.
-    A `StreamError` keeps its place in the order; `get` raises it when its turn comes.
+    A dropped frame is replaced by a `Gap` with the cause ``ring``, and neighbouring gaps merge. `StreamInfo`, `Gap` and
+    `StreamEnd` are not dropped, except for whole series of which no frame is left, when more than `MAX_SERIES` are
+    unread. So the ring does not grow however long the reader pauses.
 
     One lock guards the queues and the free slots. Both threads hold it for a few list operations only. Pixels are
     copied outside it: only the writer has a slot that is being written, only the reader one that is being read.
@@ -50,7 +49,8 @@ class ReceiveRing:
     frames : int
         Largest number of unread frames.
     max_bytes : int
-        Memory for the slots. When frames are large, fewer than `frames` are kept.
+        Memory for the slots. When frames are large, fewer than `frames` are kept. It is allocated slot by slot, as far
+        as the reader is behind. When the system gives less, the ring keeps fewer frames.
     """
 
     def __init__(self, frames: int = 256, *, max_bytes: int = 2**30) -> None:
@@ -87,29 +87,18 @@ class ReceiveRing:
         """Frames dropped so far."""
         return self._lost
 
-    def put(self, event: Event | StreamError) -> None:
-        """Append an event; the pixels of a frame are copied. For the writer thread; never waits for the reader.
-
-        Raises
-        ------
-        OverrunError
-            When more than `MAX_SERIES` series are unread.
-        """
+    def put(self, event: Event) -> None:
+        """Append an event; the pixels of a frame are copied. For the writer thread; never waits for the reader."""
         if isinstance(event, Frame):
             self._put_frame(event)
             return
-        if isinstance(event, StreamInfo):
-            self._resize(event.frame_bytes)
         with self._lock:
             if isinstance(event, StreamInfo):
-                if self._series >= MAX_SERIES:
-                    raise OverrunError(
-                        f"{MAX_SERIES} series began without one being read",
-                        expected="a reader that keeps reading the stream",
-                        todo="stop the sender that keeps restarting",
-                    )
+                self._resize(event.frame_bytes)
                 self._series += 1
-            _append(self._entries[-1].after if self._entries else self._ahead, event)
+                if self._series > MAX_SERIES:
+                    self._leave_out_series_without_frames()
+            _append(self._last_queue, event)
             self._filled.notify()
 
     def fail(self, error: BaseException) -> None:
@@ -130,8 +119,6 @@ class ReceiveRing:
                 event = self._ahead.popleft()
                 if isinstance(event, StreamInfo):
                     self._series -= 1
-                if isinstance(event, StreamError):
-                    raise event
                 return event
             if self._entries:
                 entry = self._entries.popleft()
@@ -142,12 +129,22 @@ class ReceiveRing:
                 raise self._failure
             return None
 
+    @property
+    def _last_queue(self) -> deque[Control]:
+        return self._entries[-1].after if self._entries else self._ahead
+
     def _put_frame(self, frame: Frame) -> None:
         with self._lock:
             while len(self._entries) >= self._capacity:
                 self._drop_oldest()
-            # Never empty: there are capacity + 1 slots of this size, and the reader holds at most one.
-            slot = self._free.pop()
+            slot = self._free.pop() if self._free else None
+        if slot is None and (slot := self._allocate()) is None:
+            # No memory: the newest frame is the one that is lost, as no older one has a slot of this size.
+            with self._lock:
+                self._lost += 1
+                _append(self._last_queue, Gap(frame.index, 1, "ring"))
+                self._filled.notify()
+            return
         pixels: NDArray[Any] = slot.view(frame.pixels.dtype).reshape(frame.pixels.shape)
         np.copyto(pixels, frame.pixels)
         pixels.flags.writeable = False
@@ -155,14 +152,24 @@ class ReceiveRing:
             self._entries.append(_Entry(replace(frame, pixels=pixels), slot))
             self._filled.notify()
 
+    def _allocate(self) -> Slot | None:
+        """Return a new slot, or, when the system has no memory, that of the oldest unread frame, which is dropped."""
+        try:
+            slot = np.empty(self._slot_bytes, np.uint8)
+        except MemoryError:
+            with self._lock:
+                while self._entries and not self._free:
+                    self._drop_oldest()
+                return self._free.pop() if self._free else None
+        return slot
+
     def _resize(self, slot_bytes: int) -> None:
-        """Allocate slots for a new series, unless the present ones have the right size."""
+        """Let slots have the size of a new series' frames; the caller holds the lock. Nothing is allocated yet."""
         if slot_bytes == self._slot_bytes:
             return
-        capacity = max(1, min(self._frames, self._max_bytes // slot_bytes - 1))
-        free = [np.empty(slot_bytes, np.uint8) for _ in range(capacity + 1)]
-        with self._lock:
-            self._slot_bytes, self._capacity, self._free = slot_bytes, capacity, free
+        # One slot more than unread frames: the reader holds one.
+        self._capacity = max(1, min(self._frames, self._max_bytes // slot_bytes - 1))
+        self._slot_bytes, self._free = slot_bytes, []
 
     def _recycle(self, slot: Slot) -> None:
         # Slots of an earlier series that have another size, or are too many, are released when their frame is done.
@@ -181,6 +188,22 @@ class ReceiveRing:
             _append(self._ahead, event)
         self._recycle(entry.slot)
         self._lost += 1
+
+    def _leave_out_series_without_frames(self) -> None:
+        """Remove each unread series that has ended and of which no frame is left; the caller holds the lock."""
+        for queue in (self._ahead, *(entry.after for entry in self._entries)):
+            kept: list[Control] = []
+            begin: int | None = None  # where the latest series that began in this queue stands in `kept`
+            for event in queue:
+                if isinstance(event, StreamInfo):
+                    begin = len(kept)
+                kept.append(event)
+                if isinstance(event, StreamEnd) and begin is not None:
+                    del kept[begin:]
+                    self._series -= 1
+                    begin = None
+            queue.clear()
+            queue.extend(kept)
 
 
 def _append(queue: deque[Control], event: Control) -> None:

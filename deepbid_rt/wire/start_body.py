@@ -13,10 +13,13 @@ import numpy as np
 from deepbid_rt import __version__
 from deepbid_rt.errors import StreamError, WireError
 from deepbid_rt.frame import DTYPES, MAX_CHANNELS, MAX_SIDE, Direction, Layout, ScanGeometry, StreamInfo
-from deepbid_rt.wire.header import CHECK_SENDER, Header
+from deepbid_rt.wire.header import CHECK_SENDER, MAX_DEPTH, MAX_HEADER_BYTES, MAX_ITEMS, Header, is_plain, pack
 
 SERIES = re.compile(r"[A-Za-z0-9-]{8,64}")
 """A series identifier. It becomes part of file names, so other characters are refused."""
+
+MAX_BODY_BYTES = MAX_HEADER_BYTES - 16 * 1024
+"""Largest start body that is sent. A beat repeats it and needs room for the status of the session."""
 
 _DIRECTIONS: dict[str, Direction] = {"fwd": "forward", "bwd": "backward"}
 _WORDS = {direction: word for word, direction in _DIRECTIONS.items()}
@@ -25,8 +28,41 @@ _CARRIED = ("bits", "channels", "epoch_ns", "flyback_frames", "level", "pixel_um
 """Keys of the start body that `StreamInfo` has no field for; they are kept in `StreamInfo.user`."""
 
 
-def write_body(info: StreamInfo) -> dict[str, Any]:
-    """Return the start body of a series."""
+def write_body(info: StreamInfo) -> tuple[dict[str, Any], list[str]]:
+    """Return the start body of a series, and the names of facts that are left out as they do not fit a header.
+
+    Facts are `StreamInfo.user` and `ScanGeometry.extra`. A received start that is legal may hold facts that fit only
+    just, and to which this program adds some; the largest ones are then left out.
+    """
+    user, extra, left_out = dict(info.user), dict(info.scan.extra), []
+    for facts, most in ((user, MAX_ITEMS), (extra, MAX_ITEMS - len(_SCAN_KEYS))):
+        deep = [name for name, value in facts.items() if _too_deep(value)]
+        fitting = [name for name in facts if name not in deep]
+        for name in deep + fitting[most:]:
+            del facts[name]
+            left_out.append(name)
+    body = _body(info, user, extra)
+    size = len(pack(body))
+    if size > MAX_BODY_BYTES:
+        by_size = sorted(
+            ((len(pack({name: value})), name, facts) for facts in (user, extra) for name, value in facts.items()),
+            key=lambda fact: fact[:2],
+        )
+        while by_size and size > MAX_BODY_BYTES:
+            bytes_, name, facts = by_size.pop()
+            del facts[name]
+            left_out.append(name)
+            size -= bytes_ - 1  # a map of one entry has one byte of its own
+        body = _body(info, user, extra)
+    return body, left_out
+
+
+def _too_deep(value: object) -> bool:
+    # The body and the map of the facts are two levels. A value that is not plain is refused when it is packed.
+    return is_plain(value, 64) and not is_plain(value, MAX_DEPTH - 2)
+
+
+def _body(info: StreamInfo, user: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
     scan = info.scan
     return {
         "app": {"name": "deepbid-rt", "version": __version__},
@@ -37,13 +73,13 @@ def write_body(info: StreamInfo) -> dict[str, Any]:
         "n_expected": info.n_expected,
         "parent": info.parent,
         "scan": {
-            **scan.extra,
+            **extra,
             "layout": scan.layout,
             "bidi": scan.bidirectional,
             "first": _WORDS[scan.first],
             "mirrored": scan.mirrored,
         },
-        "user": dict(info.user),
+        "user": user,
     }
 
 

@@ -472,13 +472,53 @@ def test_a_frame_that_does_not_fit_its_series_is_not_sent() -> None:
         ("header", {"user": {"x": np.int16(3)}}),
         ("header", {"user": {"x": b"bytes"}}),
         ("header", {"user": {"x": 2**70}}),
-        ("header-size", {"user": {"x": "y" * MAX_HEADER_BYTES}}),
     ],
 )
 def test_a_series_that_receivers_would_refuse_is_not_begun(kind: str, more: dict[str, Any]) -> None:
     with pytest.raises(WireError) as caught:
         an_encoder(a_stream(**more)).start()
     assert caught.value.kind == kind
+
+
+def too_deep(levels: int) -> Any:
+    return {"level": too_deep(levels - 1)} if levels else "bottom"
+
+
+@pytest.mark.parametrize(
+    ("facts", "left_out"),
+    [
+        ({"x": "y" * MAX_HEADER_BYTES, "animal": "M7"}, ["x"]),
+        ({"x": ["y" * 100] * 300, "z": ["y" * 100] * 400, "animal": "M7"}, ["z"]),
+        ({"x": too_deep(7), "animal": "M7"}, ["x"]),
+        ({"animal": "M7", **{f"k{n:04}": n for n in range(1024)}}, ["k1023"]),
+    ],
+)
+def test_facts_that_do_not_fit_a_message_are_left_out_and_it_is_said(
+    facts: dict[str, Any], left_out: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder = an_encoder(a_stream(user=facts))
+    message = wire.decode(encoder.start())
+    assert isinstance(message, StartMessage)
+    assert message.info.user == {key: value for key, value in facts.items() if key not in left_out}
+    [record] = caplog.records
+    assert f"{len(left_out)} facts of series" in record.getMessage()
+    assert record.getMessage().endswith(", ".join(left_out))
+    assert len(encoder.beat({"engine": "x" * 8000})[1]) <= MAX_HEADER_BYTES
+
+
+def test_a_legal_start_is_published_again_whatever_its_facts_are() -> None:
+    """The keys that the protocol names move into the facts, one level deeper."""
+    many = {f"k{n:04}": n for n in range(1020)}
+    for body in ({"user": {"x": "y" * 60_000}}, {"channels": too_deep(7)}, {"user": many, "bits": 14, "level": 2}):
+        message = wire.decode(with_body(**body))
+        assert isinstance(message, StartMessage)
+        wire.decode(an_encoder(message.info, "den").start())
+
+
+def test_a_status_that_does_not_fit_a_beat_is_left_out() -> None:
+    message = wire.decode(an_encoder().beat({"engine": "x" * MAX_HEADER_BYTES}))
+    assert isinstance(message, BeatMessage)
+    assert message.status == {}
 
 
 def test_an_unknown_reason_is_not_sent() -> None:

@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from deepbid_rt.errors import OverrunError, StreamError
 from deepbid_rt.frame import Event, Frame, Gap, StreamEnd, StreamInfo
 from deepbid_rt.wire.receive_ring import MAX_GAPS, MAX_SERIES, ReceiveRing
 
@@ -158,25 +157,64 @@ def test_a_reader_that_never_reads_costs_no_memory() -> None:
     assert sum(missing) + sum(isinstance(event, Frame) for event in events) == 20_000
 
 
-def test_too_many_unread_series_are_an_error() -> None:
-    ring = ReceiveRing(2)
-    for _ in range(MAX_SERIES):
-        ring.put(a_stream())
-    with pytest.raises(OverrunError, match="1024 series began without one being read; expected a reader"):
-        ring.put(a_stream())
-
-
-def test_an_error_keeps_its_place_and_is_raised_once() -> None:
-    ring = ReceiveRing(4)
-    ring.put(a_stream())
-    ring.put(a_frame(0))
-    ring.put(StreamError("x", expected="y", todo="z"))
+def test_of_too_many_unread_series_those_without_frames_are_left_out() -> None:
+    ring, kept = ReceiveRing(2), a_stream()
+    ring.put(kept)
+    for index in range(3):
+        ring.put(a_frame(index))
     ring.put(StreamEnd("done"))
-    assert isinstance(ring.get(0), StreamInfo)
-    assert isinstance(ring.get(0), Frame)
-    with pytest.raises(StreamError):
-        ring.get(0)
-    assert ring.get(0) == StreamEnd("done")
+    for _ in range(5 * MAX_SERIES):
+        ring.put(a_stream())
+        ring.put(Gap(0, 1, "source"))
+        ring.put(StreamEnd("done"))
+    last = a_stream()
+    ring.put(last)
+    events = drain(ring)
+    assert len(events) <= 3 * MAX_SERIES + 6
+    assert [event.index if isinstance(event, Frame) else event for event in events[:5]] == [
+        *(kept, Gap(0, 1, "ring"), 1, 2),
+        StreamEnd("done"),
+    ]
+    assert events[-1] == last
+    assert [isinstance(event, StreamInfo) for event in events].count(True) == [
+        isinstance(event, StreamEnd) for event in events
+    ].count(True) + 1
+
+
+def test_memory_is_allocated_as_far_as_the_reader_is_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocated = []
+    empty = np.empty
+    monkeypatch.setattr("deepbid_rt.wire.receive_ring.np.empty", lambda *a: allocated.append(a[0]) or empty(*a))
+    ring, info = ReceiveRing(256, max_bytes=2**30), a_stream(8)
+    ring.put(StreamInfo((1, 8192, 8192), np.dtype("<i2"), 30.0))
+    ring.put(info)
+    assert allocated == []
+    for index in range(50):
+        ring.put(a_frame(index, 8))
+        drain(ring)
+    assert sum(allocated) <= 2 * info.frame_bytes
+
+
+def test_without_memory_the_ring_keeps_fewer_frames_and_counts_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    left, empty = [3], np.empty
+
+    def scarce(*args: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise MemoryError
+        return empty(*args)
+
+    monkeypatch.setattr("deepbid_rt.wire.receive_ring.np.empty", scarce)
+    ring = ReceiveRing(8)
+    ring.put(a_stream())
+    for index in range(6):
+        ring.put(a_frame(index))
+    assert [event.index for event in drain(ring) if isinstance(event, Frame)] == [3, 4, 5]
+    ring.put(a_stream(7))
+    for index in range(4):
+        ring.put(a_frame(index, 7))
+    assert drain(ring)[1:] == [Gap(0, 4, "ring")]
+    assert ring.lost == 7
 
 
 def test_the_error_of_the_writer_is_raised_once_everything_was_read() -> None:
