@@ -6,11 +6,10 @@ import dataclasses
 import json
 import math
 import os
-import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,61 +17,74 @@ import numpy as np
 
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import StreamInfo
+from deepbid_rt.recording.log_file import LogFile
+from deepbid_rt.recording.recording_name import RecordingName, check_session_name, log_beside, series_name
 
-
-def series_name(info: StreamInfo) -> str:
-    """Return the file name (without ending) of a series: the identifier of the raw series, also for a denoised one.
-
-    Raises `StreamError` when it is not safe as a file name; it comes from the sender.
-    """
-    name = info.parent or info.series
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", name):
-        raise StreamError(
-            f"a series named {name[:140]!r}",
-            expected="1..128 letters, digits, _ and -",
-            todo="let the sender name its series with a UUID in hexadecimal",
-        )
-    return name
+OPEN_LOGS = 4
+"""Logs that stay open at the same time. Recorders that lag behind still write to the series before the latest."""
 
 
 class Sidecar:
-    """JSON-lines logs ``<directory>/<series>.jsonl``, shared by all recorders of a session; thread-safe.
+    """JSON-lines logs beside the recordings, one per series, shared by all recorders of a session; thread-safe.
 
-    Each line reaches the operating system before `write` returns, and no file stays open, so that a killed process
-    leaves complete lines. `sync` forces them to the disk. It is separate because it may take long, and only
-    recorders, which have threads of their own, can wait.
+    Each line reaches the operating system before `write` returns, so that a killed process leaves complete lines. A
+    disk that refuses lines raises nothing before `close`: they wait, are tried again, and go into a new part of the
+    log, see `LogFile`. So a log cannot end a session or a recording. `sync` forces a log to the disk. It is separate
+    because it may take long.
 
-    This class writes two kinds of lines: ``start`` (``info``: the `StreamInfo`; one each for the raw and the denoised
-    stream) and ``summary`` (the number of lines of each kind, and the totals of the session). Callers write others.
+    This class writes three kinds of lines: ``start`` (``info``: the `StreamInfo`; one each for the raw and the denoised
+    stream), ``part`` (a later part of the log begins) and ``summary`` (the number of lines of each kind, and the totals
+    of the session). Callers write others.
 
     Parameters
     ----------
     directory : Path or str
-        Folder of the logs; `begin` creates it.
+        Folder of the logs; created when the first line is written.
+    name : str
+        Name of the session, in the names of the files; may be empty. See `check_session_name`.
+    trouble : callable, optional
+        Called with one sentence when the disk refuses lines, and with None when it has taken all of them. Called
+        without the lock, in the thread that wrote.
     clock : callable
         Returns nanoseconds since the Unix epoch.
+
+    Raises
+    ------
+    FileError
+        When the name cannot be in a file name.
     """
 
-    def __init__(self, directory: Path | str, *, clock: Callable[[], int] = time.time_ns) -> None:
-        self._directory = Path(directory)
+    def __init__(
+        self,
+        directory: Path | str,
+        *,
+        name: str = "",
+        trouble: Callable[[str | None], None] | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.directory = Path(directory)
+        """Folder of the logs."""
+        self._session = check_session_name(name)
+        self._trouble = trouble
         self._clock = clock
         self._lock = threading.Lock()
-        self._counts: dict[str, Counter[str]] = {}  # per series name, lines of each kind
+        self._telling = threading.RLock()  # taken before `_lock`; `trouble` may write a line
+        self._logs: dict[str, LogFile] = {}  # by series, the one used last at the end
+        self._counts: dict[str, Counter[str]] = {}  # per series, lines of each kind
         self._streams: set[str] = set()  # series ids, raw and denoised, whose start was written
         self._latest: str | None = None
-        self._refused: set[str] = (
-            set()
-        )  # logs that could not be written; a further line would be appended to a broken one
+        self._sync_error: str | None = None
+        self._told: str | None = None  # what `trouble` was called with last
         self._closed = False
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The logs written so far."""
+        """The files written so far."""
         with self._lock:
-            return tuple(self._path(name) for name in self._counts)
+            return tuple(path for series in self._counts for path in self._logs[series].paths)
 
     def begin(self, info: StreamInfo, **fields: object) -> str:
-        """Create the log of a series unless it exists; return the series' name for `write`.
+        """Begin the log of a series unless it has begun; return the series' name for `write`.
 
         Parameters
         ----------
@@ -83,21 +95,26 @@ class Sidecar:
 
         Raises
         ------
-        FileError
-            When another session has written this log, or when it cannot be created.
         StreamError
-            When the name of the series cannot be a file name.
+            When the name of the series cannot be in a file name.
         """
-        name = series_name(info)
+        series = series_name(info)
         with self._lock:
-            if name not in self._counts:
-                self._create(self._path(name))
-                self._counts[name] = Counter()
-                self._latest = name
+            if series not in self._logs:
+                name = RecordingName.of_series(self.directory, series, self._session, self._clock())
+                self._logs[series] = LogFile(name, self._part_line)
+                self._counts[series] = Counter()
+                self._latest = series
             if info.series not in self._streams:
                 self._streams.add(info.series)
-                self._append(name, "start", {"info": info, **fields})
-        return name
+                self._append(series, "start", {"info": info, **fields}, head=True)
+        self._tell()
+        return series
+
+    def name(self, series: str) -> RecordingName:
+        """Return the name of the files of a series that `begin` has returned."""
+        with self._lock:
+            return self._logs[series].name
 
     def write(self, kind: str, /, *, series: str | None = None, **fields: object) -> None:
         """Append the line ``{"kind", "t_ns", **fields}``; a ``t_ns`` among the fields replaces the time of the clock.
@@ -105,7 +122,7 @@ class Sidecar:
         Parameters
         ----------
         kind : str
-            Kind of the line: ``gap``, ``latency``, ``engine``, ``file`` ...
+            Kind of the line: ``gap``, ``total``, ``engine``, ``file`` ...
         series : str, optional
             Name returned by `begin`; by default that of the latest series.
         **fields
@@ -113,78 +130,98 @@ class Sidecar:
 
         Raises
         ------
-        StageError
-            When the disk refuses the line.
         StreamError
             When no such series has begun, or the log is closed.
         """
         with self._lock:
-            name = series or self._latest
-            if self._closed or name is None or name not in self._counts:
+            series = series or self._latest
+            if self._closed or series is None or series not in self._logs:
                 raise StreamError(
-                    f"a {kind} line for {'a closed log' if self._closed else f'series {name}'}",
+                    f"a {kind} line for {'a closed log' if self._closed else f'series {series}'}",
                     expected="lines between the start of their series and the end of the session",
                     todo="begin the series first and close the log last",
                 )
-            self._append(name, kind, fields)
+            self._append(series, kind, fields, head=kind == "engine")
+        self._tell()
 
     def sync(self, series: str) -> None:
-        """Force the log of a series to the disk. Raises `StageError` when the disk refuses."""
-        path = self._path(series)
+        """Force the log of a series to the disk. An error is reported as trouble."""
         try:  # without the lock, so that other threads can write meanwhile
-            with path.open("ab") as file:
-                os.fsync(file.fileno())
+            with self._lock:
+                descriptor = self._logs[series].descriptor()
+            if descriptor is not None:
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
         except OSError as error:
-            raise _disk_refused(path, error) from error
+            self._sync_error = error.strerror or str(error)
+        else:
+            self._sync_error = None
+        self._tell()
 
     def close(self, **fields: object) -> None:
-        """End every log with a ``summary`` line that contains `fields`; may be called twice."""
+        """End every log with a ``summary`` line that contains `fields`; may be called twice.
+
+        Raises
+        ------
+        StageError
+            When lines were lost, or the disk still refuses some.
+        """
         with self._lock:
             if self._closed:
                 return
-            for name in self._counts.keys() - self._refused:
-                self._append(name, "summary", {"series": name, "lines": dict(self._counts[name]), **fields})
-                self.sync(name)
             self._closed = True
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.jsonl"
-
-    def _create(self, path: Path) -> None:
-        if path.exists():
-            raise FileError(
-                f"{path} exists already",
-                expected="a new name, since recordings are never overwritten",
-                todo="choose another folder",
+            for series, log in list(self._logs.items()):
+                counts = dict(self._counts[series])
+                self._append(series, "summary", {"series": series, "lines": counts, "lines_lost": log.lost, **fields})
+                log.flush(now=True)
+        for series, log in self._logs.items():
+            self.sync(series)
+            log.release()
+        if missing := sum(log.lost + log.waiting for log in self._logs.values()):
+            reason = next((log.trouble for log in self._logs.values() if log.trouble), "the disk refused them for long")
+            raise StageError(
+                f"{missing} lines of the session log in {self.directory} could not be written ({reason})",
+                expected="a disk that accepts every line",
+                todo="check the disk; the pages of the recordings state the number and time of each frame as well",
             )
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("xb").close()
-        except OSError as error:
-            raise FileError(
-                f"{path} cannot be created ({error.strerror})",
-                expected="a folder that can be written",
-                todo="check the path and its permissions",
-            ) from error
 
-    def _append(self, name: str, kind: str, fields: Mapping[str, object]) -> None:
+    def _append(self, series: str, kind: str, fields: Mapping[str, object], head: bool = False) -> None:
         """Append one line; the caller holds the lock."""
-        line = json.dumps(_plain({"kind": kind, "t_ns": self._clock(), **fields}), allow_nan=False) + "\n"
-        try:
-            with self._path(name).open("ab") as file:
-                file.write(line.encode("ascii"))
-        except OSError as error:
-            self._refused.add(name)
-            raise _disk_refused(self._path(name), error) from error
-        self._counts[name][kind] += 1
+        log = self._logs[series] = self._logs.pop(series)  # the end of the dictionary is the one used last
+        log.append(self._line(kind, fields), head=head)
+        self._counts[series][kind] += 1
+        opened = [log for log in self._logs.values() if log.open]
+        for log in opened[:-OPEN_LOGS]:  # hundreds of short series would use up the descriptors of the process
+            log.release()
 
+    def _line(self, kind: str, fields: Mapping[str, object]) -> bytes:
+        text = json.dumps(_plain({"kind": kind, "t_ns": self._clock(), **fields}), allow_nan=False)
+        return f"{text}\n".encode("ascii")
 
-def _disk_refused(path: Path, error: OSError) -> StageError:
-    return StageError(
-        f"{path} could not be written ({error.strerror or error})",
-        expected="a disk that accepts every line",
-        todo="free some space and record again; the lines before this one are complete",
-    )
+    def _part_line(self, part: int, reason: str) -> bytes:
+        return self._line("part", {"part": part, "reason": reason})
+
+    def _tell(self) -> None:
+        """Report trouble that began, changed or ended."""
+        with self._telling:  # so that the last call of two threads tells the present state
+            with self._lock:
+                text = self._describe_trouble()
+                told, self._told = self._told, text
+            if self._trouble and text != told:
+                self._trouble(text)
+
+    def _describe_trouble(self) -> str | None:
+        failed = next((log for log in self._logs.values() if log.trouble), None)
+        if failed is not None:
+            return (
+                f"the session log in {self.directory} takes no lines ({failed.trouble}); they are kept and tried "
+                "again; the recordings go on"
+            )
+        if self._sync_error:
+            return f"the session log in {self.directory} cannot be forced to the disk ({self._sync_error})"
+        return None
 
 
 def _plain(value: Any) -> Any:
@@ -211,7 +248,8 @@ def _plain(value: Any) -> Any:
 def read_sidecar(path: Path | str) -> list[dict[str, Any]]:
     """Return the lines of a session log. An incomplete last line, left by a kill or a full disk, is omitted.
 
-    Raises `FileError` when the file cannot be read or another line is not a log line.
+    A log may have several parts, see `read_log_beside`. Raises `FileError` when the file cannot be read or another line
+    is not a log line.
     """
     try:
         raw = Path(path).read_bytes()
@@ -230,10 +268,55 @@ def read_sidecar(path: Path | str) -> list[dict[str, Any]]:
             raise FileError(
                 f"line {number} of {path} is not a log line",
                 expected='JSON objects with "kind" and "t_ns", of which only the last may be incomplete',
-                todo="restore the file from a copy",
+                todo="run deepbid-rt recover on its folder, which writes the whole lines to a new file",
             )
         records.append(record)
     return records
+
+
+def read_log_beside(movie: Path | str) -> list[dict[str, Any]]:
+    """Return the lines of all parts of the session log of a recording. Raises `FileError`, see `read_sidecar`."""
+    try:
+        paths = log_beside(Path(movie))
+    except OSError as error:
+        raise FileError(
+            f"the folder of {movie} cannot be read ({error.strerror})", expected="a recording", todo="check the path"
+        ) from error
+    if not paths:
+        raise FileError(
+            f"{movie} has no session log beside it",
+            expected="a recording of a session, with its .jsonl in the same folder",
+            todo="keep the files of a session together, under their names",
+        )
+    return [line for path in paths for line in read_sidecar(path)]
+
+
+def read_whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the lines of a session log that are whole, and the number of the others. Raises `FileError`."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise FileError(
+            f"{path} cannot be read ({error.strerror})", expected="a session log (.jsonl)", todo="check the path"
+        ) from error
+    records = [_record(line) for line in lines if line]
+    whole = [record for record in records if record is not None]
+    return whole, len(records) - len(whole)
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, object]]) -> None:
+    """Write a new session log in one piece. Raises `FileError` when that is impossible."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("w", encoding="ascii") as file:
+            file.writelines(f"{json.dumps(_plain(line), allow_nan=False)}\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise FileError(
+            f"{path} cannot be written ({error.strerror})", expected="a folder with room", todo="free some space"
+        ) from error
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

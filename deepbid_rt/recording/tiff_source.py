@@ -30,6 +30,8 @@ class TiffSource:
         Number of planes, which alternate as frames.
     loop : int
         How many times the file is played; the frame numbers continue.
+    salvage : bool
+        Play the whole frames of a file that is cut off or damaged, see `TiffMovie`.
     """
 
     def __init__(
@@ -41,11 +43,15 @@ class TiffSource:
         channels: int = 1,
         planes: int = 1,
         loop: int = 1,
+        salvage: bool = False,
     ) -> None:
         if loop < 1:
             raise StreamError(f"a file to be played {loop} times", expected="at least once", todo="use 1 or more")
         self._path = Path(path)
         self._scan, self._rate_hz, self._channels, self._planes, self._loop = scan, rate_hz, channels, planes, loop
+        self._salvage = salvage
+        self.problem: str | None = None
+        """With `salvage`, what is wrong with the file, from `open` on; None when it is intact."""
         self._movie: TiffMovie | None = None
         self._info: StreamInfo | None = None
         self._next: int | None = None  # None until `read` has returned the StreamInfo
@@ -58,7 +64,8 @@ class TiffSource:
     def open(self) -> None:
         """Open the file. Raises `FileError` or `StreamError` when it cannot be played."""
         self.close()
-        movie = TiffMovie(self._path, self._channels)
+        movie = TiffMovie(self._path, self._channels, salvage=self._salvage)
+        self.problem = movie.problem
         try:
             self._info = StreamInfo(
                 shape=movie.shape[1:],

@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, cast
 
 import tifffile
 from numpy.typing import NDArray
 
 from deepbid_rt import __version__
 from deepbid_rt.errors import FileError, StageError
+from deepbid_rt.recording.disk_sync import SYNC_S, DiskSync
 
 SOFTWARE = f"deepbid-rt {__version__}"
+_NUMBER_KEY = b"frameNumbers = "
 
 
 class _Draft(io.BufferedIOBase):
@@ -57,18 +59,31 @@ class _Draft(io.BufferedIOBase):
         self._at += len(data)
         return len(data)
 
-    def commit(self, file: BinaryIO) -> None:
+    def commit(self, file: io.FileIO) -> None:
         """Write everything to the file. Raises `OSError` when the disk refuses; `size` then stays as it was."""
         file.seek(self.size)
-        file.write(self._tail)
-        file.flush()
+        _write_all(file, self._tail)
         for place, data in self._patches:
             file.seek(place)
-            file.write(data)
-        file.flush()
+            _write_all(file, data)
         self.size += len(self._tail)
         self._tail.clear()
         self._patches.clear()
+
+    def take_back(self, file: io.FileIO) -> None:
+        """Undo a `commit` that failed, in a file that may have taken any part of it. Raises `OSError`."""
+        for place, data in self._patches:
+            with contextlib.suppress(OSError):  # cutting off the rest matters more, and may still work
+                file.seek(place)
+                _write_all(file, bytes(len(data)))  # what is patched is the pointer to the next page, and it was 0
+        file.truncate(self.size)
+
+
+def _write_all(file: io.FileIO, data: bytes | bytearray) -> None:
+    with memoryview(data) as rest:
+        done = 0
+        while done < len(rest):
+            done += file.write(rest[done:]) or 0
 
 
 class TiffMovieWriter:
@@ -87,7 +102,10 @@ class TiffMovieWriter:
     software : str
         Software tag.
     sync_s : float
-        Seconds between two fsyncs.
+        Seconds between two fsyncs, which a thread makes while frames are appended. 0: after every frame, before
+        `append` returns.
+    also_sync : callable, optional
+        Called after each fsync but the last, in the same thread. Must not raise.
 
     Raises
     ------
@@ -96,14 +114,23 @@ class TiffMovieWriter:
     """
 
     def __init__(
-        self, path: Path, *, facts: Mapping[str, object] | None = None, software: str = SOFTWARE, sync_s: float = 3.0
+        self,
+        path: Path,
+        *,
+        facts: Mapping[str, object] | None = None,
+        software: str = SOFTWARE,
+        sync_s: float = SYNC_S,
+        also_sync: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
         self.frames = 0
         self._facts = dict(facts or {})
-        self._software, self._sync_s = software, sync_s
+        self._software = software
+        self._also_sync = also_sync
         try:
-            self._file = path.open("x+b")
+            # Without a buffer: what a full disk refused would stay in it, and be tried again by each later call.
+            self._file = io.FileIO(path, "x+")
+            self._counts_links = os.fstat(self._file.fileno()).st_nlink > 0  # not every file system does
         except FileExistsError as error:
             raise FileError(
                 f"{path} exists already",
@@ -118,10 +145,10 @@ class TiffMovieWriter:
             ) from error
         self._draft = _Draft()
         self._tiff = tifffile.TiffWriter(cast("IO[bytes]", self._draft), bigtiff=True)
-        self._synced = time.monotonic()
+        self._sync = DiskSync(self._force, sync_s)
 
-    def append(self, pixels: NDArray[Any], number: int, t_s: float, **keys: object) -> bool:
-        """Append one frame; return True when this call has forced everything so far to the disk.
+    def append(self, pixels: NDArray[Any], number: int, t_s: float, **keys: object) -> None:
+        """Append one frame.
 
         Parameters
         ----------
@@ -137,10 +164,13 @@ class TiffMovieWriter:
         Raises
         ------
         StageError
-            When the disk refuses; the file then ends with the previous frame.
+            When the disk refuses, or an earlier fsync has failed, or the file was deleted. The file then ends with the
+            previous frame and is closed.
         """
         lines = {"frameNumbers": number, "frameTimestamps_sec": f"{t_s:.9f}", **keys}
         try:
+            self._sync.check()
+            self._check_not_deleted()
             for channel, plane in enumerate(pixels):
                 keys = {**lines, "channel": channel, **(self._facts if self.frames == channel == 0 else {})}
                 text = "\n".join(f"{key} = {value}" for key, value in keys.items())
@@ -153,9 +183,6 @@ class TiffMovieWriter:
                     software=self._software,
                 )
             self._draft.commit(self._file)
-            if synced := time.monotonic() - self._synced >= self._sync_s:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
         except OSError as error:
             self._abandon()
             raise StageError(
@@ -163,15 +190,33 @@ class TiffMovieWriter:
                 expected="a disk that accepts every frame",
                 todo=f"free some space and record again; the {self.frames} frames before it are complete in that file",
             ) from error
+        except BaseException:  # the next frame would be written behind half a page
+            self._abandon()
+            raise
         self.frames += 1
-        return synced
+        self._sync.written()
+
+    def _force(self) -> None:
+        os.fsync(self._file.fileno())
+        if self._also_sync:
+            self._also_sync()
+
+    def _check_not_deleted(self) -> None:
+        if self._counts_links and os.fstat(self._file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(
+                errno.ENOENT, f"the file was deleted while it was written, and {self.frames} frames with it"
+            )
 
     def _abandon(self) -> None:
-        """Close the file after a failed write and cut off the incomplete frame; both may fail as well."""
+        """Close the file after a failed write and cut off the incomplete frame; everything may fail as well."""
+        self._sync.wait()
+        with contextlib.suppress(OSError):
+            self._draft.take_back(self._file)
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            os.truncate(self.path, self._draft.size)
+        if self.frames == 0:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
 
     def close(self) -> None:
         """Force everything to the disk and close. A file without frames is removed. May be called twice.
@@ -180,7 +225,9 @@ class TiffMovieWriter:
         """
         if self._file.closed:
             return
+        self._sync.wait()
         try:
+            self._sync.check()
             self._tiff.close()
             self._draft.commit(self._file)
             os.fsync(self._file.fileno())
@@ -193,4 +240,21 @@ class TiffMovieWriter:
             ) from error
         self._file.close()
         if self.frames == 0:
-            self.path.unlink()
+            self.path.unlink(missing_ok=True)
+
+
+def last_frame_number(path: Path) -> int | None:
+    """Return the number of the last frame in a movie of `TiffMovieWriter`; None when it has none.
+
+    Looks at the end of the file only, since a movie may have 100,000 pages. Raises `OSError` when it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        for length in (2**16, 2**20, 2**29):  # more than the largest page that a stream may have
+            file.seek(max(0, size - length))
+            tail = file.read()
+            at = tail.rfind(_NUMBER_KEY)
+            if at >= 0 or length >= size:
+                break
+    digits = tail[at + len(_NUMBER_KEY) :].partition(b"\n")[0]
+    return int(digits) if at >= 0 and digits.isdigit() else None

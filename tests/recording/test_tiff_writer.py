@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 import tifffile
 
 from deepbid_rt.errors import FileError, StageError
-from deepbid_rt.recording import tiff_writer
+from deepbid_rt.recording import disk_sync, tiff_writer
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
+from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter, last_frame_number
 
 
 def frame(number: int, channels: int = 2) -> np.ndarray:
@@ -147,14 +148,73 @@ def test_an_empty_file_is_removed(tmp_path: Path) -> None:
 
 def test_the_file_is_synced_periodically_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
+    also: list[int] = []
     now = [0.0]
     monkeypatch.setattr(tiff_writer.os, "fsync", calls.append)
-    monkeypatch.setattr(tiff_writer.time, "monotonic", lambda: now[0])
-    writer = TiffMovieWriter(tmp_path / "m.tif", sync_s=3.0)
+    monkeypatch.setattr(disk_sync.time, "monotonic", lambda: now[0])
+    writer = TiffMovieWriter(tmp_path / "m.tif", sync_s=3.0, also_sync=lambda: also.append(len(calls)))
     synced = []
     for second in range(8):
         now[0] = float(second)
-        synced.append(writer.append(frame(second), second, 0.0))
+        before = len(calls)
+        writer.append(frame(second), second, 0.0)
+        writer._sync.wait()
+        synced.append(len(calls) > before)
     assert synced == [second in (3, 6) for second in range(8)]
     writer.close()
     assert len(calls) == 3
+    assert also == [1, 2]
+
+
+def test_frames_are_appended_while_an_fsync_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, released = threading.Event(), threading.Event()
+
+    def hang(_: int) -> None:
+        began.set()
+        assert released.wait(30.0)
+
+    writer = TiffMovieWriter(tmp_path / "m.tif", sync_s=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr(tiff_writer.os, "fsync", hang)
+        writer.append(frame(0), 0, 0.0)
+        assert began.wait(30.0)
+        for number in range(1, 6):
+            writer.append(frame(number), number, 0.0)
+        with TiffMovie(writer.path, channels=2) as movie:
+            assert movie.shape[0] == 6
+        released.set()
+        writer._sync.wait()
+    writer.close()
+
+
+@pytest.mark.parametrize("at", ["append", "close"])
+def test_a_failed_fsync_is_an_error_at_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    writer = TiffMovieWriter(tmp_path / "m.tif", sync_s=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(tiff_writer.os, "fsync", fail)
+        writer.append(frame(0), 0, 0.0)
+    with pytest.raises(StageError, match="Input/output error"):
+        writer.append(frame(1), 1, 0.0) if at == "append" else writer.close()
+    with TiffMovie(writer.path, channels=2) as movie:
+        assert movie.shape[0] == 1
+
+
+def test_a_deleted_file_is_an_error(tmp_path: Path) -> None:
+    writer = TiffMovieWriter(tmp_path / "m.tif")
+    writer.append(frame(0), 0, 0.0)
+    writer.path.unlink()
+    with pytest.raises(StageError, match=r"frame 1 could not be written .*deleted while it was written, and 1 frames"):
+        writer.append(frame(1), 1, 0.0)
+
+
+def test_the_last_frame_number_is_read_from_the_end_of_the_file(tmp_path: Path) -> None:
+    writer = TiffMovieWriter(tmp_path / "m.tif")
+    for number in (3, 41, 1_000_017):
+        writer.append(np.zeros((1, 300, 400), np.int16), number, 0.0)
+    writer.close()
+    assert last_frame_number(tmp_path / "m.tif") == 1_000_017
+    (tmp_path / "other.tif").write_bytes(b"no frame numbers here")
+    assert last_frame_number(tmp_path / "other.tif") is None
