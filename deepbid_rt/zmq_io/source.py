@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import zmq
 
 from deepbid_rt.frame import Event, Layout
+from deepbid_rt.wire.quiet_log import QuietLog
 from deepbid_rt.wire.receive_ring import ReceiveRing
 from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.source_status import SourceStatus
-from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, host_of, set_common, unusable
+from deepbid_rt.zmq_io.client_keys import ClientKeys
+from deepbid_rt.zmq_io.connection_watch import ConnectionWatch
+from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, check_protection, set_common, unusable
+
+log = QuietLog(__name__)
+
+MESSAGE_PARTS = 3
+"""Parts of a message that are used: topic, header, payload."""
 
 
 class ZmqSource:
@@ -31,6 +42,11 @@ class ZmqSource:
         Prefix of the topics to receive; it should match a single sender.
     ring_frames, ring_bytes : int
         Largest number of frames that wait for the reader, and memory for them. One frame may use an eighth of it.
+    keys, server_key : Path or str, optional
+        Folder of the keys of this computer, and file of the publisher's public key: the stream is encrypted, and comes
+        from the owner of that key or not at all. Both or neither.
+    insecure_lan : bool
+        Allow addresses of other computers without keys. Anybody on the network can then send frames in their place.
     stall_s, lost_s : float
         See `Receiver`.
     clock : callable
@@ -39,7 +55,9 @@ class ZmqSource:
     Raises
     ------
     EndpointError
-        When the endpoint is not an address.
+        When the endpoint is not an address, or is not loopback without keys or ``insecure_lan``.
+    FileError
+        When the keys cannot be used.
     """
 
     def __init__(
@@ -50,11 +68,18 @@ class ZmqSource:
         topic: bytes = b"raw/",
         ring_frames: int = 256,
         ring_bytes: int = 2**30,
+        keys: Path | str | None = None,
+        server_key: Path | str | None = None,
+        insecure_lan: bool = False,
         stall_s: float = 0.5,
         lost_s: float = 3.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        host_of(endpoint, connect=True)
+        self.unprotected: str | None = check_protection(
+            endpoint, connect=True, keys=server_key is not None, insecure_lan=insecure_lan
+        )
+        """What strangers can do, in one sentence; None when the stream is protected or stays on this computer."""
+        self._keys = ClientKeys.load(keys, server_key)
         self.endpoint = endpoint
         """Address of the publisher."""
         self._topic = topic
@@ -64,17 +89,28 @@ class ZmqSource:
         self._closing = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._thread: threading.Thread | None = None
+        self._watch: ConnectionWatch | None = None
 
     def open(self) -> None:
         """Connect and start receiving. Raises `EndpointError` when the address cannot be used."""
         self._closing.clear()
+        if self.unprotected:
+            log.warning("%s", self.unprotected)
         self._context = zmq.Context()
         socket = self._context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MESSAGES)
         socket.setsockopt(zmq.MAXMSGSIZE, self._ring.max_frame_bytes)
-        set_common(socket, self.endpoint)
+        self._configure(socket)
         socket.setsockopt(zmq.SUBSCRIBE, self._topic)
+        self._watch = ConnectionWatch(
+            self._context,
+            socket,
+            self.endpoint,
+            self._topic,
+            status=lambda: self._receiver.status(self._clock()),
+            configure=self._configure,
+        )
         try:
             socket.connect(self.endpoint)
         except zmq.ZMQError as error:
@@ -90,16 +126,16 @@ class ZmqSource:
 
         Raises
         ------
-        StreamError
-            Once, in place of a frame that contradicts the start of its series, or of a start that is refused.
         Exception
-            The error that stopped the receiving thread, once everything received before was read.
+            The error of the socket that stopped the receiving thread, once everything received before was read. What
+            a sender sends raises nothing: it is counted, and `status` says what is wrong.
         """
         return self._ring.get(timeout_s)
 
     def status(self) -> SourceStatus:
         """Return state and counts; from any thread, before `open` and after `close` too."""
-        return self._receiver.status(self._clock())
+        status = self._receiver.status(self._clock())
+        return replace(status, problem=self._watch.problem or status.problem) if self._watch else status
 
     def close(self) -> None:
         """Stop receiving and close the socket; may be called twice. Events in the ring can still be read."""
@@ -107,18 +143,46 @@ class ZmqSource:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._watch is not None:
+            self._watch.close()
         if self._context is not None:
             self._context.term()
             self._context = None
 
+    def _configure(self, socket: zmq.Socket[bytes]) -> None:
+        """Set the options of a socket that connects to the publisher."""
+        set_common(socket, self.endpoint)
+        if self._keys:
+            self._keys.apply(socket)
+
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        receiver, longest_s = self._receiver, POLL_MS / 1000
         try:
             while not self._closing.is_set():
-                if socket.poll(POLL_MS):
-                    parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                    self._receiver.push([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
-        # Any error: the reader must learn that no more frames will come, and why.
+                # Rounded up: a wait of 0 ms would turn the loop at full speed until the time has come.
+                if socket.poll(math.ceil(1000 * receiver.wait_s(self._clock(), longest_s))):
+                    parts = receive_parts(socket)
+                    receiver.push([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
+                else:
+                    receiver.tick(self._clock())
+        # Any error of the socket: the reader must learn that no more frames will come, and why.
         except Exception as error:
             self._ring.fail(error)
         finally:
+            receiver.close(self._clock())
             socket.close()
+
+
+def receive_parts(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
+    """Receive a message that is there; return its first 3 parts. Further ones, however many, are received and dropped.
+
+    libzmq gives a message to the program when its last part has come, and keeps all parts until then.
+    """
+    parts = [socket.recv(zmq.NOBLOCK, copy=False)]
+    more = parts[0].more
+    while more:
+        part = socket.recv(zmq.NOBLOCK, copy=False)
+        more = part.more
+        if len(parts) < MESSAGE_PARTS:
+            parts.append(part)
+    return parts

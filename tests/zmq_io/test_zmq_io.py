@@ -16,8 +16,10 @@ import zmq
 
 from deepbid_rt.errors import EndpointError, StreamError
 from deepbid_rt.frame import Event, Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.wire.codec import Encoder
+from deepbid_rt.wire.codec import Encoder, decode
+from deepbid_rt.wire.message import BeatMessage
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
+from deepbid_rt.zmq_io.source import receive_parts
 from tests import ROOT
 
 ANY = "tcp://127.0.0.1:0"
@@ -136,21 +138,58 @@ def test_a_new_series_replaces_the_old(stack: ExitStack) -> None:
     assert names(read(source, 5)) == [first, 9, StreamEnd("replaced"), second, 0]
 
 
-def test_a_shape_change_is_one_error_after_the_frames_before_it(stack: ExitStack) -> None:
+def test_a_frame_of_another_shape_is_refused_and_the_next_one_arrives(stack: ExitStack) -> None:
     publisher, source = a_raw_publisher(stack)
     encoder = Encoder(a_stream())
     for parts in (encoder.start(), encoder.frame(a_frame(0)), encoder.frame(a_frame(1))):
         publisher.send_multipart(parts)
     topic, header, payload = encoder.frame(a_frame(2))
     publisher.send_multipart([topic, bytes(header).replace(b"\x93\x01\x10\x08", b"\x93\x01\x08\x10"), payload])
-    assert names(read(source, 3))[1:] == [0, 1]
-    with pytest.raises(StreamError) as caught:
-        source.read(10)
-    assert str(caught.value) == (
-        "frame 2 of shape (1, 8, 16), type <i2 and plane 0; expected shape (1, 16, 8), type <i2 and plane below 1 "
-        "as its series began; let the sender begin a new series when its frames change."
-    )
-    assert source.read(0) is None
+    publisher.send_multipart(encoder.frame(a_frame(3)))
+    assert names(read(source, 5))[1:] == [0, 1, Gap(2, 1, "source"), 3]
+    assert source.status().refused["mismatched"] == 1
+    assert "frame 2 of shape (1, 8, 16), type <i2 and plane 0" in source.status().problem
+
+
+def test_frames_that_overtake_each_other_are_put_in_order(stack: ExitStack) -> None:
+    publisher, source = a_raw_publisher(stack)
+    encoder = Encoder(a_stream())
+    start, frames = encoder.start(), [encoder.frame(a_frame(index)) for index in range(6)]
+    for parts in (start, frames[0], frames[3], frames[1], frames[2], frames[2], frames[5], frames[4]):
+        publisher.send_multipart(parts)
+    assert names(read(source, 7))[1:] == [0, 1, 2, 3, 4, 5]
+    until(source, lambda status: status.arrived == 7)
+    assert (source.status().duplicates, sum(source.status().lost.values())) == (1, 0)
+
+
+def test_a_frame_that_waits_for_a_lost_one_is_passed_on_although_the_sender_pauses(stack: ExitStack) -> None:
+    sink, source = connected(stack)
+    sink.start(a_stream())
+    sink.put(a_frame(0))
+    sink.drop(a_frame(1))
+    sink.put(a_frame(2))
+    assert names(read(source, 4))[1:] == [0, Gap(1, 1, "transport"), 2]
+
+
+def test_of_a_message_with_very_many_parts_the_first_three_are_kept(stack: ExitStack) -> None:
+    publisher, source = a_raw_publisher(stack)
+    encoder = Encoder(a_stream())
+    publisher.send_multipart([*encoder.start(), *[b"x"] * 100_000])
+    publisher.send_multipart([b"raw/", *[b"x"] * 100_000])
+    publisher.send_multipart(encoder.frame(a_frame(0)))
+    assert names(read(source, 2))[1:] == [0]
+    assert source.status().bad == {"topic": 1}
+
+
+def test_the_parts_of_an_overlong_message_are_dropped_one_by_one(stack: ExitStack) -> None:
+    context = stack.enter_context(zmq.Context())
+    sender, receiver = (stack.enter_context(context.socket(zmq.PAIR)) for _ in range(2))
+    sender.bind("inproc://parts")
+    receiver.connect("inproc://parts")
+    sender.send_multipart([bytes([number % 256]) for number in range(1000)])
+    sender.send_multipart([b"next"])
+    assert [part.bytes for part in receive_parts(receiver)] == [b"\0", b"\1", b"\2"]
+    assert [part.bytes for part in receive_parts(receiver)] == [b"next"]
 
 
 def a_raw_publisher(stack: ExitStack, **options: Any) -> tuple[zmq.Socket[bytes], ZmqSource]:
@@ -243,37 +282,164 @@ def test_the_topic_selects_the_sender(stack: ExitStack) -> None:
     assert source.status().bad == {}
 
 
-def test_an_error_of_the_receiving_thread_is_raised_to_the_reader(
+def test_an_error_in_one_message_does_not_end_the_receiving_thread(
     stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object, **_more: object) -> None:
         raise ZeroDivisionError("inside")
 
     sink, source = connected(stack)
-    monkeypatch.setattr("deepbid_rt.wire.receiver.decode", broken)
     sink.start(a_stream())
+    sink.put(a_frame(0))
+    assert names(read(source, 2))[1:] == [0]
+    with monkeypatch.context() as patch:
+        patch.setattr("deepbid_rt.wire.receiver.decode", broken)
+        sink.put(a_frame(1))
+        until(source, lambda status: status.bad.get("internal") == 1)
+    sink.put(a_frame(2))
+    assert names(read(source, 2)) == [Gap(1, 1, "transport"), 2]
+
+
+class RaisingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise BrokenPipeError("nobody reads stderr")
+
+
+def test_a_log_handler_that_raises_does_not_end_the_receiving_thread(stack: ExitStack) -> None:
+    publisher, source = a_raw_publisher(stack)
+    handler = RaisingHandler()
+    logging.getLogger("deepbid_rt").addHandler(handler)
+    stack.callback(logging.getLogger("deepbid_rt").removeHandler, handler)
+    encoder = Encoder(a_stream())
+    for parts in ([b"raw/"], encoder.start(), encoder.note("hello"), encoder.frame(a_frame(0))):
+        publisher.send_multipart(parts)
+    assert names(read(source, 2))[1:] == [0]
+
+
+def test_an_error_of_the_socket_is_raised_to_the_reader(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_socket: object) -> None:
+        raise zmq.ZMQError(zmq.ETERM)
+
+    sink, source = connected(stack)
+    sink.start(a_stream())
+    assert len(read(source, 1)) == 1
+    monkeypatch.setattr("deepbid_rt.zmq_io.source.receive_parts", broken)
+    sink.put(a_frame(0))
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError, match="inside"):
+        with pytest.raises(zmq.ZMQError):
             source.read(10)
 
 
-def test_an_error_of_the_beat_thread_reaches_the_next_call(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = threading.Event()
+def beats_of(stack: ExitStack, endpoint: str) -> zmq.Socket[bytes]:
+    """A subscriber to the beats only."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    stack.callback(context.term)
+    subscriber = context.socket(zmq.SUB)
+    stack.callback(subscriber.close, 0)
+    subscriber.connect(endpoint)
+    subscriber.setsockopt(zmq.SUBSCRIBE, b"raw/scope1/beat/")
+    return subscriber
 
-    def broken(_encoder: Encoder, _status: Any = None) -> None:
-        failed.set()
-        raise ZeroDivisionError("inside")
+
+def test_a_status_that_fails_is_left_out_of_the_beats_and_counted(
+    stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink = ZmqSink(ANY, role="raw", beat_s=0.01)
+    stack.callback(sink.close)
+    beats = beats_of(stack, sink.endpoint)
+    sink.set_status(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+    assert sink.wait_for_subscriber(10)
+    sink.start(a_stream())
+    for _ in range(3):
+        assert beats.poll(10_000)
+        decode(beats.recv_multipart())
+    sink.put(a_frame(0))
+    assert sink.beat_failures >= 3
+    assert caplog.text.count("a beat is incomplete or not sent") == 1, "once, not every second"
+
+
+@pytest.mark.parametrize("status", [{"text": "x" * 70_000}, {"state": object()}], ids=["too long", "no text"])
+def test_a_status_that_does_not_fit_into_a_message_is_left_out(stack: ExitStack, status: dict[str, Any]) -> None:
+    sink = ZmqSink(ANY, role="raw", beat_s=0.01)
+    stack.callback(sink.close)
+    beats = beats_of(stack, sink.endpoint)
+    sink.set_status(lambda: status)
+    assert sink.wait_for_subscriber(10)
+    sink.start(a_stream())
+    assert beats.poll(10_000)
+    message = decode(beats.recv_multipart())
+    assert isinstance(message, BeatMessage)
+    assert not message.status
+
+
+def test_a_beat_that_fails_is_followed_by_others(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = Encoder.beat, iter([ZeroDivisionError("inside"), MemoryError()])
+
+    def broken(encoder: Encoder, status: Any = None) -> Any:
+        for error in failures:
+            raise error
+        return real(encoder, status)
 
     monkeypatch.setattr(Encoder, "beat", broken)
     sink = ZmqSink(ANY, role="raw", beat_s=0.01)
     stack.callback(sink.close)
+    beats = beats_of(stack, sink.endpoint)
+    assert sink.wait_for_subscriber(10)
     sink.start(a_stream())
-    assert failed.wait(10)
-    for thread in threading.enumerate():
-        if thread.name == "beat":
-            thread.join(10)
-    with pytest.raises(ZeroDivisionError, match="inside"):
-        sink.put(a_frame(0))
+    assert beats.poll(10_000)
+    assert sink.beat_failures == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_beats_that_has_ended_begins_anew_with_the_series(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = ZmqSink(ANY, role="raw", beat_s=0.01)
+    stack.callback(sink.close)
+    beats = beats_of(stack, sink.endpoint)
+    assert sink.wait_for_subscriber(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "_send_beat", lambda _: sys.exit())  # no error, so nothing can be done about it there
+        sink._thread.join(10)
+    assert not sink._thread.is_alive()
+    sink.start(a_stream())
+    assert beats.poll(10_000)
+
+
+def test_a_series_that_is_started_again_goes_on_and_what_is_missing_is_counted(stack: ExitStack) -> None:
+    """A session does this after an exception, which may have come from anywhere."""
+    sink, source = connected(stack)
+    info = a_stream()
+    sink.start(info)
+    sink.put(a_frame(0))
+    with pytest.raises(StreamError):
+        sink.put(Frame(1, np.zeros((1, 2, 2), "<i2")))
+    sink.start(info)
+    sink.put(a_frame(3))
+    sink.end(StreamEnd("done"))
+    assert names(read(source, 5)) == [info, 0, Gap(1, 2, "source"), 3, StreamEnd("done")]
+
+
+def test_a_status_that_hangs_does_not_keep_a_sink_from_closing(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepbid_rt.zmq_io.sink._JOIN_S", 0.1)
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def status() -> dict[str, Any]:
+        hangs.set()
+        go_on.wait()
+        return {}
+
+    sink = ZmqSink(ANY, role="raw", beat_s=0.01)
+    stack.callback(sink._thread.join)
+    stack.callback(go_on.set)
+    stack.callback(sink.close)
+    sink.set_status(status)
+    assert hangs.wait(10)
+    sink.close()
+    assert sink._socket.closed
+    go_on.set()
 
 
 def test_closing_works_twice_and_in_any_state(stack: ExitStack) -> None:
@@ -339,8 +505,9 @@ def test_binding_beyond_loopback_needs_consent(stack: ExitStack, caplog: pytest.
     with pytest.raises(EndpointError) as caught:
         ZmqSink("tcp://*:0")
     assert str(caught.value) == (
-        "tcp://*:0, which other machines can reach; expected a loopback address such as tcp://127.0.0.1:5591; "
-        "bind loopback, or allow unencrypted access by anyone on the network with --insecure-lan."
+        "tcp://*:0, which other machines can reach; expected a loopback address such as tcp://127.0.0.1:5591, or keys; "
+        "bind loopback, protect the stream with keys (docs/how-to/connect-two-computers.md), or let anyone on the "
+        "network receive the stream with --insecure-lan."
     )
     with caplog.at_level(logging.WARNING):
         stack.callback(ZmqSink("tcp://*:0", insecure_lan=True).close)
