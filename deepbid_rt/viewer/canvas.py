@@ -5,6 +5,8 @@ The only module that imports vispy. It draws into the OpenGL context that is cur
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from vispy import gloo
@@ -13,6 +15,11 @@ from vispy.gloo.context import FakeCanvas, set_current_canvas
 from deepbid_rt.viewer.camera import Rect, place_panels
 from deepbid_rt.viewer.colors import BACKGROUND
 from deepbid_rt.viewer.panels import Layer, Panel, Scene
+
+MARK_COLOR = (0.8, 0.0, 0.2)
+"""Colour of the frame around a picture with a mark; red, green, blue from 0 to 1."""
+MARK_PIXELS = 5
+"""Width of that frame, logical pixels."""
 
 _CORNERS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
 
@@ -51,9 +58,17 @@ void main() {
 
 
 class Canvas:
-    """Draws `Scene`s in one OpenGL context, which is first needed in `draw`."""
+    """Draws `Scene`s in one OpenGL context, which is first needed in `draw`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    words : mapping, optional
+        Pictures of the words of marks: (Y, X, 4) uint8, one pixel for each logical pixel. Without its words, a mark is
+        the frame alone.
+    """
+
+    def __init__(self, words: Mapping[str, NDArray[np.uint8]] | None = None) -> None:
+        self._words, self._words_textures = words or {}, dict[str, gloo.Texture2D]()
         self._vispy = FakeCanvas()  # vispy requires a canvas, but not a window
         self._pictures: dict[Layer, NDArray[np.uint8]] = {}
         self._textures: dict[Layer, gloo.Texture2D] = {}
@@ -106,11 +121,39 @@ class Canvas:
             gloo.set_scissor(max(left, left + split - 1), 0, 2, height)
             gloo.clear(color=(1.0, 1.0, 1.0, 1.0), depth=False)
             gloo.set_state(scissor_test=False, clear_color=(*BACKGROUND, 1.0))
+        for layer, (begin, wide) in zip(panel.layers, parts, strict=True):
+            if layer in scene.marks and wide > 0:
+                self._mark(scene.marks[layer], begin, wide, height, zoom)
+        gloo.set_viewport(left, 0, width, height)
         for outline, color in scene.outlines:
             self._lines["u_rect"], self._lines["u_image"] = where, (pixels, lines)
             self._lines["a_point"] = np.array(outline, np.float32)
             self._lines["u_color"] = color
             self._lines.draw("line_strip")
+
+    def _mark(self, text: str, left: int, width: int, height: int, zoom: float) -> None:
+        """Draw a frame and the words within a part of the canvas, in device pixels; they do not move with the image."""
+        rim = min(max(1, round(MARK_PIXELS * zoom)), width, height)
+        gloo.set_state(scissor_test=True, clear_color=(*MARK_COLOR, 1.0))
+        for x, y, wide, high in (
+            (left, 0, width, rim),
+            (left, height - rim, width, rim),
+            (left, 0, rim, height),
+            (left + width - rim, 0, rim, height),
+        ):
+            gloo.set_scissor(x, y, wide, high)
+            gloo.clear(color=True, depth=False)
+        gloo.set_state(clear_color=(*BACKGROUND, 1.0))
+        if (words := self._words.get(text)) is not None:
+            if text not in self._words_textures:
+                self._words_textures[text] = gloo.Texture2D(words, format="rgba", interpolation="nearest")
+            high, wide = (round(side * zoom) for side in words.shape[:2])
+            gloo.set_scissor(left, 0, width, height)
+            gloo.set_viewport(left, 0, width, height)
+            self._program["u_rect"] = (-1.0, 1.0, 2 * wide / width, -2 * high / height)
+            self._program["u_picture"] = self._words_textures[text]
+            self._program.draw("triangle_strip")
+        gloo.set_state(scissor_test=False)
 
     def _texture(self, layer: Layer, picture: NDArray[np.uint8]) -> gloo.Texture2D:
         """Return the texture of a layer, after sending the picture to it if needed."""

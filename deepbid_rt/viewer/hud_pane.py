@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from deepbid_rt.viewer.hud import Facts, HudLine, figure_lines, frame_text, loss_lines, recording_line, state_line
+from deepbid_rt.viewer.hud import (
+    Facts,
+    HudLine,
+    alarm_lines,
+    figure_lines,
+    frame_text,
+    loss_lines,
+    recording_line,
+    state_line,
+)
 from deepbid_rt.viewer.theme import FAINT, INK, PILLS, TONES
+
+_LONG_WORD = re.compile(r"(\S{40})")
+"""Words are broken after so many characters by a space without width, as Qt breaks lines at spaces only."""
 
 
 class StatusBar(QWidget):
@@ -17,8 +31,8 @@ class StatusBar(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.state, self.recording = _pill(), _pill()
-        self.frame = QLabel()
-        self.message = QLabel()
+        self.frame = plain_label()
+        self.message = plain_label()
         self.message.setObjectName("message")
         # A long message must not widen the window.
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -36,7 +50,39 @@ class StatusBar(QWidget):
         _fill(self.recording, HudLine("recording", f"REC {recording.value}", recording.tone))
         self.frame.setText(frame_text(facts))
         self.message.setText(facts.message)
-        self.message.setToolTip(facts.message)
+        self.message.setToolTip(html.escape(facts.message))
+
+
+class AlarmBar(QWidget):
+    """The alarms of the session, each in full; hidden without any."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(3)
+        self.labels: list[QLabel] = []
+        self.hide()
+
+    def show_facts(self, facts: Facts) -> None:
+        """Show the alarms."""
+        lines = alarm_lines(facts)
+        while len(self.labels) < len(lines):
+            label = plain_label()
+            label.setObjectName("alarm")
+            label.setWordWrap(True)
+            # A long path must not widen the window.
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            self.labels.append(label)
+            self._column.addWidget(label)
+        for label in self.labels[len(lines) :]:
+            label.hide()
+        for label, line in zip(self.labels, lines, strict=False):
+            words = line.value if line.label == "more" else f"{line.label.upper()}:  {line.value}"
+            words = _LONG_WORD.sub("\\1\u200b", words)
+            _set(label, words, f"background: {PILLS[line.tone]}; color: {INK}")
+            label.show()
+        self.setVisible(bool(lines))
 
 
 class HudPane(QFrame):
@@ -69,10 +115,10 @@ class HudPane(QFrame):
         for row, line in enumerate(lines, start=1):
             key = (column, line.label)
             if key not in self._labels:
-                name = QLabel(line.label)
+                name = plain_label(line.label)
                 name.setStyleSheet(f"color: {FAINT}")
                 self._grid.addWidget(name, row, column)
-                self._labels[key] = QLabel()
+                self._labels[key] = plain_label()
                 self._grid.addWidget(self._labels[key], row, column + 1)
             label = self._labels[key]
             weight = 700 if line.tone == "alarm" else 500
@@ -87,8 +133,15 @@ def pane(widget: QWidget) -> QFrame:
     return frame
 
 
+def plain_label(text: str = "") -> QLabel:
+    """Return a label that shows text as it is: Qt would read the text of another program as HTML."""
+    label = QLabel(text)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    return label
+
+
 def _pill() -> QLabel:
-    label = QLabel()
+    label = plain_label()
     label.setObjectName("pill")
     label.setAlignment(Qt.AlignmentFlag.AlignCenter)
     return label

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.frame import FrameFlag, ScanGeometry
 from deepbid_rt.live.frame_pairing import FramePair
 from deepbid_rt.scan.directions import merge_views, split_scan, to_image_order
 
@@ -25,6 +25,13 @@ class ImagePair:
     """None when the raw frame was not received."""
     denoised: NDArray[Any] | None
     """None when there is no denoised stream."""
+    not_denoised: bool = False
+    """True when `denoised` holds raw pixels, because the session's engine had failed."""
+    arrived_ns: int = 0
+    """When the raw frame arrived at this computer, nanoseconds since the Unix epoch; when only the denoised frame is
+    known, its time of arrival, see `raw_seen`. 0 when unknown."""
+    raw_seen: bool = False
+    """True when `arrived_ns` is that of the raw frame."""
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +72,7 @@ def raw_image(pixels: NDArray[Any], scan: ScanGeometry, lines: int | None) -> ND
     return merge_views([forward, backward], scan, "mean") if backward.size else forward
 
 
-def image_pair(frames: FramePair, scan: ScanGeometry, lines: int | None) -> ImagePair:
+def image_pair(frames: FramePair, scan: ScanGeometry, lines: int | None, raw_arrived_ns: int = 0) -> ImagePair:
     """Return the images of a pair of frames.
 
     Parameters
@@ -75,6 +82,8 @@ def image_pair(frames: FramePair, scan: ScanGeometry, lines: int | None) -> Imag
         How the raw frame was scanned.
     lines : int or None
         Lines of the denoised stream; None when they are not known.
+    raw_arrived_ns : int
+        When the raw frame arrived, if that is known without the frame itself; else 0.
 
     Returns
     -------
@@ -95,5 +104,13 @@ def image_pair(frames: FramePair, scan: ScanGeometry, lines: int | None) -> Imag
     if image is not None and denoised is not None and image.shape != denoised.pixels.shape:
         image = None
     sent_ns = raw.t_ns if raw is not None and image is not None else 0
-    pixels = denoised.pixels if denoised else None
-    return ImagePair(named.index, named.plane, named.t_ns or sent_ns, image, pixels)
+    return ImagePair(
+        named.index,
+        named.plane,
+        named.t_ns or sent_ns,
+        image,
+        denoised.pixels if denoised else None,
+        not_denoised=denoised is not None and FrameFlag.NOT_DENOISED in denoised.flags,
+        arrived_ns=(raw.arrived_ns if raw else raw_arrived_ns) or named.arrived_ns,
+        raw_seen=bool(raw or raw_arrived_ns),
+    )

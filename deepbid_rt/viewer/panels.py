@@ -17,6 +17,10 @@ Layer = Literal["raw", "average", "denoised", "difference"]
 """A coloured picture of one image source, or of the difference of two."""
 DisplayMode = Literal["side", "swipe", "blink", "difference"]
 Mix = Literal["first", "swipe", "difference"]
+NOT_DENOISED = "NOT DENOISED: raw"
+"""The words on a frame that holds raw pixels because the session's engine had failed."""
+NOT_LIVE = "NOT LIVE"
+"""The words on the pictures when no new one has come for a while."""
 BLINK_S = 0.5
 """Seconds for which each picture is shown in the mode ``blink``."""
 
@@ -55,6 +59,8 @@ class Scene:
     its pictures is missing. Arrays are compared by identity: the same array is the same picture."""
     split: float = 0.5
     """Position of the dividing line of ``swipe``, from 0 (left) to 1 (right)."""
+    marks: Mapping[Layer, str] = field(default_factory=dict)
+    """Words on a picture, which gets a frame as well: `NOT_DENOISED` or `NOT_LIVE`."""
     outlines: Sequence[tuple[Sequence[Vertex], tuple[float, float, float]]] = field(default=())
     """Closed lines in image pixels, each with its colour."""
 

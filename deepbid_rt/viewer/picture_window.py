@@ -12,8 +12,9 @@ from PySide6.QtCore import QCoreApplication, QPointF, Qt, Signal
 from PySide6.QtGui import QMouseEvent, QResizeEvent, QWheelEvent
 from PySide6.QtOpenGL import QOpenGLWindow
 
-from deepbid_rt.viewer.canvas import Canvas
-from deepbid_rt.viewer.panels import Scene
+from deepbid_rt.viewer.canvas import MARK_COLOR, Canvas
+from deepbid_rt.viewer.panels import NOT_DENOISED, NOT_LIVE, Scene
+from deepbid_rt.viewer.words_picture import words_picture
 
 _ANGLE_PER_NOTCH = 120
 """Qt's angle for one notch of a mouse wheel, in eighths of a degree."""
@@ -39,7 +40,10 @@ class PictureWindow(QOpenGLWindow):
 
     def __init__(self, scene: Callable[[], Scene | None]) -> None:
         super().__init__()
-        self._scene, self._canvas = scene, Canvas()
+        self._scene, self._canvas = (
+            scene,
+            Canvas({words: words_picture(words, MARK_COLOR) for words in (NOT_DENOISED, NOT_LIVE)}),
+        )
         # A region drawn by hand needs every move of the mouse, so Qt must not merge moves. On X11 Qt switches merging
         # on when the application starts, so it can be switched off only after that.
         QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_CompressHighFrequencyEvents, False)

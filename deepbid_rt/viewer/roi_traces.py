@@ -18,7 +18,10 @@ TRACE_S = 60.0
 """Length of a trace."""
 _MAX_POINTS = 16384
 """Largest number of points of one trace, to bound memory; a minute at 273 Hz."""
-COLUMNS = ("roi", "plane", "channel", "frame", "t_s", "raw_f", "denoised_f", "raw_dff", "denoised_dff")
+COLUMNS = (
+    *("roi", "plane", "channel", "frame", "t_s"),
+    *("raw_f", "denoised_f", "raw_dff", "denoised_dff", "not_denoised"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class TracePoint:
     """(C,) means; NaN when there was no frame, or the region covers no pixel."""
     denoised: NDArray[Any]
     """Likewise."""
+    not_denoised: bool = False
+    """True when the means of `denoised` are of raw pixels, because the session's engine had failed."""
 
 
 def dff(means: NDArray[Any]) -> NDArray[np.float64]:
@@ -107,7 +112,8 @@ class RoiTraces:
                 rows = zip(points, raw, denoised, dff(raw), dff(denoised), strict=True)
                 for point, *values in rows:
                     cells = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
-                    writer.writerow([roi.name, roi.plane, channel, point.frame, f"{point.t_s:.6f}", *cells])
+                    place = [roi.name, roi.plane, channel, point.frame, f"{point.t_s:.6f}"]
+                    writer.writerow([*place, *cells, int(point.not_denoised)])
                     count += 1
         return count
 
@@ -123,7 +129,7 @@ class RoiTraces:
         raw, denoised = (none if pixels is None else mask.means(pixels) for pixels in (pair.raw, pair.denoised))
         points = self._points[roi]
         t_s = pair.t_ns / 1e9 if pair.t_ns else pair.index / self._rate_hz
-        points.append(TracePoint(pair.index, t_s, raw, denoised))
+        points.append(TracePoint(pair.index, t_s, raw, denoised, pair.not_denoised))
         while points[0].t_s < points[-1].t_s - TRACE_S:
             points.popleft()
 

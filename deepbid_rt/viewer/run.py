@@ -20,6 +20,7 @@ from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
 from deepbid_rt.viewer.pair_history import PairHistory
 from deepbid_rt.viewer.viewer_model import ViewerModel
 from deepbid_rt.viewer.window import ViewerWindow
+from deepbid_rt.zmq_io import ZmqSource
 
 WARM_UP_S = 5.0
 """Rates, ages and processor time are measured from this time on, as opening the window is not typical."""
@@ -37,6 +38,12 @@ def check_screen() -> None:
         )
     if os.environ.get("WAYLAND_DISPLAY"):
         return
+    if not _x_server_answers():
+        raise RefusedError(
+            f"the display {os.environ['DISPLAY']}, which does not answer",
+            expected="a desktop, or the variable DISPLAY of one",
+            todo="correct DISPLAY, or run it with xvfb-run",
+        )
     try:
         ctypes.CDLL("libxcb-cursor.so.0")
     except OSError as error:
@@ -47,8 +54,31 @@ def check_screen() -> None:
         ) from error
 
 
+def _x_server_answers() -> bool:
+    """Return whether the X server of ``DISPLAY`` accepts a connection; True where that cannot be tried."""
+    try:
+        xcb = ctypes.CDLL("libxcb.so.1")
+    except OSError:
+        return True
+    xcb.xcb_connect.restype = ctypes.c_void_p
+    connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
+    answers = bool(xcb.xcb_connection_has_error(connection) == 0)
+    xcb.xcb_disconnect(connection)
+    return answers
+
+
 def run_viewer(
-    connect: str, raw: str | None, history_s: float, folder: Path, rois: Path, seconds: float | None
+    connect: str,
+    raw: str | None,
+    history_s: float,
+    folder: Path,
+    rois: Path,
+    seconds: float | None,
+    *,
+    keys: Path | None = None,
+    server_key: Path | None = None,
+    raw_server_key: Path | None = None,
+    insecure_lan: bool = False,
 ) -> dict[str, Any]:
     """Show a session until the window is closed.
 
@@ -66,6 +96,12 @@ def run_viewer(
         File of the regions.
     seconds : float or None
         Close the window after this time.
+    keys : Path or None
+        Folder of the keys of this computer, for encrypted streams.
+    server_key, raw_server_key : Path or None
+        Files of the public keys of the session and of the sender of the raw stream.
+    insecure_lan : bool
+        Allow addresses of other computers without keys.
 
     Returns
     -------
@@ -78,11 +114,21 @@ def run_viewer(
     RefusedError
         When there is no screen.
     EndpointError
-        When an address is malformed.
+        When an address is malformed, or is that of another computer and neither protected nor allowed.
+    FileError
+        When the keys cannot be used.
     """
     check_screen()
     application = QApplication.instance() or QApplication(["deepbid-rt"])
-    feed = Feed(denoised_source(connect), raw_source(raw) if raw else None, PairHistory(history_s))
+
+    def protection(of: Path | None) -> dict[str, Any]:
+        return {"keys": keys if of else None, "server_key": of, "insecure_lan": insecure_lan}
+
+    def make_raw(endpoint: str) -> ZmqSource:
+        return raw_source(endpoint, **protection(raw_server_key))
+
+    denoised = denoised_source(connect, **protection(server_key))
+    feed = Feed(denoised, make_raw(raw) if raw else None, PairHistory(history_s), make_raw)
     feed.open()
     try:
         window = ViewerWindow(ViewerModel(feed), folder, rois)

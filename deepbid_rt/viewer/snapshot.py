@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -71,6 +72,7 @@ def state_of(model: ViewerModel) -> dict[str, Any]:
     c, levels, pair = model.controls, model.levels, model.playback.shown
     facts = asdict(model.facts())
     facts["lost_now"] = sorted(facts["lost_now"])
+    facts["late_ms"] = None if math.isinf(facts["late_ms"]) else facts["late_ms"]
     return {
         "series": model.feed.info.series if model.feed.info else None,
         "t_ns": pair.t_ns if pair else None,

@@ -22,6 +22,7 @@ QFrame#pane QLabel {{ background: transparent; }}
 QLabel#title {{ color: {INK}; font-size: 13px; font-weight: 600; padding: 2px 0; }}
 QLabel#head {{ color: {FAINT}; font-size: 11px; font-weight: 600; }}
 QLabel#pill {{ border-radius: 5px; padding: 4px 12px; font-size: 15px; font-weight: 700; }}
+QLabel#alarm {{ border-radius: 5px; padding: 4px 12px; font-size: 14px; font-weight: 600; }}
 QLabel#message {{ color: {TONES["alarm"]}; }}
 QLabel#help {{ background: {PANE}; border: 1px solid {EDGE}; border-radius: 8px; padding: 14px; }}
 QSlider::groove:horizontal {{ height: 4px; background: {EDGE}; border-radius: 2px; }}

@@ -12,22 +12,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deepbid_rt.live.age_limit import age_limit_ms
 from deepbid_rt.live.latency import LatencyHistogram
 from deepbid_rt.viewer.camera import Camera, Rect, place_panels
 from deepbid_rt.viewer.colors import REGIONS, count_not_finite
 from deepbid_rt.viewer.controls import Controls
 from deepbid_rt.viewer.feed import Feed
-from deepbid_rt.viewer.hud import Facts, LossWatch
+from deepbid_rt.viewer.hud import MAX_LATENCY_MS, Facts, LossWatch, is_frozen
 from deepbid_rt.viewer.image_pair import ImagePair
 from deepbid_rt.viewer.levels import Levels, subsample
 from deepbid_rt.viewer.pair_history import RunningAverage
-from deepbid_rt.viewer.panels import BLINK_S, ImageSource, Layer, Panel, Scene, panels_of
+from deepbid_rt.viewer.panels import BLINK_S, NOT_DENOISED, NOT_LIVE, ImageSource, Layer, Panel, Scene, panels_of
 from deepbid_rt.viewer.picture_cache import Images, PictureCache, thinning_step
 from deepbid_rt.viewer.playback import Playback
 from deepbid_rt.viewer.pointer import Pointer
 from deepbid_rt.viewer.recent_events import RecentEvents
 from deepbid_rt.viewer.roi import Roi, RoiShape, Vertex
-from deepbid_rt.wire.beat_status import BeatStatus
+from deepbid_rt.wire.beat_status import LOSS_CAUSES, BeatStatus
+from deepbid_rt.wire.received_text import received_text
 
 
 class ViewerModel:
@@ -65,12 +67,16 @@ class ViewerModel:
         """Number of displayed frames for which both images were there."""
         self.ages, self.all_ages = RecentEvents(10.0), LatencyHistogram()
         """Time from sending by the microscope to display: in ms for the last seconds, and in ns for all frames."""
+        self.frozen = False
+        """True while no new picture comes, so that the one on the screen is too old to be called live."""
         self._clock, self._wall_ns = clock, wall_ns
         self._loss_watch = LossWatch()
         self._displays = RecentEvents()
         self._series = self._last_number = self._not_finite = self._blink = 0
         self._picture_cache, self._average = PictureCache(), RunningAverage()
         self._unpainted: ImagePair | None = None
+        self._seen_s: float | None = None
+        self._seen_exactly = False
         self._image_size, self._drawn = (0, 0), [0]
 
     def poll(self) -> bool:
@@ -82,6 +88,8 @@ class ViewerModel:
             self._series = self.feed.series
             self.controls.start_series(self.feed.info.shape[0], self.feed.info.planes)
             self.levels.reset()
+        if pair is not None:
+            self._note_arrival(pair)
         if pair is not None and self.playback.push(pair):
             self._unpainted = pair
             self.refresh()
@@ -121,8 +129,8 @@ class ViewerModel:
         self.displayed += 1
         self.with_raw += pair.raw is not None and pair.denoised is not None
         self._displays.add(now_s)
-        if pair.t_ns:
-            age_ns = self._wall_ns() - pair.t_ns
+        age_ns = self._wall_ns() - pair.t_ns
+        if pair.t_ns and age_ns >= 0 and self.feed.clock_usable:
             self.ages.add(now_s, age_ns / 1e6)
             self.all_ages.add(age_ns)
 
@@ -137,9 +145,15 @@ class ViewerModel:
         return place_panels(len(self.panels()), *self.size)
 
     def titles(self) -> list[str]:
-        """Return the title of each panel; it says so when an image was not received."""
-        received = {*self.images}
-        return [p.title + ("" if {*p.sources} <= received else ": not received") for p in self.panels()]
+        """Return the title of each panel; it says so when an image was not received, or was not denoised."""
+        received, pair = {*self.images}, self.playback.shown
+        raw = pair is not None and pair.not_denoised
+        return [
+            p.title
+            + ("" if {*p.sources} <= received else ": not received")
+            + (f" ({NOT_DENOISED})" if raw and "denoised" in p.sources else "")
+            for p in self.panels()
+        ]
 
     def scene(self) -> Scene:
         """Return what to draw. Until the user pans or zooms, the whole image is shown."""
@@ -148,7 +162,14 @@ class ViewerModel:
             self.camera.fit((rect.width, rect.height), self._image_size)
         layers = {layer: panel for panel in panels for layer in panel.layers if {*panel.sources} <= {*self.images}}
         pictures = {layer: self._picture(layer, panel) for layer, panel in layers.items()}
-        return Scene(panels, self.camera, self._image_size, pictures, self.controls.split, self._outlines())
+        marks = self._marks([*pictures])
+        return Scene(panels, self.camera, self._image_size, pictures, self.controls.split, marks, self._outlines())
+
+    def _marks(self, layers: list[Layer]) -> dict[Layer, str]:
+        pair = self.playback.shown
+        raw: tuple[Layer, ...] = ("denoised", "difference") if pair and pair.not_denoised else ()
+        frozen = self.frozen and not self.playback.paused
+        return {layer: NOT_DENOISED if layer in raw else NOT_LIVE for layer in layers if layer in raw or frozen}
 
     def _picture(self, layer: Layer, panel: Panel) -> NDArray[np.uint8]:
         sources = panel.sources if layer == "difference" else (layer,)
@@ -221,13 +242,39 @@ class ViewerModel:
 
     # The head-up display.
 
+    def _note_arrival(self, pair: ImagePair) -> None:
+        """Note when the newest pair's frame arrived, on the monotonic clock, which alone counts from then on.
+
+        Without the raw frame, the time of sending is used where the clocks agree. Otherwise the denoised frame's time
+        of arrival is, and the picture is at least as old as that says.
+        """
+        now_ns = self._wall_ns()
+        plausible = 0 < pair.t_ns <= now_ns < pair.t_ns + MAX_LATENCY_MS * 1e6
+        sent = not pair.raw_seen and plausible and self.feed.clock_usable
+        begin_ns = pair.t_ns if sent else pair.arrived_ns
+        held_ns = now_ns - begin_ns if begin_ns else 0
+        self._seen_s = self._clock() - max(0, held_ns) / 1e9
+        self._seen_exactly = pair.raw_seen or sent
+
+    def _picture_ms(self, now_s: float) -> float | None:
+        """Return the age of the picture on the screen; None before the first, and while paused."""
+        if self._seen_s is None or self.playback.paused:
+            return None
+        return (now_s - self._seen_s) * 1e3
+
+    def _late_ms(self, report: BeatStatus) -> float:
+        info = self.feed.info
+        rate_hz, planes = (info.rate_hz, info.planes) if info else (1.0, 1)
+        return age_limit_ms(report.max_latency_ms, rate_hz, planes, report.delay_frames)
+
     def facts(self) -> Facts:
-        """Return the facts that the display shows, as they are now."""
+        """Return the facts that the display shows, as they are now, and set `frozen`."""
         now_s, feed, pair = self._clock(), self.feed, self.playback.shown
         status = feed.denoised.status()
         report = BeatStatus.from_map(status.sender)
-        lost = {**report.lost, "viewer": status.lost["transport"] + status.lost["ring"]}
-        return Facts(
+        lost = {cause: report.lost[cause] for cause in LOSS_CAUSES if cause in report.lost}
+        lost["viewer"] = status.lost["transport"] + status.lost["ring"]
+        facts = Facts(
             state="lost" if feed.failure else self.playback.state(feed.state()),
             report=report,
             raw_state=feed.raw.status().state if feed.raw else None,
@@ -238,9 +285,18 @@ class ViewerModel:
             back_s=self.playback.back_s,
             input_hz=feed.input_hz(),
             display_hz=self._displays.rate_hz(now_s),
+            picture_ms=self._picture_ms(now_s),
+            picture_exact=self._seen_exactly,
+            late_ms=self._late_ms(report),
+            not_denoised=pair is not None and pair.not_denoised,
+            clocks_agree=feed.clock_usable,
             age_ms=(self.ages.quantile(0.5, now_s), self.ages.quantile(0.95, now_s)),
             lost=lost,
             lost_now=self._loss_watch.update(lost, now_s),
+            refused=sum(status.refused.values()),
+            duplicates=status.duplicates,
             not_finite=self._not_finite,
-            message=feed.messages[-1] if feed.messages else "",
+            message=received_text(status.problem) if status.problem else feed.messages[-1] if feed.messages else "",
         )
+        self.frozen = is_frozen(facts)
+        return facts

@@ -13,16 +13,17 @@ from PySide6.QtGui import QCloseEvent, QFontDatabase, QKeySequence, QPainter, QP
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QSlider, QVBoxLayout, QWidget
 
 from deepbid_rt.errors import DeepbidError
-from deepbid_rt.viewer.feed import raw_source
-from deepbid_rt.viewer.hud_pane import HudPane, StatusBar, pane
+from deepbid_rt.viewer.hud_pane import AlarmBar, HudPane, StatusBar, pane, plain_label
 from deepbid_rt.viewer.keys import KEYS, help_text
 from deepbid_rt.viewer.levels_bar import LevelsBar
+from deepbid_rt.viewer.panels import NOT_DENOISED
 from deepbid_rt.viewer.picture_window import PictureWindow
 from deepbid_rt.viewer.roi import load_rois, save_rois
 from deepbid_rt.viewer.snapshot import state_of, write_snapshot, write_traces
-from deepbid_rt.viewer.theme import STYLE
+from deepbid_rt.viewer.theme import STYLE, TONES
 from deepbid_rt.viewer.trace_plot import TracePlot, curves_of
 from deepbid_rt.viewer.viewer_model import ViewerModel
+from deepbid_rt.wire.received_text import received_text
 
 POLL_MS = 15
 """Interval at which the window asks for a new pair; a little shorter than the refresh interval of a 60 Hz screen."""
@@ -30,8 +31,8 @@ STATUS_MS = 250
 """Interval at which figures, traces and histogram are updated."""
 MESSAGE_S = 6.0
 """How long a message stays in the top row."""
-_FOOT_HEIGHT = 176
-"""Height of traces, histogram and figures: seven lines of text."""
+_FOOT_HEIGHT = 196
+"""Height of traces, histogram and figures: eight lines of text."""
 
 
 class ViewerWindow(QMainWindow):
@@ -51,12 +52,14 @@ class ViewerWindow(QMainWindow):
         super().__init__()
         self.model, self._folder, self._rois = model, folder, rois
         self._message, self._message_until_s = "", 0.0
+        self._tried_endpoint: str | None = None
         self._titles: list[QLabel] = []
         self.setWindowTitle("deepbid-rt")
         self.setStyleSheet(STYLE)
         self.pictures = PictureWindow(model.scene)
         self._frame = QWidget.createWindowContainer(self.pictures)
-        self.status, self.hud, self.levels, self.traces = StatusBar(), HudPane(), LevelsBar(), TracePlot()
+        self.status, self.alarms, self.hud = StatusBar(), AlarmBar(), HudPane()
+        self.levels, self.traces = LevelsBar(), TracePlot()
         self.scrub = QSlider(Qt.Orientation.Horizontal)
         self.help = QLabel(help_text(), self)
         self._lay_out()
@@ -79,11 +82,16 @@ class ViewerWindow(QMainWindow):
 
     def show_facts(self) -> None:
         """Update figures, traces and histogram, and connect to the raw stream once its address is known."""
-        model, facts = self.model, self.model.facts()
+        model, was_frozen = self.model, self.model.frozen
+        facts = model.facts()
+        if model.frozen != was_frozen:
+            self.draw()
         endpoint = facts.report.raw_endpoint
-        if model.feed.raw is None and endpoint is not None:
-            self._guarded(lambda: model.feed.connect_raw(raw_source(endpoint)))
+        if model.feed.raw is None and endpoint not in (None, self._tried_endpoint):
+            self._tried_endpoint = endpoint
+            self._guarded(lambda: model.feed.connect_raw(model.feed.make_raw(str(endpoint))))
         self.status.show_facts(facts)
+        self.alarms.show_facts(facts)
         if time.monotonic() < self._message_until_s:
             self.status.message.setText(self._message)
         self.hud.show_facts(facts)
@@ -124,7 +132,7 @@ class ViewerWindow(QMainWindow):
 
     def show_message(self, text: str) -> None:
         """Show a message in the top row for `MESSAGE_S` seconds."""
-        self._message, self._message_until_s = text, time.monotonic() + MESSAGE_S
+        self._message, self._message_until_s = received_text(text), time.monotonic() + MESSAGE_S
 
     # The widgets.
 
@@ -133,6 +141,7 @@ class ViewerWindow(QMainWindow):
         column = QVBoxLayout(body)
         column.setContentsMargins(8, 8, 8, 8)
         column.addWidget(self.status)
+        column.addWidget(self.alarms)
         self._title_row = QHBoxLayout()
         self._title_row.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._title_row)
@@ -209,7 +218,7 @@ class ViewerWindow(QMainWindow):
         while len(self._titles) > len(titles):
             self._titles.pop().deleteLater()
         while len(self._titles) < len(titles):
-            label = QLabel()
+            label = plain_label()
             label.setObjectName("title")
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             self._titles.append(label)
@@ -217,6 +226,7 @@ class ViewerWindow(QMainWindow):
         for label, title in zip(self._titles, titles, strict=True):
             if label.text() != title:
                 label.setText(title)
+                label.setStyleSheet(f"color: {TONES['alarm']}" if NOT_DENOISED in title else "")
 
     # Actions of keys and widgets.
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
+from deepbid_rt.frame import Frame, FrameFlag, Gap, StreamEnd, StreamInfo
+from deepbid_rt.live.clock_check import ClockCheck
 from deepbid_rt.live.frame_pairing import FramePair, FramePairing
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.web.session_trace import SessionPoint, SessionTrace
@@ -32,6 +33,13 @@ class LatestPair:
     """The raw series."""
     raw: Frame
     denoised: Frame
+    arrived_s: float
+    """When the raw frame arrived at the session, monotonic seconds."""
+
+    @property
+    def not_denoised(self) -> bool:
+        """True when the denoised frame holds raw pixels, because the engine had failed."""
+        return FrameFlag.NOT_DENOISED in self.denoised.flags
 
 
 class LatestFrames:
@@ -43,15 +51,24 @@ class LatestFrames:
         How the denoised frames were merged; the page merges raw frames in the same way.
     clock_ns : callable
         Returns nanoseconds since the Unix epoch.
+    clock : callable
+        Returns monotonic seconds.
     """
 
-    def __init__(self, merge: MergeMode = "mean", *, clock_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        merge: MergeMode = "mean",
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.merge: MergeMode = merge
         self.raw = FrameTap(self._start_raw, self._push_raw)
         """A `Sink` for raw frames."""
         self.denoised = FrameTap(self._start_denoised, self._push_denoised)
         """A `Sink` for denoised frames."""
-        self._clock_ns = clock_ns
+        self._clock_ns, self._clock = clock_ns, clock
+        self._clock_check = ClockCheck()
         self._lock = threading.Lock()
         self._trace = SessionTrace()
         self._raw_info: StreamInfo | None = None
@@ -77,6 +94,14 @@ class LatestFrames:
         with self._lock:
             return self._pairs.get(plane)
 
+    def age_ms(self, pair: LatestPair) -> float:
+        """Return the time since a pair's raw frame arrived at the session, ms."""
+        return (self._clock() - pair.arrived_s) * 1e3
+
+    def now_s(self) -> float:
+        """Return the monotonic seconds on which `LatestPair.arrived_s` is measured."""
+        return self._clock()
+
     def points(self, after: int) -> list[SessionPoint]:
         """Return the points of the last minute whose serial is greater than `after`."""
         with self._lock:
@@ -87,6 +112,7 @@ class LatestFrames:
     def _start_raw(self, info: StreamInfo) -> None:
         with self._lock:
             self._raw_info = info
+            self._clock_check = ClockCheck()
             self._reset()
 
     def _start_denoised(self, info: StreamInfo) -> None:
@@ -99,13 +125,14 @@ class LatestFrames:
 
     def _push_raw(self, frame: Frame) -> None:
         with self._lock:
+            self._clock_check.push(frame)
             self._show(self._pairing.push_raw(frame))
 
     def _push_denoised(self, frame: Frame) -> None:
         now_ns = self._clock_ns()
-        sent_ns = frame.t_ns or frame.arrived_ns
         with self._lock:
-            self._trace.add(now_ns / 1e9, (now_ns - sent_ns) / 1e6 if sent_ns else None, frame.motion)
+            known = 0 < frame.t_ns <= now_ns and self._clock_check.usable
+            self._trace.add(now_ns / 1e9, (now_ns - frame.t_ns) / 1e6 if known else None, frame.motion)
             if self._same_series():
                 self._show(self._pairing.push_denoised(frame))
 
@@ -125,7 +152,15 @@ class LatestFrames:
             raw, denoised, info = pair.raw, pair.denoised, self._raw_info
             if raw is not None and denoised is not None and info is not None and denoised.plane < MAX_PLANES:
                 self._serial += 1
-                self._pairs[denoised.plane] = LatestPair(self._serial, info, raw, denoised)
+                self._pairs[denoised.plane] = LatestPair(self._serial, info, raw, denoised, self._arrived_s(raw))
+
+    def _arrived_s(self, raw: Frame) -> float:
+        """Return the monotonic time at which a raw frame arrived. One from a file arrives now.
+
+        From here on only the monotonic clock counts, so that a picture ages steadily when the clock is set.
+        """
+        held_ns = self._clock_ns() - raw.arrived_ns if raw.arrived_ns else 0
+        return self._clock() - max(0, held_ns) / 1e9
 
 
 class FrameTap:

@@ -1,6 +1,6 @@
 """A pair of frames as one JPEG: raw on the left, denoised on the right, with the same contrast.
 
-The picture is for looking, not for measuring.
+The picture is for looking, not for measuring. Where the denoised frame was not denoised, its side says so.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from deepbid_rt.frame import FrameFlag, StreamInfo
 from deepbid_rt.motion.frame_registration import Registration
@@ -29,6 +29,12 @@ _HEADROOM = 0.3
 _SMOOTHING = 0.15
 """Share of the new contrast in each picture, to avoid flicker; the rest is the contrast of the picture before."""
 _JPEG_QUALITY = 88
+MARK = "NOT DENOISED: raw"
+"""The words on a frame that holds raw pixels because the engine had failed."""
+_MARK_COLOR = (200, 0, 30)
+_MARKED_SIDE = 256
+"""Smaller panels with a mark are enlarged to about this size, so that its words can be read."""
+_SMALLEST_FONT = 8
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,10 @@ class PairPicture:
     white: float
     """Counts shown black and white."""
     jpeg: bytes
+    arrived_s: float
+    """When the raw frame arrived at the session, monotonic seconds."""
+    not_denoised: bool
+    """True when both sides are raw; the right one then has a frame around it and the words `MARK`."""
 
 
 class PairPainter:
@@ -73,10 +83,12 @@ class PairPainter:
         raw = self._raw_like_denoised(pair)
         panels = [_small(pixels[min(self._channel, len(pixels) - 1)]) for pixels in (raw, pair.denoised.pixels)]
         black, white = self._follow(panels[1])
-        grey = np.hstack([_grey(panel, black, white) for panel in panels])
+        left, right = (_grey(panel, black, white) for panel in panels)
+        image = _marked(left, right) if pair.not_denoised else Image.fromarray(np.hstack([left, right]))
         file = io.BytesIO()
-        Image.fromarray(grey).save(file, "JPEG", quality=_JPEG_QUALITY)
-        return PairPicture(pair.serial, pair.denoised.index, black, white, file.getvalue())
+        image.save(file, "JPEG", quality=_JPEG_QUALITY)
+        index, jpeg = pair.denoised.index, file.getvalue()
+        return PairPicture(pair.serial, index, black, white, jpeg, pair.arrived_s, pair.not_denoised)
 
     def _raw_like_denoised(self, pair: LatestPair) -> NDArray[np.generic]:
         info: StreamInfo = pair.info
@@ -108,3 +120,26 @@ def _grey(panel: NDArray[np.float32], black: float, white: float) -> NDArray[np.
     scaled = (np.clip(finite, black, white) - black) * (255 / (white - black))
     grey: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
     return grey
+
+
+def _marked(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Image.Image:
+    """Return both panels as one picture, the right one with a frame around it and the words `MARK`."""
+    lines, pixels = right.shape
+    enlarge = max(1, min(-(-_MARKED_SIDE // pixels), MAX_PANEL_SIDE // max(lines, pixels)))
+    panels = [panel.repeat(enlarge, axis=0).repeat(enlarge, axis=1) for panel in (left, right)]
+    image = Image.fromarray(np.hstack(panels)).convert("RGB")
+    height, width = panels[1].shape
+    draw = ImageDraw.Draw(image)
+    rim = max(1, min(height, width) // 64)
+    draw.rectangle((width, 0, 2 * width - 1, height - 1), outline=_MARK_COLOR, width=rim)
+    size = max(_SMALLEST_FONT, width // 14)
+    font = ImageFont.load_default(size)
+    while size > _SMALLEST_FONT and draw.textlength(MARK, font) > width - 4 * rim:
+        size -= 1
+        font = ImageFont.load_default(size)
+    bar = size + size // 2 + rim
+    # On a panel too small for the words, the frame alone remains; the page says the words beside it.
+    if draw.textlength(MARK, font) <= width - 2 * rim and bar < height:
+        draw.rectangle((width, 0, 2 * width - 1, bar), fill=_MARK_COLOR)
+        draw.text((width + width // 2, (rim + bar) // 2), MARK, fill="white", font=font, anchor="mm")
+    return image

@@ -1,6 +1,7 @@
 """The web server of the page, in a thread with its own event loop.
 
-The figures come from `page_report`, the pictures from `PairPainter`.
+The figures come from `page_report`, the pictures from `PairPainter`. Whatever strangers send, the server takes bounded
+memory, few file descriptors and little processor time: see `Connections`, `Attempts` and `Pace`.
 """
 
 from __future__ import annotations
@@ -8,21 +9,28 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 
 from aiohttp import web
 
-from deepbid_rt.errors import EndpointError
+from deepbid_rt.errors import DeepbidError, EndpointError, StageError
 from deepbid_rt.live.session_report import SessionReport
 from deepbid_rt.web.access_policy import AccessPolicy
+from deepbid_rt.web.attempts import Attempts
+from deepbid_rt.web.browser_keys import BrowserKeys
+from deepbid_rt.web.connections import Connections
 from deepbid_rt.web.latest_frames import LatestFrames
 from deepbid_rt.web.metrics import Metrics
+from deepbid_rt.web.pace import Pace
 from deepbid_rt.web.pair_picture import PairPainter, PairPicture
+from deepbid_rt.web.peer import peer_of
+from deepbid_rt.web.refusals import Refusals
 from deepbid_rt.web.report import page_report
 
 log = logging.getLogger(__name__)
@@ -35,7 +43,17 @@ _POLL_S = 0.01
 """Interval at which it checks. It polls so that requests cause no work in the threads of the session."""
 _MAX_PAINTERS = 32
 """Bounds memory: requests may name any plane and channel."""
-_COOKIE = "deepbid_rt_token"
+MAX_VIEWERS = 16
+"""Requests for a picture at a time. Each browser that shows the page has one under way nearly all the time."""
+REQUESTS_HZ, REQUESTS_BURST = 400.0, 100
+"""Requests per second, for all browsers together: 16 of them send about 350."""
+STRANGERS_HZ, STRANGERS_BURST = 50.0, 50
+"""Requests per second that are refused for their token or host, so that strangers do not hold up the others."""
+_LONGEST_WAIT_S = 1.0
+"""Longest time that a request waits for its turn; beyond it, the request is refused."""
+_SUPERVISE_S = 0.25
+"""Interval at which connections are checked."""
+_COOKIE = "deepbid_rt_key"
 _FILES = {
     "": ("index.html", "text/html"),
     "page.css": ("page.css", "text/css"),
@@ -82,25 +100,45 @@ class PageServer:
         self._socket = _bound_socket(self._policy)
         self.url = f"http://{self._policy.host}:{self._socket.getsockname()[1]}/"
         """Address of the page."""
+        files = resources.files("deepbid_rt.web") / "static"
+        self._files = {path: (files / name).read_bytes() for path, (name, _) in _FILES.items()}
+        self._attempts, self._keys, self._refusals = Attempts(), BrowserKeys(), Refusals()
+        self._visitors, self._strangers = Pace(REQUESTS_HZ, REQUESTS_BURST), Pace(STRANGERS_HZ, STRANGERS_BURST)
+        self._viewers = 0
+        self._connections: Connections | None = None
+        self._failure: DeepbidError | None = None
         self._read_session: Callable[[], SessionReport] | None = None
         self._metrics: Metrics | None = None
         self._painters: dict[tuple[int, int], PairPainter] = {}
         self._pictures: dict[tuple[int, int], PairPicture] = {}
         self._painted_s = 0.0
 
+    @property
+    def failure(self) -> DeepbidError | None:
+        """What ended the thread of the server; None while it serves, before it starts and after it has been stopped.
+
+        The session goes on without its page. From any thread.
+        """
+        return self._failure
+
     @contextmanager
-    def showing(self, read_session: Callable[[], SessionReport]) -> Iterator[None]:
+    def showing(
+        self, read_session: Callable[[], SessionReport], failed: Callable[[DeepbidError], None] | None = None
+    ) -> Iterator[None]:
         """Serve while the context lasts.
 
         Parameters
         ----------
         read_session : callable
             Returns the session as it is now. Called from the thread of the server.
+        failed : callable, optional
+            Called with `failure` when the thread of the server ends before the context does; called from that thread.
         """
-        self._read_session, self._metrics = read_session, Metrics(read_session)
+        self._read_session, self._metrics = read_session, Metrics(read_session, lambda: self._refusals.counts)
         loop = asyncio.new_event_loop()
         stop = asyncio.Event()
-        thread = threading.Thread(target=self._run, args=(loop, stop), name="page", daemon=True)
+        arguments = (loop, stop, failed or (lambda _error: None))
+        thread = threading.Thread(target=self._run, args=arguments, name="page", daemon=True)
         thread.start()
         try:
             yield
@@ -114,14 +152,26 @@ class PageServer:
         """Release the address; may be called twice."""
         self._socket.close()
 
-    def _run(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-        asyncio.set_event_loop(loop)
+    def _run(
+        self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event, failed: Callable[[DeepbidError], None]
+    ) -> None:
         try:
+            asyncio.set_event_loop(loop)
             loop.run_until_complete(self._serve(stop))
-        # Any exception: the session goes on without its page, and the log says why the page is gone.
-        except Exception:
-            log.exception("the page at %s is gone; the session goes on", self.url)
-            loop.run_until_complete(stop.wait())
+        # Any exception, SystemExit included: it would end this thread without a word.
+        except BaseException as error:
+            self._failure = failure = StageError(
+                f"the page at {self.url} is gone: {type(error).__name__} ({error})",
+                expected="it to be shown as long as the session runs",
+                todo="start the session again to have a page; the session goes on without one",
+            )
+            failure.__cause__ = error
+            try:
+                failed(failure)
+            finally:
+                # A handler of the log may be what has failed.
+                with suppress(BaseException):
+                    log.exception("%s", failure)
 
     async def _serve(self, stop: asyncio.Event) -> None:
         app = web.Application(middlewares=[self._check_access])
@@ -131,42 +181,85 @@ class PageServer:
         app.router.add_get("/status.json", self._send_status)
         app.router.add_get("/picture.jpg", self._send_picture)
         app.router.add_get("/metrics", self._send_metrics)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.5, handler_cancellation=True, lingering_time=0.0
+        )
         await runner.setup()
+        if runner.server is None:
+            raise RuntimeError("aiohttp has set up no server")
+        self._connections = Connections(runner.server, self._refusals)
+        listener = await asyncio.get_running_loop().create_server(self._connections, sock=self._socket)
         try:
-            await web.SockSite(runner, self._socket).start()
-            await stop.wait()
+            while not stop.is_set():
+                self._connections.close_late()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _SUPERVISE_S)
         finally:
-            # A browser that does not read would keep its connection, and the data written to it, for ever.
-            for connection in runner.server.connections if runner.server else ():
-                if isinstance(connection.transport, asyncio.WriteTransport):
-                    connection.transport.abort()
+            listener.close()
+            self._connections.abort_all()
             await runner.cleanup()
 
     @web.middleware
     async def _check_access(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not self._policy.admits_host(request.headers.get("Host")):
-            raise web.HTTPMisdirectedRequest(text="this is not a name of this machine\n")
+        if self._connections:
+            self._connections.begin_answer(request.transport)
         query = request.query.get("token")
-        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not self._policy.admits_token(query or bearer or request.cookies.get(_COOKIE)):
-            raise web.HTTPUnauthorized(
-                text="open /?token=TOKEN once, or send Authorization: Bearer TOKEN\n",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        refused = self._refused(request, query)
+        await self._wait_turn(request, self._strangers if refused else self._visitors)
+        if refused:
+            raise refused
         if query and self._policy.token and request.path == "/":  # out of the address bar, where users would copy it
             answer = web.HTTPSeeOther("/")
-            answer.set_cookie(_COOKIE, query, httponly=True, samesite="Strict", path="/")
+            answer.set_cookie(_COOKIE, self._keys.new(), httponly=True, samesite="Strict", path="/")
             raise answer
-        return await handler(request)
+        try:
+            return await handler(request)
+        except web.HTTPException:
+            raise
+        # Any exception concerns this request alone. aiohttp would log each with its traceback, twice a second for each
+        # browser.
+        except Exception as error:
+            self._refusals.add("error", _peer(request), f"an error in answering {request.path}", error)
+            raise web.HTTPInternalServerError from error
+
+    def _refused(self, request: web.Request, query: str | None) -> web.HTTPException | None:
+        """Return why a request is refused; None when it is not."""
+        if not self._policy.admits_host(request.headers.get("Host")):
+            return web.HTTPMisdirectedRequest(text="this is not a name of this machine\n")
+        if self._policy.token is None or (not query and self._keys.admits(request.cookies.get(_COOKIE))):
+            return None
+        token = query or request.headers.get("Authorization", "").removeprefix("Bearer ")
+        peer = _peer(request)
+        if token and (wait_s := self._attempts.wait_s(peer)):
+            self._refusals.add("token", peer, "refused a token, as there were too many wrong ones")
+            return web.HTTPTooManyRequests(
+                text="too many wrong tokens\n", headers={"Retry-After": str(math.ceil(wait_s))}
+            )
+        if token and self._policy.admits_token(token):
+            self._attempts.succeeded(peer)
+            return None
+        if token:
+            self._attempts.failed(peer)
+            self._refusals.add("token", peer, "refused a wrong token")
+        return web.HTTPUnauthorized(
+            text="open /?token=TOKEN once, or send Authorization: Bearer TOKEN\n",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+    async def _wait_turn(self, request: web.Request, pace: Pace) -> None:
+        if pace.wait_s() > _LONGEST_WAIT_S:
+            self._refusals.add("rate", _peer(request), "refused a request, as there are too many")
+            raise _busy("too many requests")
+        if wait_s := pace.take():
+            await asyncio.sleep(wait_s)
 
     async def _send_file(self, request: web.Request) -> web.Response:
-        name, content_type = _FILES[request.path.removeprefix("/")]
-        text = (resources.files("deepbid_rt.web") / "static" / name).read_text(encoding="utf-8")
-        return web.Response(text=text, content_type=content_type)
+        path = request.path.removeprefix("/")
+        return web.Response(body=self._files[path], content_type=_FILES[path][1], charset="utf-8")
 
     async def _send_status(self, request: web.Request) -> web.Response:
-        return web.json_response(page_report(self._session(), self.frames, _number(request, "after")))
+        after, plane = _number(request, "after"), _number(request, "plane")
+        return web.json_response(page_report(self._session(), self.frames, after, plane))
 
     async def _send_metrics(self, request: web.Request) -> web.Response:
         text = b"" if self._metrics is None else self._metrics.text()
@@ -176,13 +269,29 @@ class PageServer:
         """Wait for a pair that the browser does not have yet, and send its picture; 204 when there is none in time."""
         key = _number(request, "plane"), _number(request, "channel")
         after = _number(request, "after")
+        if self._viewers >= MAX_VIEWERS:
+            self._refusals.add("viewers", _peer(request), "refused a picture, as too many browsers show the page")
+            raise _busy(f"{MAX_VIEWERS} browsers show the page already")
+        self._viewers += 1
+        try:
+            return await self._next_picture(key, after)
+        finally:
+            self._viewers -= 1
+
+    async def _next_picture(self, key: tuple[int, int], after: int) -> web.Response:
         deadline = time.monotonic() + _WAIT_S
         while (picture := self._newest_picture(key)) is None or picture.serial == after:
             if time.monotonic() >= deadline:
                 return web.Response(status=204)
             await asyncio.sleep(_POLL_S)
         limits = {"X-Black": f"{picture.black:.6g}", "X-White": f"{picture.white:.6g}"}
-        facts = {"X-Serial": str(picture.serial), "X-Frame": str(picture.index), **limits}
+        facts = {
+            "X-Serial": str(picture.serial),
+            "X-Frame": str(picture.index),
+            "X-Arrived-Ms": f"{picture.arrived_s * 1e3:.1f}",
+            "X-Not-Denoised": str(int(picture.not_denoised)),
+            **limits,
+        }
         return web.Response(body=picture.jpeg, content_type="image/jpeg", headers=facts)
 
     def _newest_picture(self, key: tuple[int, int]) -> PairPicture | None:
@@ -205,6 +314,14 @@ class PageServer:
         if self._read_session is None:
             raise web.HTTPServiceUnavailable
         return self._read_session()
+
+
+def _peer(request: web.Request) -> str:
+    return peer_of(request.remote or "unknown")
+
+
+def _busy(text: str) -> web.HTTPException:
+    return web.HTTPServiceUnavailable(text=f"{text}\n", headers={"Retry-After": "1"})
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

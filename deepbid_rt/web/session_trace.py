@@ -23,7 +23,8 @@ class SessionPoint:
     t_s: float
     """When the frame arrived, seconds since the Unix epoch."""
     latency_ms: float | None
-    """Time since the microscope sent the frame; None when frames have no time."""
+    """Time since the microscope sent the frame; None when frames have no time, or the clocks of the two computers
+    differ."""
     motion: Motion | None
 
 

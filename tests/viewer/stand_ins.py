@@ -25,10 +25,10 @@ def a_frame(index: int, value: float = 0.0, shape: tuple[int, int, int] = (1, 4,
     return Frame(index, pixels, **{"t_ns": (index + 1) * PERIOD_NS, **more})
 
 
-def a_pair(index: int, raw: Any = None, denoised: Any = None, plane: int = 0) -> ImagePair:
+def a_pair(index: int, raw: Any = None, denoised: Any = None, plane: int = 0, **more: Any) -> ImagePair:
     """Return a pair of two arrays (C, Y, X); a number stands for (1, 4, 6) pixels of that value."""
     made = [None if p is None else np.full((1, 4, 6), p, np.int16) if np.isscalar(p) else p for p in (raw, denoised)]
-    return ImagePair(index, plane, (index + 1) * PERIOD_NS, made[0], made[1])
+    return ImagePair(index, plane, (index + 1) * PERIOD_NS, made[0], made[1], **more)
 
 
 class ManualFeed(Feed):

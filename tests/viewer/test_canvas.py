@@ -16,6 +16,8 @@ from deepbid_rt.viewer.panels import Panel, Scene
 
 pytest.importorskip("vispy", reason="the viewer extra is not installed", exc_type=ImportError)
 
+from deepbid_rt.viewer.canvas import MARK_COLOR
+
 SIZE = (64 + 4 + 64, 48)
 rng = np.random.default_rng(0)
 
@@ -170,3 +172,42 @@ def test_regions_are_outlined_in_every_panel(canvas: Any) -> None:
 
 def test_before_the_first_scene_there_is_background(canvas: Any) -> None:
     same(render(canvas, None), np.array(BACKGROUND))
+
+
+def test_a_marked_picture_has_a_frame_and_words_that_stay_when_the_image_is_moved(canvas: Any) -> None:
+    black = a_picture(48, 64, (0, 0, 0))
+    canvas._words["NOT DENOISED: raw"] = a_picture(6, 20, WHITE)
+    scene = a_scene(SIDE, pictures={"raw": black, "denoised": black}, marks={"denoised": "NOT DENOISED: raw"})
+    for _ in range(2):
+        got = render(canvas, scene)
+        same(got[:, :64], 0)
+        for edge in (got[-1, 68:], got[10:, 68], got[10:, -1], got[0, 90:]):
+            same(edge, np.array(MARK_COLOR))
+        same(got[:6, 68:88], 1)
+        same(got[20, 100], 0)
+        scene.camera.zoom(4, (0, 0), (64, 48))
+    same(render(canvas, a_scene(SIDE, pictures={"raw": black, "denoised": black}))[:, 68:], 0)
+
+
+def test_only_its_own_side_of_the_dividing_line_is_marked(canvas: Any) -> None:
+    pictures = {"raw": a_picture(48, 132, (0, 0, 0)), "denoised": a_picture(48, 132, BLUE)}
+    panels = [Panel("", "raw", "denoised", "swipe")]
+    for split in (0.25, 0.0, 1.0):
+        scene = a_scene(panels, (48, 132), pictures=pictures, split=split, marks={"denoised": "words"})
+        got = render(canvas, scene)
+        marked = np.isclose(got, np.array(MARK_COLOR), atol=1 / 255).all(axis=2)
+        at = round(split * 132)
+        assert not marked[:, :at].any()
+        assert marked[:, -1].all() == (split < 1)
+
+
+def test_outlines_are_drawn_where_they_belong_on_a_marked_picture(canvas: Any) -> None:
+    black = a_picture(48, 64, (0, 0, 0))
+    outline = [(10.5, 10.5), (30.5, 10.5), (30.5, 30.5), (10.5, 30.5), (10.5, 10.5)]
+    lines = [(outline, (0.0, 1.0, 0.0))]
+    pictures = {"raw": black, "denoised": black}
+    scene = a_scene(SIDE, pictures=pictures, outlines=lines, marks={"raw": "words", "denoised": "words"})
+    got = render(canvas, scene)
+    green = (got[..., 1] > 0.9) & (got[..., 0] < 0.1)
+    assert green[12:29, 68 + 30].all()
+    assert green[12:29, 30].all()

@@ -181,6 +181,18 @@ def test_without_a_screen_the_error_is_one_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("display", [":4321", "nonsense"])
+def test_a_screen_that_does_not_answer_gives_one_sentence(display: str) -> None:
+    pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library is not installed", exc_type=ImportError)
+    hidden = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    command = [sys.executable, "-m", "deepbid_rt", "view"]
+    environment = {**hidden, "DISPLAY": display}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
+    assert done.returncode == 2
+    assert f"the display {display}, which does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_without_the_extra_the_error_is_one_sentence() -> None:
     program = (
         "import sys; sys.modules.update(vispy=None, PySide6=None); sys.argv = ['deepbid-rt', 'view'];"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepbid_rt.frame import Frame, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.frame import Frame, FrameFlag, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.live.frame_pairing import FramePairing
 from deepbid_rt.viewer.feed import Feed, denoised_source, raw_source
 from deepbid_rt.viewer.image_pair import ImagePair
 from deepbid_rt.viewer.roi import Roi
+from deepbid_rt.viewer.viewer_model import ViewerModel
 from deepbid_rt.wire.beat_status import BeatStatus
 from deepbid_rt.zmq_io import ZmqSink
 from tests.viewer.stand_ins import a_frame, an_info
@@ -104,8 +107,9 @@ def test_a_change_of_size_within_a_series_is_reported_and_the_next_series_is_sho
     with denoised._lock:  # a correct sink would never do this
         denoised._encoder.info = replace(denoised._encoder.info, shape=(1, 2, 2))
     denoised.put(a_frame(1, 1, (1, 2, 2)))
-    message = until(lambda: feed.messages and feed.messages[-1])
-    assert "(1, 2, 2)" in message
+    status = until(lambda: feed.denoised.status().refused["mismatched"] and feed.denoised.status())
+    assert "(1, 2, 2)" in status.problem
+    assert "(1, 2, 2)" in ViewerModel(feed).facts().message
     assert feed.failure is None
     denoised.start(an_info((2, 3, 5)))
     denoised.put(a_frame(0, 4, (2, 3, 5)))
@@ -181,3 +185,49 @@ def test_the_feed_copies_pixels(stack: ExitStack) -> None:
         denoised.put(Frame(n, np.full((1, 4, 6), n, np.int16), t_ns=n + 1))
     pairs = until(lambda: feed.pairs() and feed.pairs()[-1].index == 49 and feed.pairs())
     assert all((pair.denoised == pair.index).all() for pair in pairs)
+
+
+def test_frames_that_were_not_denoised_keep_their_mark_over_the_network(stack: ExitStack) -> None:
+    feed, denoised, _ = watched(stack, with_raw=False)
+    denoised.start(an_info())
+    for n in range(4):
+        denoised.put(a_frame(n, n, flags=FrameFlag.NOT_DENOISED if n == 2 else FrameFlag.NONE))
+    pairs = until(lambda: len(feed.pairs()) == 4 and feed.pairs())
+    assert [pair.not_denoised for pair in pairs] == [False, False, True, False]
+
+
+def test_a_pair_knows_when_its_raw_frame_arrived_even_if_the_frame_itself_is_gone(stack: ExitStack) -> None:
+    feed, denoised, raw = watched(stack)
+    feed._pairing = FramePairing(max_raw=0)
+    raw.start(an_info())
+    denoised.start(an_info())
+    until(lambda: feed.raw.status().state == "live" and feed.denoised.status().state == "live" and feed.info)
+    raw.put(a_frame(0, 1))
+    raw.put(a_frame(1, 1))
+    until(lambda: 1 in feed._raw_arrived)
+    before_ns = time.time_ns()
+    denoised.put(a_frame(0, 2))
+    pair = until(feed.newest.take)
+    assert pair.raw is None
+    assert pair.raw_seen
+    assert 0 < pair.arrived_ns < before_ns
+
+
+def test_messages_are_bounded_and_escaped() -> None:
+    feed = Feed(denoised_source("tcp://127.0.0.1:9"))
+    for n in range(1000):
+        feed.say(f"{n} \x1b[2J\n" + "x" * 10_000)
+    assert len(feed.messages) == 8
+    assert all(message.isprintable() and len(message) <= 300 for message in feed.messages)
+
+
+def test_a_flood_of_series_and_beats_is_survived(stack: ExitStack) -> None:
+    feed, denoised, _ = watched(stack, with_raw=False)
+    denoised.set_status(lambda: {"engine": "x" * 20_000, "alarms": [{"kind": "sink", "text": "y" * 500}] * 60})
+    for _ in range(300):
+        denoised.start(an_info())
+    denoised.put(a_frame(0, 7))
+    assert until(feed.newest.take).index == 0
+    report = until(lambda: BeatStatus.from_map(feed.denoised.status().sender).alarms)
+    assert (len(report), len(report[0].text)) == (16, 300)
+    assert feed.failure is None

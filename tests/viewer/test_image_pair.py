@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.frame import FrameFlag, ScanGeometry
 from deepbid_rt.live.frame_pairing import FramePair
 from deepbid_rt.viewer.image_pair import image_pair, raw_image
 from tests.viewer.stand_ins import a_frame
@@ -63,3 +63,15 @@ def test_a_raw_frame_of_another_size_is_left_out() -> None:
     pair = image_pair(FramePair(a_frame(0, shape=(1, 4, 7)), a_frame(0, t_ns=0)), ScanGeometry(), 4)
     assert (pair.raw, pair.t_ns) == (None, 0)
     assert pair.shape == (1, 4, 6)
+
+
+def test_a_pair_keeps_the_mark_of_its_denoised_frame_and_the_arrival_of_its_raw_frame() -> None:
+    raw, scan = a_frame(3, arrived_ns=1000), ScanGeometry()
+    denoised = a_frame(3, arrived_ns=5000, flags=FrameFlag.NOT_DENOISED | FrameFlag.SATURATED)
+    both = image_pair(FramePair(raw, denoised), scan, 4)
+    assert (both.not_denoised, both.arrived_ns, both.raw_seen) == (True, 1000, True)
+    alone = image_pair(FramePair(None, denoised), scan, 4)
+    assert (alone.not_denoised, alone.arrived_ns, alone.raw_seen) == (True, 5000, False)
+    known = image_pair(FramePair(None, denoised), scan, 4, 2000)
+    assert (known.arrived_ns, known.raw_seen) == (2000, True)
+    assert not image_pair(FramePair(a_frame(3, flags=FrameFlag.NOT_DENOISED), None), scan, None).not_denoised

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepbid_rt.viewer.panels import BLINK_S
+from deepbid_rt.viewer.panels import BLINK_S, NOT_DENOISED, NOT_LIVE
 from deepbid_rt.viewer.viewer_model import ViewerModel
+from deepbid_rt.wire.beat_status import BeatStatus
 from tests.viewer.stand_ins import PERIOD_NS, ManualFeed, a_pair, an_info
 
 
@@ -221,3 +222,93 @@ def test_a_failed_feed_is_shown_as_lost(model: ViewerModel, feed: ManualFeed) ->
 def test_actions_of_the_window_are_left_to_it(model: ViewerModel) -> None:
     for action in ("snapshot", "export", "save", "load", "fullscreen", "quit"):
         assert not model.act(action)
+
+
+def test_a_frame_that_was_not_denoised_is_marked_also_when_looking_back(model: ViewerModel, feed: ManualFeed) -> None:
+    feed.push(*(a_pair(n, n, n, not_denoised=n in (1, 2)) for n in range(4)))
+    model.poll()
+    assert (model.facts().not_denoised, model.scene().marks) == (False, {})
+    model.act("back")
+    assert model.facts().not_denoised
+    assert model.scene().marks == {"denoised": NOT_DENOISED}
+    assert model.titles() == ["raw", f"denoised ({NOT_DENOISED})"]
+    for action, marks in (("difference", {"difference": NOT_DENOISED}), ("swipe", {"denoised": NOT_DENOISED})):
+        model.act(action)
+        assert model.scene().marks == marks
+        assert NOT_DENOISED in model.titles()[0]
+    model.act("oldest")
+    assert (model.facts().not_denoised, model.scene().marks) == (False, {})
+
+
+def test_a_picture_ages_from_the_arrival_of_its_raw_frame_and_is_then_not_live(
+    model: ViewerModel, feed: ManualFeed, time: Time
+) -> None:
+    assert model.facts().picture_ms is None
+    feed.push(a_pair(9, 1, 1, arrived_ns=20 * PERIOD_NS - 150_000_000, raw_seen=True))
+    model.poll()
+    facts = model.facts()
+    assert (facts.picture_ms, facts.picture_exact) == (pytest.approx(150), True)
+    assert not model.scene().marks
+    time.s += 3.0
+    assert model.facts().picture_ms == pytest.approx(3150)
+    assert model.frozen
+    assert model.scene().marks == {"raw": NOT_LIVE, "denoised": NOT_LIVE}
+    model.act("pause")  # who looks back knows that the picture is old
+    assert model.facts().picture_ms is None
+    assert not model.scene().marks
+    model.act("pause")
+    feed.push(a_pair(10, 1, 1, arrived_ns=20 * PERIOD_NS, raw_seen=True))
+    model.poll()
+    assert model.facts().picture_ms == pytest.approx(0)
+    assert not model.scene().marks
+
+
+def test_a_pair_that_came_while_paused_does_not_look_new_later(
+    model: ViewerModel, feed: ManualFeed, time: Time
+) -> None:
+    feed.push(a_pair(9, 1, 1))
+    model.poll()
+    model.act("pause")
+    time.s += 50
+    feed.push(a_pair(10, 1, 1, arrived_ns=20 * PERIOD_NS, raw_seen=True))
+    model.poll()
+    time.s += 1
+    model.act("pause")
+    assert model.facts().picture_ms == pytest.approx(1000)
+
+
+def test_without_the_raw_frame_the_age_counts_from_sending_or_is_a_lower_bound(
+    model: ViewerModel, feed: ManualFeed
+) -> None:
+    feed.push(a_pair(9, None, 1, arrived_ns=20 * PERIOD_NS - 10_000_000))
+    model.poll()
+    facts = model.facts()
+    assert (facts.picture_ms, facts.picture_exact) == (pytest.approx(10 * PERIOD_NS / 1e6), True)
+    feed._clock_check.problem = "the clocks differ"
+    feed.push(a_pair(9, None, 1, arrived_ns=20 * PERIOD_NS - 10_000_000))
+    model.poll()
+    facts = model.facts()
+    assert (facts.picture_ms, facts.picture_exact) == (pytest.approx(10), False)
+    assert not facts.clocks_agree
+
+
+def test_no_latency_is_shown_while_the_clocks_differ(model: ViewerModel, feed: ManualFeed) -> None:
+    feed._clock_check.problem = "the clocks differ"
+    feed.push(a_pair(9, 1, 1))
+    model.poll()
+    model.painted()
+    assert model.facts().age_ms == (None, None)
+    assert model.all_ages.count == 0
+
+
+def test_the_rule_of_the_session_decides_when_a_picture_is_late(model: ViewerModel, feed: ManualFeed) -> None:
+    assert model.facts().late_ms == pytest.approx(1000 + 1000 / 30 + 50)
+    report = BeatStatus(max_latency_ms=200.0, delay_frames=2)
+    feed.denoised._receiver._sender_status = report.to_map()
+    assert model.facts().late_ms == pytest.approx(200 + 3000 / 30 + 50)
+
+
+def test_only_known_causes_of_loss_are_kept(model: ViewerModel, feed: ManualFeed) -> None:
+    hostile = {"skipped": 3, "\x1b[2J": 5, **{str(n): n for n in range(20)}}
+    feed.denoised._receiver._sender_status = {"lost": hostile}
+    assert model.facts().lost == {"skipped": 3, "viewer": 0}

@@ -16,12 +16,16 @@ import pytest
 import tifffile
 
 from deepbid_rt.viewer.colors import BACKGROUND
+from deepbid_rt.viewer.feed import raw_source
+from deepbid_rt.viewer.hud import MAX_ALARM_LINES
 from deepbid_rt.viewer.keys import KEYS
-from deepbid_rt.viewer.theme import PANE
+from deepbid_rt.viewer.theme import PANE, PILLS
+from deepbid_rt.wire.alarm import Alarm
 from deepbid_rt.wire.beat_status import LOSS_CAUSES, BeatStatus
 from tests.viewer.stand_ins import ManualFeed, a_pair, an_info
 
 SHAPE = (1, 64, 80)
+MARK_COLOR = (0.8, 0.0, 0.2)
 
 
 @pytest.fixture
@@ -125,6 +129,116 @@ def test_the_status_of_the_session_is_on_the_screen(
     feed.fixed_state = "lost"
     window.show_facts()
     assert window.status.state.text().startswith("LOST")
+
+
+HOSTILE = "<b>fat</b>\x1b[2J\u202e<img src='http://192.0.2.1/x.png'>\n" + "x" * 10_000
+
+
+def test_hostile_text_is_shown_as_it_is_and_does_not_widen_the_window(
+    window: Any, feed: ManualFeed, application: Any
+) -> None:
+    from PySide6.QtCore import Qt
+    from PySide6.QtWidgets import QLabel
+
+    hostile = dict.fromkeys(("state", "engine", "runtime", "raw_endpoint"), HOSTILE)
+    alarms = [{"kind": kind, "text": HOSTILE} for kind in ("sink", "behind", "nonsense")] * 50
+    feed.denoised._receiver._sender_status = {**hostile, "alarms": alarms, "lost": {HOSTILE: 1, "ring": 2}}
+    feed.say(HOSTILE)
+    push_frames(window, feed, application)
+    size = window.size()
+    window.show_facts()
+    application.processEvents()
+    assert window.size() == size
+    labels = [label for label in window.findChildren(QLabel) if "fat" in label.text()]
+    assert len(labels) > 3
+    for label in labels:
+        assert label.textFormat() == Qt.TextFormat.PlainText
+        text = label.text().replace("\u200b", "")
+        assert "<b>fat</b>?[2J?" in text
+        assert text.isprintable()
+        assert len(text) < 400
+    assert "<" not in window.status.message.toolTip()
+    assert window.pictures.height() > 150
+
+
+def test_an_address_of_the_session_that_cannot_be_used_is_tried_once(window: Any, feed: ManualFeed) -> None:
+    tried: list[str] = []
+    feed.make_raw = lambda endpoint: tried.append(endpoint) or raw_source(endpoint)
+    feed.denoised._receiver._sender_status = {"raw_endpoint": "nonsense"}
+    for _ in range(5):
+        window.show_facts()
+    assert tried == ["nonsense"]
+    assert "tcp://HOST:PORT" in window.status.message.text()
+    feed.denoised._receiver._sender_status = {"raw_endpoint": "tcp://192.0.2.7:5590"}  # another computer
+    window.show_facts()
+    assert "--insecure-lan" in window.status.message.text()
+    assert feed.raw is None
+
+
+def test_a_flood_of_changing_states_leaves_the_window_as_it_is(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application)
+    for n in range(300):
+        alarms = [{"kind": "sink", "text": f"{n}.{k}"} for k in range(n % 17)]
+        feed.denoised._receiver._sender_status = {"state": f"s{n}", "engine": f"e{n}", "alarms": alarms}
+        window.show_facts()
+    assert len(window.alarms.labels) == MAX_ALARM_LINES + 1
+    assert len(window.hud.texts()) < 20
+    assert len(feed.messages) <= 8
+
+
+def test_alarms_are_shown_above_the_pictures_and_go_away(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application)
+    window.show_facts()
+    assert not window.alarms.isVisible()
+    text = "the raw recorder cannot write (disk full); make room."
+    report = BeatStatus("running", alarms=[Alarm("sink", text), Alarm("disk", "little room.")])
+    feed.denoised._receiver._sender_status = report.to_map()
+    window.show_facts()
+    assert [label.text() for label in window.alarms.labels] == [f"SINK:  {text}", "DISK:  little room."]
+    assert window.alarms.isVisible()
+    assert window.status.state.text() == "OUTPUT FAILED, 1 MORE ALARM"
+    assert PILLS["alarm"] in window.status.state.styleSheet()
+    feed.denoised._receiver._sender_status = BeatStatus("running").to_map()
+    window.show_facts()
+    assert not window.alarms.isVisible()
+
+
+def test_the_mark_of_a_frame_that_was_not_denoised_is_on_the_screen_and_in_snapshots(
+    window: Any, feed: ManualFeed, application: Any, tmp_path: Path
+) -> None:
+    def marked() -> bool:
+        return pixel(window, 0.997, 0.5).getRgb()[:3] == pytest.approx(
+            [round(255 * part) for part in MARK_COLOR], abs=2
+        )
+
+    push_frames(window, feed, application)
+    assert not marked()
+    pixels = np.full(SHAPE, 100, np.int16)
+    feed.push(a_pair(1, pixels, pixels, not_denoised=True))
+    pump(application, marked)
+    assert [label.text() for label in window._titles] == ["raw", "denoised (NOT DENOISED: raw)"]
+    press(window, "S")
+    (text,) = tmp_path.glob("snapshot*.json")
+    assert json.loads(text.read_text())["facts"]["not_denoised"] is True
+    push_frames(window, feed, application, first=2)
+    pump(application, lambda: not marked())
+    press(window, "Left")
+    pump(application, marked)
+
+
+def test_a_picture_that_stands_still_is_marked(window: Any, feed: ManualFeed, application: Any) -> None:
+    push_frames(window, feed, application)
+    window.show_facts()
+    assert not window.model.frozen
+    window.model._seen_s -= 10
+    window.show_facts()
+    rim = [round(255 * part) for part in MARK_COLOR]
+    for x in (0.003, 0.997):
+        pump(application, lambda x=x: pixel(window, x, 0.5).getRgb()[:3] == pytest.approx(rim, abs=2))
+    assert window.status.state.text().startswith("NOT LIVE")
+    push_frames(window, feed, application, first=1)
+    window.show_facts()
+    pump(application, lambda: pixel(window, 0.997, 0.5).getRgb()[:3] != pytest.approx(rim, abs=2))
 
 
 def test_every_key_works(window: Any, feed: ManualFeed, application: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepbid_rt.frame import Gap, StreamEnd
+from deepbid_rt.frame import FrameFlag, Gap, StreamEnd
 from deepbid_rt.web.latest_frames import MAX_PLANES, LatestFrames
 from tests.pages import DENOISED, RAW, denoised, latest_frames_of, raw
 
@@ -95,3 +96,41 @@ def test_points_have_motion_and_the_latency_from_sending():
     frames = latest_frames_of()
     frames.denoised.put(denoised(0))
     assert frames.points(0)[0].latency_ms is None
+
+
+def test_a_latency_is_unknown_while_the_clocks_differ():
+    """The sender's clock is three hours behind, then three hours ahead, then right."""
+    now_ns, hours = 10**18, 3 * 3600 * 10**9
+    for offset_ns, known in ((-hours, False), (hours, False), (0, True)):
+        frames = latest_frames_of(clock_ns=now_ns)
+        for n in range(20):
+            stamps = {"t_ns": now_ns + offset_ns - 5_000_000 + n, "arrived_ns": now_ns - 4_000_000}
+            frames.raw.put(raw(n, **stamps))
+            frames.denoised.put(denoised(n, **stamps))
+        assert (frames.points(0)[-1].latency_ms is not None) == known
+
+
+def test_a_pair_ages_from_the_arrival_of_its_raw_frame():
+    clock = {"ns": 10**18, "s": 50.0}
+    frames = LatestFrames(clock_ns=lambda: clock["ns"], clock=lambda: clock["s"])
+    frames.raw.start(RAW)
+    frames.denoised.start(DENOISED)
+    arrived = {"arrived_ns": clock["ns"] - 300_000_000}
+    frames.raw.put(raw(0, **arrived))
+    frames.denoised.put(denoised(0, **arrived))
+    pair = frames.pair(0)
+    assert frames.age_ms(pair) == pytest.approx(300)
+    clock["s"] += 2
+    clock["ns"] -= 10**15  # somebody sets the clock
+    assert frames.age_ms(pair) == pytest.approx(2300)
+    frames.raw.put(raw(1))
+    frames.denoised.put(denoised(1))
+    assert frames.age_ms(frames.pair(0)) == 0  # a frame from a file
+
+
+def test_a_pair_tells_whether_its_frame_was_denoised():
+    frames = latest_frames_of()
+    for n, flag in enumerate((FrameFlag.NONE, FrameFlag.NOT_DENOISED | FrameFlag.SATURATED, FrameFlag.SATURATED)):
+        frames.raw.put(raw(n))
+        frames.denoised.put(denoised(n, flags=flag))
+        assert frames.pair(0).not_denoised == (n == 1)

@@ -1,10 +1,16 @@
 """The counters as Prometheus reads them, read back by its own parser."""
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deepbid_rt.live.line_phase_monitor import LinePhaseReading
+from deepbid_rt.live.status import SessionState
 from deepbid_rt.web.metrics import PREFIX, Metrics
+from deepbid_rt.wire.alarm import Alarm, AlarmKind
+from deepbid_rt.wire.source_status import RefusalCause, SourceState
 from tests.pages import example_report
 
 
@@ -42,6 +48,35 @@ def test_the_line_phase_is_exported_once_it_is_measured():
     assert ("line_phase_pixels",) not in samples(Metrics(example_report))
     read = samples(Metrics(lambda: example_report(line_phase=LinePhaseReading(-0.25, -0.2))))
     assert (read["line_phase_pixels",], read["aligned_pixels",]) == (-0.25, -0.2)
+
+
+def test_states_alarms_skipped_refused_and_doubled_frames_are_exported():
+    report = example_report(alarms=[Alarm("sink", "a"), Alarm("sink", "b"), Alarm("behind", "c")])
+    status = replace(report.status, state=SessionState.BEHIND, skipped=7)
+    source = replace(report.source, state="undescribed", duplicates=4)
+    read = samples(Metrics(lambda: replace(report, status=status, source=source), lambda: {"token": 3}))
+    assert {each.value: read["state", each.value] for each in SessionState if read["state", each.value]} == {
+        "behind": 1
+    }
+    states = {state: read["source_state", state] for state in get_args(SourceState)}
+    assert {state for state, value in states.items() if value} == {"undescribed"}
+    assert {kind: read["alarms", kind] for kind in get_args(AlarmKind)} == {
+        **dict.fromkeys(get_args(AlarmKind), 0),
+        "sink": 2,
+        "behind": 1,
+    }
+    assert read["frames_lost_total", "skipped"] == 7
+    assert read["frames_duplicate_total",] == 4
+    assert {cause: read["frames_refused_total", cause] for cause in get_args(RefusalCause)} == {
+        **dict.fromkeys(get_args(RefusalCause), 0),
+        "undescribed": 2,
+    }
+    assert read["page_refused_total", "token"] == 3
+
+
+def test_a_latency_that_is_unknown_is_not_exported():
+    read = samples(Metrics(lambda: example_report(alarms=[Alarm("clock", "the clocks differ")])))
+    assert ("latency_seconds", "0.5", "total") not in read
 
 
 def test_the_session_is_read_at_every_scrape_and_not_before():

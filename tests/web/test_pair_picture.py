@@ -23,7 +23,7 @@ def pair_of(raw, denoised=None, info: StreamInfo | None = None, serial=1, **more
     raw = np.asarray(raw)
     info = info or stream(raw.shape, raw.dtype)
     denoised = raw if denoised is None else np.asarray(denoised)
-    return LatestPair(serial, info, Frame(3, raw), Frame(3, denoised, **more))
+    return LatestPair(serial, info, Frame(3, raw), Frame(3, denoised, **more), arrived_s=1.5)
 
 
 def ramp(dtype=np.int16, size=(16, 40)):
@@ -123,3 +123,40 @@ def test_large_frames_are_shown_smaller_and_a_channel_can_be_chosen():
     assert grey[:, grey.shape[1] * 7 // 8].mean() > 170
     assert pixels_of(PairPainter("mean").paint(pair_of(raw))).mean() < 5
     assert pixels_of(PairPainter("mean", channel=9).paint(pair_of(raw))).mean() > 60  # the last channel
+
+
+def red(image):
+    """Return where a picture is red."""
+    red, green, blue = (image[..., n].astype(int) for n in range(3))
+    return (red > 120) & (green < 90) & (blue < 90)
+
+
+@pytest.mark.parametrize("size", [(16, 40), (256, 256), (2000, 1000), (64, 64)])
+def test_a_frame_that_was_not_denoised_is_framed_and_says_so(size):
+    pair = pair_of(ramp(size=size), flags=FrameFlag.NOT_DENOISED)
+    picture = PairPainter("mean").paint(pair)
+    image = pixels_of(picture)
+    assert picture.not_denoised
+    lines, pixels = image.shape[0], image.shape[1] // 2
+    marked = red(image)
+    assert not marked[:, : pixels - 16].any()  # the raw side, but for what JPEG blurs
+    for edge in (marked[0, pixels:], marked[-1, pixels:], marked[:, -1]):
+        assert edge.mean() > 0.9
+    assert (image[:, pixels:].min(axis=2) > 180)[: lines // 3].sum() > 50  # the words are white
+    assert pixels >= 240
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 2), (4, 6)])
+def test_frames_of_any_shape_can_carry_the_mark(shape):
+    picture = PairPainter("mean").paint(pair_of(np.zeros((1, *shape), np.int16), flags=FrameFlag.NOT_DENOISED))
+    image = pixels_of(picture)
+    assert red(image)[0, image.shape[1] // 2 :].any()
+    assert max(image.shape[0], image.shape[1] // 2) <= MAX_PANEL_SIDE
+
+
+def test_the_next_denoised_frame_has_no_mark():
+    painter = PairPainter("mean")
+    painter.paint(pair_of(ramp(), flags=FrameFlag.NOT_DENOISED))
+    after = painter.paint(pair_of(ramp(), serial=2, flags=FrameFlag.MOTION_CORRECTED))
+    assert not after.not_denoised
+    assert pixels_of(after).ndim == 2

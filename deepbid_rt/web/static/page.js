@@ -5,6 +5,10 @@ import {Plot} from "./plot.js";
 const STATUS_MS = 500;
 const RETRY_MS = 1000;
 const SPAN_S = 60;
+const AGE_MS = 250;
+const ROUND_TRIPS = 20;
+const NO_ACCESS = [401, 429];
+const WARNINGS = ["disk", "picture", "clock"];
 const MOTION_STATUSES = ["tracked", "held", "foreign", "restarted"];
 
 const by = (id) => document.getElementById(id);
@@ -22,6 +26,12 @@ const motion = new Plot(by("motion"), [
 const choice = {plane: 0, channel: 0};
 let points = [];
 let serial = 0;
+// The last answer of the session; null while there is none.
+let session = null;
+// The picture on the screen: when its frame arrived at the session, on the session's clock; null before the first.
+let arrivedMs = null;
+// How far the session's clock is ahead of this browser's, with the time that each request took: [ahead, round trip].
+let clocks = [];
 
 async function pollPictures() {
   let after = 0;
@@ -35,6 +45,7 @@ async function pollPictures() {
     try {
       const answer = await fetch(`picture.jpg?${wanted}&after=${after}`);
       if (answer.status === 204) continue;
+      if (answer.status === 503) show("frame", "too many browsers show this page");
       if (!answer.ok) throw new Error(answer.statusText);
       const bitmap = await createImageBitmap(await answer.blob());
       after = Number(answer.headers.get("X-Serial"));
@@ -57,6 +68,10 @@ function paint(bitmap, facts) {
     }
     canvas.getContext("2d").drawImage(bitmap, -side * width, 0);
   });
+  const raw = facts.get("X-Not-Denoised") === "1";
+  show("title", raw ? "NOT DENOISED: raw" : "denoised");
+  by("title").className = raw ? "bad" : "";
+  arrivedMs = Number(facts.get("X-Arrived-Ms"));
   const frame = facts.get("X-Frame");
   show("frame", `frame ${grouped(Number(frame))}`);
   by("denoised").dataset.frame = frame;
@@ -68,11 +83,16 @@ async function pollStatus() {
   for (;;) {
     if (!document.hidden) {
       try {
-        const answer = await fetch(`status.json?after=${serial}`);
-        if (!answer.ok) throw new Error(answer.statusText);
-        showStatus(await answer.json());
-      } catch {
-        showState("no connection", "bad");
+        const asked = performance.now();
+        const answer = await fetch(`status.json?after=${serial}&plane=${choice.plane}`);
+        if (!answer.ok) throw new Error(NO_ACCESS.includes(answer.status) ? "no access: open the address with the token" : "");
+        session = await answer.json();
+        compareClocks(session.now_ms, asked, performance.now());
+        showStatus();
+      } catch (error) {
+        session = null;
+        showAlarms([]);
+        showHealth(error.message.startsWith("no access") ? error.message : "no connection", "bad");
         serial = 0;
         points = [];
       }
@@ -81,20 +101,66 @@ async function pollStatus() {
   }
 }
 
-function showState(text, mood) {
-  show("state", text);
-  by("state").className = `pill ${mood}`;
-  by("pictures").className = mood === "good" ? "" : "stale";
-  document.title = mood === "good" ? "deepbid-rt" : `${text} – deepbid-rt`;
+// The answer was made at some time between the two: the shorter the round trip, the better the estimate.
+function compareClocks(sessionMs, asked, answered) {
+  clocks.push([sessionMs - (asked + answered) / 2, answered - asked]);
+  clocks = clocks.slice(-ROUND_TRIPS);
 }
 
-function showStatus(session) {
-  if (session.state === "failed") showState("failed", "bad");
-  else if (session.source === "lost") showState("microscope lost", "bad");
-  else if (session.source === "undescribed") showState("frames without a description", "bad");
-  else if (session.source === "stalled") showState("stalled", "warn");
-  else if (session.state === "running") showState("running", "good");
-  else showState(session.state, "warn");
+function ageOfPicture() {
+  if (arrivedMs === null || !clocks.length) return null;
+  const [ahead] = clocks.reduce((best, each) => (each[1] < best[1] ? each : best));
+  return Math.max(0, performance.now() + ahead - arrivedMs);
+}
+
+function showHealth(text, tone) {
+  show("state", text);
+  by("state").className = `pill ${tone}`;
+  document.body.dataset.tone = tone;
+  document.title = tone === "good" ? "deepbid-rt" : `${text} – deepbid-rt`;
+}
+
+// Runs between the answers of the session as well, so that a picture ages when nothing arrives any more.
+function showAge() {
+  const age = ageOfPicture();
+  const limits = session?.picture;
+  const late = age !== null && (!limits || age > limits.late_ms);
+  const frozen = age !== null && (!limits || age > limits.frozen_ms);
+  show("age", duration(age));
+  by("age").className = frozen ? "bad" : late ? "warn" : "";
+  by("pictures").className = frozen ? "stale" : "";
+  by("frozen").hidden = !frozen;
+  show("frozen", frozen ? `NOT LIVE: ${duration(age)} old` : "");
+  if (!session) return;
+  const {text, tone} = session.headline;
+  if (tone !== "good" || !late) showHealth(text, tone);
+  else showHealth(frozen ? "no new picture" : "picture is late", frozen ? "bad" : "warn");
+}
+
+async function pollAge() {
+  for (;;) {
+    showAge();
+    await pause(AGE_MS);
+  }
+}
+
+function showAlarms(alarms) {
+  by("alarms").hidden = !alarms.length;
+  const shown = JSON.stringify(alarms);
+  if (by("alarms").dataset.shown === shown) return;
+  by("alarms").dataset.shown = shown;
+  by("alarms").replaceChildren(...alarms.map(({kind, text}) => {
+    const item = document.createElement("li");
+    item.className = WARNINGS.includes(kind) ? "warn" : "bad";
+    item.append(Object.assign(document.createElement("b"), {textContent: kind}), " ", text);
+    return item;
+  }));
+}
+
+function showStatus() {
+  showAlarms(session.alarms);
+  showAge();
+  const good = document.body.dataset.tone === "good";
 
   const {engine, runtime} = session;
   show("engine", runtime.startsWith(engine) ? runtime : `${engine} · ${runtime}`);
@@ -115,20 +181,25 @@ function showStatus(session) {
   show("in", grouped(session.frames.in));
   show("out", grouped(session.frames.out));
   show("lost", grouped(lost));
-  by("lost").className = lost ? "bad" : "good";
+  by("lost").className = lost ? "bad" : good ? "good" : "";
+  show("source", session.source);
+  by("source").className = session.source === "live" ? "" : "warn";
   show("waiting", grouped(session.frames.waiting));
   show("line-phase", number(session.line_phase_px, 2) + (session.aligned_px ? ", moved" : ""));
   const recent = points.filter((point) => point[0] > now - 5).length;
   show("rate", number(recent / Math.min(5, Math.max(1, now - (points[0]?.[0] ?? now))), 1));
-  const {total} = session.latency_ms;
   for (const quantile of ["p50", "p99"]) {
-    show(quantile, duration(total[quantile]));
+    const value = session.latency_ms.total?.[quantile] ?? null;
+    show(quantile, value === null && session.frames.out ? "unknown" : duration(value));
   }
 
-  const causes = {...session.lost, "refused frames": session.refused, "bad messages": session.bad_messages};
-  table("causes", Object.entries(causes).map(([cause, count]) => [cause, grouped(count), count ? "bad" : ""]));
+  const refused = Object.entries(session.refused_by_cause).filter(([, count]) => count)
+    .map(([cause, count]) => [`refused: ${cause}`, count]);
+  const causes = {...session.lost, ...Object.fromEntries(refused), "bad messages": session.bad_messages};
+  table("causes", Object.entries(causes).map(([cause, count]) => [cause, grouped(count), count ? "bad" : ""])
+    .concat([["duplicates, dropped", grouped(session.duplicates), ""]]));
   table("stages", Object.entries(session.latency_ms).map(
-    ([stage, ms]) => [stage, `${number(ms.p50, 1)} / ${number(ms.p99, 1)}`, ""]));
+    ([stage, ms]) => [stage, ms.p50 === null ? (session.frames.out ? "unknown" : "–") : `${number(ms.p50, 1)} / ${number(ms.p99, 1)}`, ""]));
   by("motion-card").hidden = !session.motion;
   by("motion-status").parentElement.hidden = !session.motion;
   if (session.motion) {
@@ -172,3 +243,4 @@ function showChoices(kind, count) {
 
 pollPictures();
 pollStatus();
+pollAge();
