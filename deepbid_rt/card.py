@@ -18,6 +18,28 @@ from deepbid_rt.frame import Layout
 CARD_VERSION = 1
 METADATA_KEY = "deepbid_rt.card"
 
+# A card comes with a file that anybody may have made. It says how much memory a series takes, so it has bounds.
+MAX_TEXT = 2**18
+"""Characters of a card; those of the shipped engines have 700."""
+MAX_DEPTH = 8
+"""Levels of what is within `ModelCard.training`; lists of recordings have one."""
+MAX_NAME = 100
+"""Characters of a name, which stands in every table and message."""
+MAX_WINDOW = 1024
+"""Frames of a window: several times the longest window of published networks, 150 to 300 frames."""
+MAX_LOOK_AHEAD = 64
+"""Later frames of a stream engine: two seconds at 30 Hz, and each one is aligned for every frame."""
+MAX_MEMORIES = 16
+"""Temporal averages. Each is updated and read for every frame; the shipped engines have three."""
+MIN_GAIN = 1e-4
+"""Least weight of the newest frame: an average over ten thousand frames, more than five minutes."""
+MAX_GRID = 256
+"""Frames are padded to multiples of this: at most to 256 lines and pixels more."""
+MAX_CALIBRATION_FRAMES = 1024
+"""Frames that wait in memory until the calibration is complete; half a minute at 30 Hz."""
+MAX_COUNT = 1e9
+"""Largest offset and scale, counts, and the inverse of the least scale: 16-bit counts, and floats of any sane unit."""
+
 EngineKind = Literal["window", "stream", "average", "echo"]
 """``window``: a network over a window of frames, as in the papers. ``stream``: a network over one frame and temporal
 averages. ``average``: no network, the mean of the frame and its temporal averages. ``echo``: returns its input."""
@@ -83,6 +105,11 @@ class ModelCard:
             ),
             (not self.name, "no name", "a name"),
             (
+                not isinstance(self.name, str) or len(self.name) > MAX_NAME or not self.name.isprintable(),
+                "a name that is too long or no text",
+                f"up to {MAX_NAME} printable characters",
+            ),
+            (
                 not self.scan or any(s not in get_args(Layout) for s in self.scan),
                 f"scan {self.scan}",
                 f"some of {', '.join(get_args(Layout))}",
@@ -93,6 +120,17 @@ class ModelCard:
                 "whole numbers",
             ),
             (self.grid < 1, f"grid {self.grid}", "at least 1"),
+            (self.grid > MAX_GRID, f"grid {self.grid}", f"at most {MAX_GRID}"),
+            (
+                self.window > MAX_WINDOW or self.look_ahead > MAX_WINDOW,
+                f"window {self.window} and look-ahead {self.look_ahead}",
+                f"at most {MAX_WINDOW} frames",
+            ),
+            (
+                self.kind in STREAMING and self.look_ahead > MAX_LOOK_AHEAD,
+                f"look-ahead {self.look_ahead} for kind {self.kind!r}",
+                f"at most {MAX_LOOK_AHEAD} frames",
+            ),
             (
                 (self.kind not in STREAMING and not 1 <= self.hop <= self.window - self.look_ahead)
                 or self.look_ahead < 0,
@@ -117,6 +155,11 @@ class ModelCard:
                 "weights between 0 and 1 for kinds stream and average, and none for the other kinds",
             ),
             (
+                len(self.memories) > MAX_MEMORIES or any(gain < MIN_GAIN for gain in self.memories),
+                f"{len(self.memories)} memories, the least of them {min(self.memories, default=1.0)}",
+                f"up to {MAX_MEMORIES} memories of at least {MIN_GAIN}",
+            ),
+            (
                 self.views not in get_args(ViewInput),
                 f"views {self.views!r}",
                 f"one of {', '.join(get_args(ViewInput))}",
@@ -131,11 +174,27 @@ class ModelCard:
                 f"scale {self.normalization.scale} and {self.normalization.frames} calibration frames",
                 "a positive scale and at least 1 frame",
             ),
+            (
+                not isinstance(self.normalization.frames, int) or self.normalization.frames > MAX_CALIBRATION_FRAMES,
+                f"{self.normalization.frames} calibration frames",
+                f"a whole number, at most {MAX_CALIBRATION_FRAMES}, because these frames wait in memory",
+            ),
+            (
+                not 1 / MAX_COUNT <= self.normalization.scale <= MAX_COUNT
+                or not -MAX_COUNT <= self.normalization.offset <= MAX_COUNT,  # False for NaN
+                f"offset {self.normalization.offset} and scale {self.normalization.scale}",
+                f"an offset and a scale of at most {MAX_COUNT:g} counts",
+            ),
+            (
+                not isinstance(self.training, Mapping) or _depth(self.training) > MAX_DEPTH,
+                "facts about its training that are no table, or nested deep",
+                f"a table of up to {MAX_DEPTH} levels",
+            ),
         ]
         for wrong, came, expected in problems:
             if wrong:
                 raise EngineError(
-                    f"the model card of {self.name!r} says {came}",
+                    f"the model card of {_short(repr(self.name))} says {_short(came)}",
                     expected=expected,
                     todo="export the engine again with this version of deepbid-rt",
                 )
@@ -192,8 +251,20 @@ class ModelCard:
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
         """Read a card from the metadata of an ONNX file. Raises `EngineError` when the text is not a card."""
+        if len(text) > MAX_TEXT:
+            raise EngineError(
+                f"a model card of {len(text)} characters",
+                expected=f"at most {MAX_TEXT}",
+                todo="export the engine again",
+            )
         try:
             data = json.loads(text)
+        except RecursionError as error:
+            raise EngineError(
+                "a model card that is nested too deep to be read",
+                expected=f"up to {MAX_DEPTH} levels",
+                todo="export the engine again",
+            ) from error
         except ValueError as error:
             raise EngineError(
                 f"a model card that is not JSON ({error})",
@@ -207,3 +278,20 @@ class ModelCard:
                 todo="export the engine again",
             )
         return cls.from_dict(data)
+
+
+def _depth(value: object) -> int:
+    """Return the number of levels of tables and lists in a value; it stops counting beyond `MAX_DEPTH`."""
+    level, depth = [value], 0
+    while depth <= MAX_DEPTH:
+        inner = [item for item in level if isinstance(item, Mapping | list | tuple)]
+        if not inner:
+            break
+        depth += 1
+        level = [each for item in inner for each in (item.values() if isinstance(item, Mapping) else item)]
+    return depth
+
+
+def _short(text: str) -> str:
+    """Cut a text from a file that anybody may have made to what fits in a message."""
+    return text if len(text) <= MAX_NAME + 50 else f"{text[: MAX_NAME + 47]}..."

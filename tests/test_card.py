@@ -183,3 +183,76 @@ def test_a_wrong_value_in_any_field_raises_an_engine_error_and_nothing_else(valu
         return
     assert card.window >= card.hop + card.look_ahead > 0
     assert isinstance(card.delay, int)
+
+
+HUGE = 10**9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"normalization": {"frames": HUGE}},
+            "says 1000000000 calibration frames; expected a whole number, at most 1024",
+        ),
+        ({"normalization": {"frames": 8.5}}, "says 8.5 calibration frames; expected a whole number"),
+        ({"window": 8 * HUGE}, "says window 8000000000 and look-ahead 8; expected at most 1024 frames"),
+        ({"window": 3000, "look_ahead": 2000}, "says window 3000 and look-ahead 2000; expected at most 1024 frames"),
+        ({"grid": HUGE, "window": HUGE, "hop": HUGE}, "says grid 1000000000; expected at most 256"),
+        ({"normalization": {"offset": 1e300}}, "says offset 1e+300 and scale 1.0; expected an offset and a scale of"),
+        ({"normalization": {"offset": float("nan")}}, "says offset nan and scale 1.0"),
+        ({"normalization": {"scale": 1e-300}}, "says offset 0.0 and scale 1e-300"),
+        ({"normalization": {"scale": 10**400}}, "says offset 0.0 and scale 1000"),
+        ({"name": "x" * 101}, "says a name that is too long or no text; expected up to 100 printable characters"),
+        ({"name": "\x1b[2J"}, "says a name that is too long or no text"),
+        ({"name": 5}, "says a name that is too long or no text"),
+        ({"training": [1]}, "says facts about its training that are no table, or nested deep"),
+        ({"kind": "k" * 10_000}, "says kind 'kkkk"),
+    ],
+)
+def test_a_card_that_asks_for_too_much_is_refused(change, message):
+    with pytest.raises(EngineError) as refused:
+        ModelCard.from_dict(WINDOW_CARD.to_dict() | change)
+    assert message in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"look_ahead": 65}, "says look-ahead 65 for kind 'stream'; expected at most 64 frames"),
+        ({"memories": [0.1] * 17}, "says 17 memories, the least of them 0.1; expected up to 16 memories"),
+        ({"memories": [1e-300]}, "says 1 memories, the least of them 1e-300; expected up to 16 memories of at least"),
+    ],
+)
+def test_a_stream_engine_that_asks_for_too_much_is_refused(change, message):
+    with pytest.raises(EngineError) as refused:
+        ModelCard.from_dict(ModelCard(name="x", kind="stream", memories=(0.1,)).to_dict() | change)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize("depth", [10_000, 1_000_000 // 20])
+def test_a_card_that_is_nested_deep_is_refused_as_one(depth):
+    with pytest.raises(EngineError, match="nested too deep to be read; expected up to 8 levels"):
+        ModelCard.from_json("[" * depth)
+    with pytest.raises(EngineError, match="nested too deep to be read; expected up to 8 levels"):
+        ModelCard.from_json('{"a":' * depth)
+
+
+def test_facts_about_training_may_have_some_levels():
+    for levels, accepted in ((7, True), (9, False), (900, False)):
+        training = {}
+        for _ in range(levels - 1):
+            training = {"more": training, "list": [1, "two"]}
+        text = json.dumps(WINDOW_CARD.to_dict() | {"training": training})
+        if accepted:
+            assert ModelCard.from_json(text).training == training
+        else:
+            with pytest.raises(EngineError, match="nested deep; expected a table of up to 8 levels"):
+                ModelCard.from_json(text)
+
+
+def test_a_huge_card_is_not_read():
+    text = json.dumps(WINDOW_CARD.to_dict() | {"training": {"x": "y" * 300_000}})
+    with pytest.raises(EngineError, match=r"a model card of 300\d{3} characters; expected at most 262144"):
+        ModelCard.from_json(text)

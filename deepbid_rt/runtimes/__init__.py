@@ -53,13 +53,18 @@ def find_engine(name: str) -> Path:
 
 
 def load_engine(
-    name: str, *, precision: Precision = "auto", threads: int = 0, runtime: Runtime = "auto", trust: bool = False
+    name: str | Path,
+    *,
+    precision: Precision = "auto",
+    threads: int = 0,
+    runtime: Runtime = "auto",
+    trust: bool = False,
 ) -> Engine:
     """Open an engine by name or path.
 
     Parameters
     ----------
-    name : str
+    name : str or Path
         ``echo``, ``average``, the name of a shipped engine, or the path of an engine file.
     precision : {"auto", "bf16", "f32"}
         Arithmetic of the network.
@@ -77,6 +82,7 @@ def load_engine(
     OptionError
         When another argument cannot take effect with this engine.
     """
+    name = _as_text(name)
     if name in _ENGINES_WITHOUT_FILE:
         why = f"for engine {name!r}, which has no network"
         _refuse_unused(why, precision=precision, threads=threads, runtime=runtime, trust=trust)
@@ -102,6 +108,16 @@ def load_engine(
     from deepbid_rt.runtimes.openvino import OpenVinoEngine
 
     return OpenVinoEngine(path, precision=precision, threads=threads)
+
+
+def _as_text(name: object) -> str:
+    if not isinstance(name, str | Path):
+        raise EngineError(
+            f"engine {name!r}",
+            expected="the name of a shipped engine, or the path of an engine file",
+            todo="write load_engine('default')",
+        )
+    return str(name)
 
 
 def _refuse_unused(why: str, **given: object) -> None:

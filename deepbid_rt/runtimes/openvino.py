@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.engine_file import check_engine_file, check_weights
 from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.runtimes.precision import Precision
 
@@ -33,7 +34,8 @@ class OpenVinoEngine:
     Raises
     ------
     EngineError
-        When the file is missing, damaged or has no valid card, or for bf16 on a processor without it.
+        When the file is missing, damaged or has no valid card, when its weights are those of no network, or for bf16 on
+        a processor without it.
     """
 
     def __init__(self, path: Path, *, precision: Precision = "auto", threads: int = 0) -> None:
@@ -43,6 +45,7 @@ class OpenVinoEngine:
                 expected="an .onnx file written by deepbid-rt export",
                 todo="check the path, or name a shipped engine",
             )
+        check_engine_file(path)
         self._core = core()
         try:
             self._model = self._core.read_model(path)
@@ -53,6 +56,9 @@ class OpenVinoEngine:
                 todo="export or copy the engine again",
             ) from error
         self.card = self._read_card(path)
+        operators = self._model.get_ops()
+        constants = (op.data for op in operators if op.get_type_name() == "Constant")
+        check_weights(path, constants, convolves=any("Convolution" in op.get_type_name() for op in operators))
         self._stream = self.card.kind == "stream"
         self._config = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -60,7 +66,7 @@ class OpenVinoEngine:
             raise EngineError(
                 "precision bf16 on a processor without bfloat16 instructions",
                 expected="precision f32 or auto",
-                todo="leave --precision at auto",
+                todo="leave precision at auto",
             )
         self._precision = "bf16" if has_bf16 and precision != "f32" else "f32"
         quantized = any(op.get_type_name() == "FakeQuantize" for op in self._model.get_ops())

@@ -15,6 +15,7 @@ from deepbid_rt.card import ModelCard
 from deepbid_rt.errors import EngineError
 from deepbid_rt.nets.unet2d import UNet2D
 from deepbid_rt.nets.unet3d import UNet3D
+from deepbid_rt.runtimes.engine_file import check_weights
 from deepbid_rt.runtimes.gpu.kernel_pipeline import BindBuffers
 from deepbid_rt.runtimes.gpu.protocols import Buffer, DeviceMemory, Launch
 from deepbid_rt.runtimes.gpu.tensor_pipeline import BindTensors
@@ -28,11 +29,12 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
     Raises
     ------
     EngineError
-        When the file is no engine, or its network is not one of `deepbid_rt.nets`.
+        When the file is no engine or damaged, or its network is not one of `deepbid_rt.nets`.
     """
     model, card = read_onnx(path)
     try:
         weights = weights_of(model)
+        check_weights(path, (array for pair in weights for array in pair if array is not None), convolves=True)
         net = _empty_net(card, weights)
         places = _in_order(net, card)
         if len(places) != len(weights):
@@ -46,7 +48,7 @@ def load_net(path: Path) -> tuple[nn.Module, ModelCard]:
         raise EngineError(
             f"{path} holds a network of kind {card.kind!r} that torch does not know ({error})",
             expected="one that this version of deepbid-rt export would write",
-            todo="leave --runtime at auto",
+            todo="leave runtime at auto",
         ) from error
     return net.eval(), card
 

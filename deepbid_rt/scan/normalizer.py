@@ -15,6 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 
 _MIN_NOISE = float(np.finfo(np.float32).tiny)
 """Smaller numbers have no inverse in float32."""
+LARGEST_COUNT = 1e30
+"""Largest count of a float pixel that is taken for a measurement. Sums and products of larger ones overflow float32."""
+_FAR = 1e5
+"""Distance beyond which a float pixel is left out of a calibration, in distances of the 0.1 % of pixels that lie
+farthest: more than the range of a 16-bit converter. One pixel must not set the scale of a whole series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,19 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
     -----
     The difference of two neighbouring frames contains the noise and the motion between them. The difference of the two
     views of a frame contains the noise and the line phase. The smaller of the two estimates is used. For a single
-    frame, differences between its lines replace those between frames.
+    frame, differences between its lines replace those between frames. Pixels that are not finite are left out, and so
+    are those of float frames that no detector can have measured (`_FAR`).
     """
     counts, squares_between_frames, squares_between_views = _RunningMean(), _RunningMean(), _RunningMean()
     previous = None
+    limits = _plausible_counts(frames) if frames.dtype.kind == "f" else None
     for frame in frames:
         current = np.array(frame, np.float64)
         current[~np.isfinite(current)] = np.nan
+        if limits and (
+            np.nanmin(current, initial=limits[0]) < limits[0] or np.nanmax(current, initial=limits[1]) > limits[1]
+        ):
+            current[(current < limits[0]) | (current > limits[1])] = np.nan
         counts.push(current)
         if previous is not None:
             squares_between_frames.push((current - previous) ** 2)
@@ -89,6 +100,28 @@ def calibrate(frames: NDArray[Any]) -> Normalizer:
     if noise_between_views > _MIN_NOISE:  # 0 when there is one view, or the same view twice
         noise = min(noise, noise_between_views)
     return Normalizer(counts.value, noise if noise > _MIN_NOISE else 1.0)
+
+
+def _plausible_counts(frames: NDArray[Any]) -> tuple[float, float] | None:
+    """Return the least and the largest plausible count of float frames; None when that cannot be told."""
+    sample = frames.reshape(-1)[:: max(1, frames.size // 2**18)].astype(np.float64)
+    sample = sample[np.abs(sample) <= LARGEST_COUNT]
+    if not sample.size:
+        return -LARGEST_COUNT, LARGEST_COUNT
+    middle = float(np.median(sample))
+    spread = float(np.quantile(np.abs(sample - middle), 0.999))
+    return (middle - _FAR * spread, middle + _FAR * spread) if spread else None
+
+
+def without_impossible(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return float counts of any shape with NaN in place of infinity and of what is beyond `LARGEST_COUNT`.
+
+    `pixels` itself, of any type, when there is nothing to replace.
+    """
+    if pixels.dtype.kind != "f" or not pixels.size or np.abs(pixels).max() <= LARGEST_COUNT:  # False for NaN
+        return pixels
+    possible: NDArray[Any] = np.where(np.abs(pixels) <= LARGEST_COUNT, pixels, pixels.dtype.type(np.nan))
+    return possible
 
 
 class _RunningMean:

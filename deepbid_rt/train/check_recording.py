@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.errors import StreamError
+from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
 from deepbid_rt.train.movie import BlockReader
 
@@ -76,7 +76,11 @@ def _blocks(movie: BlockReader, channel: int) -> Iterator[tuple[int, NDArray[np.
     frames, _, lines, pixels = movie.shape
     step = max(1, _BLOCK_BYTES // (lines * pixels * movie.dtype.itemsize))
     for t0 in range(0, frames, step):
-        yield t0, movie.read(t0, min(t0 + step, frames), channel, 0, lines, 0, pixels)
+        try:
+            counts = movie.read(t0, min(t0 + step, frames), channel, 0, lines, 0, pixels)
+        except StageError as error:  # before training begins a damaged recording is refused
+            raise FileError(error.came, expected=error.expected, todo=error.todo) from error
+        yield t0, counts
 
 
 def _require_finite(counts: NDArray[np.generic], t0: int, channel: int) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from deepbid_rt.card import METADATA_KEY, ModelCard, Normalization
 from deepbid_rt.errors import EngineError, FileError
 from deepbid_rt.nets.unet2d import UNet2D
+from deepbid_rt.runtimes.engine_file import seal
 from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.train.trained_network import load_trained
 
@@ -131,7 +132,7 @@ def write_onnx(net: nn.Module, card: ModelCard, path: Path) -> None:
         part.ClearField("doc_string")
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(seal(model.SerializeToString()))
 
 
 def check_parity(net: nn.Module, path: Path) -> None:

@@ -56,7 +56,7 @@ class LinePhaseCorrectedMovie:
         return self._movie.always_valid
 
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
-        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `StageError` when it cannot be read."""
         lines = self._movie.read(t0, t1, c, y0, y1, 0, self.shape[3]).astype(np.float32)
         backward = np.s_[:, (self._first_backward - y0) % 2 :: 2]
         lines[backward] = self._line_offset.apply(lines[backward][..., self._order])[..., self._order]

@@ -15,7 +15,7 @@ class MovieFile(MovieReader, Protocol):
     """An open movie file; `deepbid_rt.recording.tiff_movie.TiffMovie` is one."""
 
     @property
-    def mapped(self) -> bool:
+    def uncompressed(self) -> bool:
         """True when all pages are stored uncompressed, so that each can be decoded."""
         ...
 
@@ -117,10 +117,10 @@ class FileMovie:
     @property
     def always_valid(self) -> bool:
         """True for uncompressed whole numbers."""
-        return self._movie.mapped and self.dtype.kind != "f"
+        return self._movie.uncompressed and self.dtype.kind != "f"
 
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
-        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `StageError` when it cannot be read."""
         return self._movie.read(t0, t1)[:, c, y0:y1, x0:x1]
 
 
@@ -156,6 +156,6 @@ class PlaneMovie:
         return self._movie.always_valid
 
     def read(self, t0: int, t1: int, c: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
-        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `FileError` when it cannot be read."""
+        """Return the block (t1 - t0, y1 - y0, x1 - x0) of channel c. Raises `StageError` when it cannot be read."""
         frames = range(t0 * self._planes + self._plane, t1 * self._planes + self._plane, self._planes)
         return np.concatenate([self._movie.read(t, t + 1, c, y0, y1, x0, x1) for t in frames])

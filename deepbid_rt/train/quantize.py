@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.engine_file import DIGEST_KEY, check_engine_file, seal
 from deepbid_rt.runtimes.openvino_core import core
 from deepbid_rt.train.export import atomic_write
 
@@ -82,7 +83,10 @@ def quantize(source: Path, out_path: Path, inputs: Sequence[NDArray[np.float32]]
             ignored_scope=nncf.IgnoredScope(names=nodes_kept_in_float(model)),
         )
     with atomic_write(out_path) as part:
-        part.write_bytes(quantized.SerializeToString())
+        kept = [entry for entry in quantized.metadata_props if entry.key != DIGEST_KEY]
+        del quantized.metadata_props[:]
+        quantized.metadata_props.extend(kept)
+        part.write_bytes(seal(quantized.SerializeToString()))
         difference = _rms_difference(source, part, inputs)
         if not difference <= MAX_DIFFERENCE:
             raise EngineError(
@@ -99,8 +103,9 @@ def read_stream_card(source: Path) -> ModelCard:
     Raises
     ------
     EngineError
-        When the file has no card, or is not a stream engine.
+        When the file is damaged, has no card, or is not a stream engine.
     """
+    check_engine_file(source)
     model = onnx.load(source)
     cards = [ModelCard.from_json(entry.value) for entry in model.metadata_props if entry.key == METADATA_KEY]
     if not cards or cards[0].kind != "stream":

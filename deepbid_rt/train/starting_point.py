@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError, FileError
+from deepbid_rt.runtimes.engine_file import check_engine_file
 from deepbid_rt.train.checkpoint import as_checkpoint, best_checkpoint_path, read_tensors
 from deepbid_rt.train.collapse import refuse_collapsed
 from deepbid_rt.train.imported_checkpoint import is_imported, read_imported_checkpoint
@@ -97,6 +98,7 @@ def _from_engine(path: Path) -> StartingPoint:
             expected="an .onnx file written by deepbid-rt export",
             todo="check the path",
         ) from error
+    check_engine_file(path)
     texts = {entry.key: entry.value for entry in model.metadata_props}
     if METADATA_KEY not in texts:
         raise EngineError(

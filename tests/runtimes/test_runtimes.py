@@ -112,7 +112,7 @@ def test_bfloat16_on_a_processor_without_it_is_refused(tiny_onnx, monkeypatch):
         OpenVinoEngine(tiny_onnx, precision="bf16")
     assert str(refused.value) == (
         "precision bf16 on a processor without bfloat16 instructions; expected precision f32 or auto; "
-        "leave --precision at auto."
+        "leave precision at auto."
     )
 
 
@@ -348,3 +348,9 @@ def test_echo_returns_its_input():
 def test_echo_can_have_the_card_of_a_window_engine():
     card = ModelCard(name="pretend", kind="echo", window=40, hop=8, look_ahead=8)
     assert EchoEngine(card).card.delay == 15
+
+
+@pytest.mark.parametrize("name", [None, 3, ["default"]])
+def test_a_name_that_is_none_is_one_sentence(name: object) -> None:
+    with pytest.raises(EngineError, match=r"^engine .*; expected the name of a shipped engine, or the path"):
+        load_engine(name)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deepbid_rt.scan.normalizer import Normalizer, calibrate, to_dtype
+from deepbid_rt.scan.normalizer import LARGEST_COUNT, Normalizer, calibrate, to_dtype, without_impossible
 
 RNG = np.random.default_rng(3)
 
@@ -136,3 +136,41 @@ def test_calibration_on_any_floats_gives_finite_units(a, b):
     assert np.isfinite(normalizer.offset)
     assert 0 < normalizer.scale < np.inf
     assert np.isfinite(normalizer.apply(f32(a, b))).all()
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, 1e25, -1e12, np.nan, np.inf])
+def test_one_impossible_pixel_does_not_set_the_scale_of_a_series(value):
+    frames = RNG.normal(300, 50, (16, 1, 64, 64)).astype(np.float32)
+    broken = frames.copy()
+    broken[5, 0, 10, 12] = value
+    expected, found = calibrate(frames), calibrate(broken)
+    assert found.offset == pytest.approx(expected.offset, rel=1e-3)
+    assert found.scale == pytest.approx(expected.scale, rel=1e-3)
+
+
+def test_the_brightest_pixel_of_a_16_bit_converter_is_possible():
+    frames = RNG.normal(0, 0.4, (16, 1, 64, 64)).astype(np.float32)
+    frames[:, 0, 10, 12] = 65535
+    assert calibrate(frames) == calibrate(frames.astype(np.float64))
+    assert calibrate(frames).offset == pytest.approx(16, rel=0.01)
+
+
+def test_mostly_equal_float_frames_are_calibrated_on_all_pixels():
+    frames = np.zeros((8, 1, 64, 64), np.float32)
+    frames[3, 0, 5, 5] = 7
+    assert calibrate(frames).offset == pytest.approx(7 / frames.size)
+
+
+def test_impossible_pixels_become_nan_in_a_copy():
+    counts = f32(1.0, LARGEST_COUNT, 2e30, -np.inf, np.nan)
+    found = without_impossible(counts)
+    assert np.isnan(found).tolist() == [False, False, True, True, True]
+    assert counts[2] == f32(2e30)
+    assert found.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_possible_pixels_are_not_copied(dtype):
+    counts = np.arange(6).astype(dtype)
+    assert without_impossible(counts) is counts
+    assert without_impossible(counts[:0]).size == 0

@@ -96,7 +96,7 @@ def damaged(path: Path, page: int) -> Path:
 
 def test_an_unreadable_page_in_the_middle_is_found(tmp_path: Path) -> None:
     path = damaged(tmp_path / "movie.tif", 27)
-    with TiffMovie(path) as file, pytest.raises(FileError, match=f"^page 27 of {re.escape(str(path))} cannot be dec"):
+    with TiffMovie(path) as file, pytest.raises(FileError, match=f"^frame 27 of {re.escape(str(path))} cannot be read"):
         check_recording(FileMovie(file), 8)
 
 

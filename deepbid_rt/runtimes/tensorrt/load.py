@@ -138,7 +138,7 @@ def _check_trust(path: Path, trust: bool) -> None:
     raise EngineError(
         f"the plan {path} lies outside the engines folder, and a plan is a program",
         expected=f"a plan in {folder}",
-        todo=f"move it there if you built it (or set {FOLDER_VARIABLE}), or say --trust",
+        todo=f"move it there if you built it (or set {FOLDER_VARIABLE}), or say trust (--trust, trust=True)",
     )
 
 

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deepbid_rt.card import METADATA_KEY, ModelCard
 from deepbid_rt.errors import EngineError
+from deepbid_rt.runtimes.engine_file import check_engine_file
 
 PlanPrecision = Literal["fp16", "bf16", "fp32"]
 LIMIT = 1024.0
@@ -40,9 +41,10 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, ModelCard]:
     Raises
     ------
     EngineError
-        When it is missing, not ONNX, or has no card.
+        When it is missing, damaged, not ONNX, or has no card.
     """
     todo = "name an .onnx file written by deepbid-rt export, or a shipped engine"
+    check_engine_file(path)
     try:
         model = onnx.load(str(path))
     except OSError as error:

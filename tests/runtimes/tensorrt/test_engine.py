@@ -185,7 +185,7 @@ def test_a_plan_outside_the_engines_folder_is_refused(plan, monkeypatch, tmp_pat
     assert refusal(plan) == (
         f"the plan {plan} lies outside the engines folder, and a plan is a program; "
         f"expected a plan in {tmp_path / 'engines'}; "
-        "move it there if you built it (or set DEEPBID_RT_ENGINES), or say --trust."
+        "move it there if you built it (or set DEEPBID_RT_ENGINES), or say trust (--trust, trust=True)."
     )
     TensorRtEngine(plan, trust=True, host=simulated_host()).close()
 
