@@ -33,6 +33,7 @@ TINY = {
     "bench_viewer.py": ("--size", "16", "--minutes", "0.05", "--engine", "echo"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
+    "fuzz_messages.py": ("--messages", "3000"),
     "make_golden.py": ("--out", "{tmp}"),
     "make_kernels.py": ("--out", "{tmp}/kernels.ptx"),
     "output_digests.py": ("--size", "32", "--frames", "12", "--steps", "0", "--engines", "echo", "average"),
@@ -54,6 +55,8 @@ TINY = {
         *("--size", "32", "--frames", "32", "--judged-frames", "16", "--width", "2", "--patch", "16"),
         *("--patch-frames", "8"),
     ),
+    "soak_session.py": ("overload", "--seconds", "3", "--size", "16"),
+    "soak_kills.py": ("--kills", "1", "--size", "16", "--seconds", "0.2"),
     "train_engine.py": (
         *("--recipe", "{tmp}/recipe.toml", "--run", "{tmp}/run", "--out", "{tmp}/engine"),
         *("--movies", "5", "--frames", "40", "--size", "48"),

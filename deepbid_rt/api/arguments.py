@@ -209,11 +209,11 @@ def as_frame_pixels(pixels: Any, info: StreamInfo) -> NDArray[Any]:
     return array.astype(info.dtype, copy=False)
 
 
-def check_endpoint(endpoint: object) -> None:
+def check_endpoint(endpoint: object, name: str = "endpoint") -> None:
     """Raise `EndpointError` unless `endpoint` is a text; what it says is checked where it is used."""
     if not isinstance(endpoint, str):
         raise EndpointError(
-            f"endpoint={endpoint!r}", expected="tcp://HOST:PORT", todo="write it as 'tcp://127.0.0.1:5590'"
+            f"{name}={endpoint!r}", expected="tcp://HOST:PORT", todo="write it as 'tcp://127.0.0.1:5590'"
         )
 
 

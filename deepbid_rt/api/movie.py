@@ -58,7 +58,9 @@ class Movie:
         IndexError
             When there is no such frame, or frames are selected by anything but a number or a slice.
         FileError
-            When a frame cannot be decoded.
+            When the movie is closed.
+        StageError
+            When a frame cannot be read or decoded.
         """
         if self._closed:
             raise FileError(

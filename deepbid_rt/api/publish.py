@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
 
+from deepbid_rt.api.access import PYTHON, End, KeyFile, check_access
 from deepbid_rt.api.arguments import (
     DEFAULT_RATE_HZ,
     Scan,
@@ -16,13 +17,12 @@ from deepbid_rt.api.arguments import (
     as_scan,
     check_count,
     check_endpoint,
+    check_flag,
     check_number,
 )
-from deepbid_rt.errors import StreamError, require_effect
+from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Frame, FrameFlag, Gap, StreamEnd, StreamInfo
-from deepbid_rt.wire.loopback import is_loopback
-from deepbid_rt.zmq_io import ZmqSink
-from deepbid_rt.zmq_io.endpoint import host_of
+from deepbid_rt.zmq_io import LosslessSink, ZmqSink
 
 
 class FrameSender:
@@ -31,8 +31,8 @@ class FrameSender:
     The series is announced with its first frame, and again every second to subscribers that come later.
     """
 
-    def __init__(self, sink: ZmqSink, info: StreamInfo) -> None:
-        self._sink: ZmqSink | None = sink
+    def __init__(self, sink: ZmqSink | LosslessSink, info: StreamInfo) -> None:
+        self._sink: ZmqSink | LosslessSink | None = sink
         self.info = info
         """The series, as subscribers receive it."""
         self.endpoint = sink.endpoint
@@ -45,7 +45,7 @@ class FrameSender:
         return self._open().wait_for_subscriber(timeout_s)
 
     def send(self, pixels: NDArray[Any], *, flags: FrameFlag = FrameFlag.NONE) -> int:
-        """Send one frame and return its number. Never waits for subscribers.
+        """Send one frame and return its number. Waits for the consumer of a lossless stream, and never for others.
 
         Parameters
         ----------
@@ -58,6 +58,8 @@ class FrameSender:
         ------
         StreamError
             When shape or type are not those announced; the frame's number stays free.
+        OverrunError
+            When the consumer of a lossless stream has left, or has taken nothing for a minute.
         """
         array = as_frame_pixels(pixels, self.info)
         index = self._next_index
@@ -83,12 +85,12 @@ class FrameSender:
         finally:
             sink.close()
 
-    def _open(self) -> ZmqSink:
+    def _open(self) -> ZmqSink | LosslessSink:
         if self._sink is None:
             raise StreamError("a frame after close", expected="frames before it", todo="call publish again")
         return self._sink
 
-    def _in_series(self) -> ZmqSink:
+    def _in_series(self) -> ZmqSink | LosslessSink:
         sink = self._open()
         if not self._started:
             sink.start(self.info)
@@ -102,21 +104,6 @@ class FrameSender:
         self.close("error" if error else "done")
 
 
-def check_insecure_lan(option: str, insecure_lan: bool, endpoint: str) -> None:
-    """Raise `OptionError` when access from other computers is allowed to an address that they cannot reach.
-
-    Raises `EndpointError` when the address is malformed.
-    """
-    require_effect(
-        option,
-        insecure_lan,
-        not is_loopback(host_of(endpoint)),
-        why=f"with {endpoint}, which only this computer can reach",
-        expected="an address that other computers can reach",
-        todo="bind such an address, as tcp://0.0.0.0:PORT",
-    )
-
-
 def publish(
     endpoint: str = "tcp://127.0.0.1:5590",
     *,
@@ -126,7 +113,9 @@ def publish(
     scan: Scan = "ordinary",
     planes: int = 1,
     name: str = "python",
+    keys: KeyFile = None,
     insecure_lan: bool = False,
+    lossless: bool = False,
 ) -> FrameSender:
     """Publish frames as a microscope does: ``deepbid-rt serve --source ENDPOINT`` denoises them.
 
@@ -146,20 +135,30 @@ def publish(
         Planes that are scanned in turn: frame ``n`` is of plane ``n % planes``.
     name : str
         Name of the sender: letters, digits, ``_`` and ``-``.
+    keys : str or Path, optional
+        Folder made by ``deepbid-rt keys``: the stream is encrypted, and only computers with an allowed key get it.
     insecure_lan : bool
-        Allow an address that other machines can reach; streams are neither encrypted nor authenticated.
+        Allow an address that other machines can reach without keys: neither encrypted nor authenticated.
+    lossless : bool
+        Send every frame to exactly one consumer, which must ask for it (``subscribe(..., lossless=True)``), and wait
+        when it is slow. Others get nothing.
 
     Raises
     ------
     EndpointError
-        When the address is malformed, in use, or not loopback without `insecure_lan`.
+        When the address is malformed, in use, or not loopback without `keys` or `insecure_lan`.
+    FileError
+        When the keys cannot be used.
     StreamError
         When shape, type, rate or scan are impossible.
     OptionError
-        When `insecure_lan` is given for a loopback address.
+        When `insecure_lan` is given for a loopback address, or beside `keys`.
     """
     check_endpoint(endpoint)
-    check_insecure_lan("insecure_lan=True", insecure_lan, endpoint)
+    check_flag("insecure_lan", insecure_lan)
+    check_flag("lossless", lossless)
+    ends = [End(endpoint, keys)]
+    check_access(ends, keys=keys, server_keys={}, insecure_lan=insecure_lan, binds=True, options=PYTHON)
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise StreamError(
             f"name={name!r}", expected="1 to 64 letters, digits, _ and -", todo="choose such a name for the sender"
@@ -174,4 +173,5 @@ def publish(
         source=name,
         planes=planes,
     )
-    return FrameSender(ZmqSink(endpoint, role="raw", insecure_lan=insecure_lan), info)
+    make = LosslessSink if lossless else ZmqSink
+    return FrameSender(make(endpoint, role="raw", keys=keys, insecure_lan=insecure_lan), info)

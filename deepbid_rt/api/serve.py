@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from deepbid_rt.api.access import PYTHON, End, KeyFile, check_access
 from deepbid_rt.api.arguments import (
     DEFAULT_ENGINE,
     EngineLike,
@@ -18,6 +19,8 @@ from deepbid_rt.api.arguments import (
     as_layout,
     check_count,
     check_denoising,
+    check_endpoint,
+    check_flag,
     check_gap,
     check_number,
 )
@@ -30,7 +33,7 @@ from deepbid_rt.ports import FrameSource, Sink
 from deepbid_rt.runtimes import engine_digest
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
-from deepbid_rt.zmq_io import ZmqSink, ZmqSource
+from deepbid_rt.zmq_io import LosslessSource, ZmqSink, ZmqSource
 
 _POLL_S = 0.1
 """How often the waiting caller returns to Python, so that Ctrl-C works."""
@@ -52,12 +55,21 @@ def serve(
     frames: int | None = None,
     series: int | None = None,
     idle_s: float | None = None,
+    stop: threading.Event | None = None,
+    max_latency_ms: float | None = 200.0,
+    keys: KeyFile = None,
+    source_key: KeyFile = None,
+    insecure_lan: bool = False,
+    lossless: bool = False,
     precision: Precision = "auto",
     threads: int = 0,
     runtime: Runtime = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Denoise what a source sends until a limit is reached or Ctrl-C is pressed; return the summary.
+    """Denoise what a source sends until a limit is reached, `stop` is set or Ctrl-C is pressed; return the summary.
+
+    The first Ctrl-C denoises what has arrived, the second ends at once; both return the summary. Outside the main
+    thread, where Ctrl-C does not arrive, end the session through `stop`.
 
     Parameters
     ----------
@@ -80,6 +92,19 @@ def serve(
         End after so many frames or series; run until Ctrl-C when left out.
     idle_s : float, optional
         End when nothing came for so many seconds.
+    stop : threading.Event, optional
+        Ends the session when another thread sets it: what has arrived is denoised and recorded first.
+    max_latency_ms : float or None
+        Frames that would come out later than this after their arrival are skipped when newer ones wait, so that live
+        output shows the present; None denoises every frame, however late.
+    keys, source_key : str or Path, optional
+        Folder made by ``deepbid-rt keys``, and file of the public key (``NAME.pub``) of the sender at `source`. With
+        `keys`, `publish` sends to allowed keys only; with `source_key` too, frames come from its owner or not at all.
+    insecure_lan : bool
+        Allow addresses of other computers without keys.
+    lossless : bool
+        Receive every frame of a sender that was started for it, which waits when the session is slow. Needs
+        ``max_latency_ms=None``.
 
     Returns
     -------
@@ -118,6 +143,22 @@ def serve(
             check_count(name, limit, 1)
     if idle_s is not None:
         check_number("idle_s", idle_s)
+    if max_latency_ms is not None:
+        check_number("max_latency_ms", max_latency_ms)
+    if publish is not None:
+        check_endpoint(publish, "publish")
+    if stop is not None and not callable(getattr(stop, "is_set", None)):
+        raise StreamError(f"stop={stop!r}", expected="a threading.Event", todo="write stop=threading.Event()")
+    _check_access(source, source_key, publish, keys, insecure_lan)
+    check_flag("lossless", lossless)
+    require_effect(
+        "lossless=True",
+        lossless,
+        max_latency_ms is None and isinstance(source, str),
+        why=f"with max_latency_ms={max_latency_ms} and source {source!r}",
+        expected="max_latency_ms=None, as no frame may be skipped, and an address",
+        todo="add max_latency_ms=None",
+    )
     layout = as_layout(scan)
     check_gap(f"gap={gap!r}", gap, engine)
     opened, own = as_engine(engine, precision=precision, threads=threads, runtime=runtime, trust=trust)
@@ -126,15 +167,27 @@ def serve(
             stack.callback(opened.close)
         if stabilize:
             check_stabilizes(opened)
-        publisher = ZmqSink(publish) if publish else None
+        publisher = ZmqSink(publish, keys=keys, insecure_lan=insecure_lan) if publish else None
         if publisher:
             stack.callback(publisher.close)
+        opened_source: FrameSource
+        if isinstance(source, str):
+            opened_source = (LosslessSource if lossless else ZmqSource)(
+                source,
+                default_layout=layout,
+                keys=keys if source_key is not None else None,
+                server_key=source_key,
+                insecure_lan=insecure_lan,
+            )
+        else:
+            opened_source = source
         session = Session(
-            ZmqSource(source, default_layout=layout) if isinstance(source, str) else source,
+            opened_source,
             opened,
             SessionSettings(
                 record=Path(record) if record is not None else None,
                 record_raw=record_raw,
+                max_latency_ms=max_latency_ms,
                 merge=merge,
                 gap=gap,
                 stabilize=stabilize,
@@ -145,7 +198,7 @@ def serve(
             publisher=publisher,
             denoised=[SinkSettings(name, sink) for name, sink in (sinks or {}).items()],
         )
-        _run(session)
+        _run(session, stop)
     report = session.report()
     lost = report.status.sink_lost
     return {**report.summary(), "sinks_lost": {name: lost[name] for name in sinks or ()}}
@@ -170,12 +223,35 @@ def _check_ends(source: object, sinks: object) -> None:
             )
 
 
+def _check_access(
+    source: str | FrameSource, source_key: KeyFile, publish: str | None, keys: KeyFile, insecure_lan: bool
+) -> None:
+    check_flag("insecure_lan", insecure_lan)
+    ends = [End(source, source_key)] if isinstance(source, str) else []
+    require_effect(
+        "source_key",
+        source_key is not None,
+        ends,
+        why="for a source that is no address",
+        expected="tcp://HOST:PORT as the source",
+        todo="protect that source where it is made",
+    )
+    check_access(
+        [*ends, *([End(publish, keys)] if publish else [])],
+        keys=keys,
+        server_keys={"source_key": source_key},
+        insecure_lan=insecure_lan,
+        binds=publish is not None,
+        options=PYTHON,
+    )
+
+
 def _missing(thing: object, protocol: type) -> list[str]:
     methods = [name for name in vars(protocol) if not name.startswith("_")]
     return [name for name in methods if not callable(getattr(thing, name, None))]
 
 
-def _run(session: Session) -> None:
+def _run(session: Session, stop: threading.Event | None) -> None:
     """Run a session in a thread of its own, so that Ctrl-C reaches the caller, who then ends it cleanly."""
     failures: list[BaseException] = []
     done = threading.Event()
@@ -188,15 +264,21 @@ def _run(session: Session) -> None:
         finally:
             done.set()
 
-    worker = threading.Thread(target=run, name="session")
-    worker.start()
-    # Not Thread.join: a Ctrl-C that interrupts it makes Python 3.11 take the thread for ended.
-    try:
-        while not done.wait(_POLL_S):
-            pass
-    except KeyboardInterrupt:
-        session.stop()
-        done.wait()
+    worker = threading.Thread(target=run, name="session", daemon=True)  # the third Ctrl-C leaves it behind
+    steps = iter((worker.start, session.stop, session.abort))
+    step = next(steps, None)
+    while not done.is_set():
+        # Not Thread.join: a Ctrl-C that interrupts it makes Python 3.11 take the thread for ended.
+        try:
+            if step is not None:
+                begun, step = step, None
+                begun()
+            while not done.wait(_POLL_S):
+                if stop is not None and stop.is_set():
+                    session.stop()
+        except KeyboardInterrupt:
+            if (step := next(steps, None)) is None:
+                raise
     worker.join()
     if failures:
         raise failures[0]

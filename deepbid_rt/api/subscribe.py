@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from deepbid_rt.api.arguments import Scan, as_layout, check_count, check_endpoint, check_number
+from deepbid_rt.api.access import PYTHON, End, KeyFile, check_access
+from deepbid_rt.api.arguments import Scan, as_layout, check_count, check_endpoint, check_flag, check_number
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
-from deepbid_rt.zmq_io import ZmqSource
+from deepbid_rt.zmq_io import LosslessSource, ZmqSource
 
 _POLL_S = 0.1
 """How often a waiting iterator returns to Python, so that Ctrl-C works."""
@@ -17,7 +18,7 @@ _POLL_S = 0.1
 class Subscription(Iterator[Frame]):
     """Iterates over the frames of a stream, series after series. Made by `subscribe`; use it in a ``with`` block."""
 
-    def __init__(self, source: ZmqSource, *, series: int | None, timeout_s: float | None) -> None:
+    def __init__(self, source: ZmqSource | LosslessSource, *, series: int | None, timeout_s: float | None) -> None:
         self._source = source
         self._series_left = series
         self._timeout_s = timeout_s
@@ -67,7 +68,15 @@ class Subscription(Iterator[Frame]):
 
 
 def subscribe(
-    endpoint: str, *, series: int | None = None, timeout_s: float | None = None, scan: Scan | None = None
+    endpoint: str,
+    *,
+    series: int | None = None,
+    timeout_s: float | None = None,
+    scan: Scan | None = None,
+    keys: KeyFile = None,
+    server_key: KeyFile = None,
+    insecure_lan: bool = False,
+    lossless: bool = False,
 ) -> Subscription:
     """Receive the frames that a session or a microscope publishes.
 
@@ -81,6 +90,13 @@ def subscribe(
         End when no frame came for so long; wait for ever when left out.
     scan : {"ordinary", "collinear"} or ScanGeometry, optional
         Layout of an old sender that does not state it; such a stream is refused without it.
+    keys, server_key : str or Path, optional
+        Folder made by ``deepbid-rt keys`` on this computer, and file of the sender's public key (``NAME.pub``): the
+        stream is encrypted, and comes from the owner of that key or not at all.
+    insecure_lan : bool
+        Allow an address of another computer without keys.
+    lossless : bool
+        Receive every frame of a sender that was started for it; it waits when this iterator is slow.
 
     Returns
     -------
@@ -90,14 +106,30 @@ def subscribe(
     Raises
     ------
     EndpointError
-        When the endpoint is not an address.
+        When the endpoint is not an address, or not loopback without keys or `insecure_lan`.
+    FileError
+        When the keys cannot be used.
     OptionError
-        When `scan` says more than the layout.
+        When `scan` says more than the layout, one of `keys` and `server_key` is missing, or `insecure_lan` is given
+        where nothing is open.
     """
     check_endpoint(endpoint)
     if series is not None:
         check_count("series", series, 1)
     if timeout_s is not None:
         check_number("timeout_s", timeout_s)
+    check_flag("insecure_lan", insecure_lan)
+    check_flag("lossless", lossless)
+    server_keys, ends = {"server_key": server_key}, [End(endpoint, server_key)]
+    check_access(ends, keys=keys, server_keys=server_keys, insecure_lan=insecure_lan, binds=False, options=PYTHON)
     layout = as_layout(scan)
-    return Subscription(ZmqSource(endpoint, topic=b"", default_layout=layout), series=series, timeout_s=timeout_s)
+    source: ZmqSource | LosslessSource
+    if lossless:
+        source = LosslessSource(
+            endpoint, default_layout=layout, keys=keys, server_key=server_key, insecure_lan=insecure_lan
+        )
+    else:
+        source = ZmqSource(
+            endpoint, topic=b"", default_layout=layout, keys=keys, server_key=server_key, insecure_lan=insecure_lan
+        )
+    return Subscription(source, series=series, timeout_s=timeout_s)

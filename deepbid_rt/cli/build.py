@@ -18,14 +18,16 @@ import typer
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, print_table, progress_bar, say
 from deepbid_rt.denoising.network_inputs import padded_size
-from deepbid_rt.errors import EngineError, StreamError, require_effect
+from deepbid_rt.errors import EndpointError, EngineError, StreamError, require_effect
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes import find_engine
 from deepbid_rt.scan.directions import view_line_counts
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
+from deepbid_rt.wire.loopback import is_loopback
 from deepbid_rt.zmq_io import ZmqSource
+from deepbid_rt.zmq_io.endpoint import host_of
 
 PARITY_FRAMES = 40
 """Most frames on which the plan is compared with the ONNX file."""
@@ -156,6 +158,12 @@ def _size(size: str | None, source: str | None) -> tuple[int, int]:
 
 
 def _wait_for_stream(address: str) -> StreamInfo:
+    if not is_loopback(host_of(address, connect=True)):
+        raise EndpointError(
+            f"{address}, which is another computer",
+            expected="a stream of this computer",
+            todo="say --size instead",
+        )
     source = ZmqSource(address)
     with closing(source):
         source.open()

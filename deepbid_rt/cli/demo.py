@@ -18,7 +18,7 @@ from deepbid_rt.cli.output import number, print_json, print_table, say
 from deepbid_rt.cli.page import make_page, page_sinks
 from deepbid_rt.cli.session import run_session
 from deepbid_rt.denoising.denoiser import check_stabilizes
-from deepbid_rt.errors import EngineError, StageError
+from deepbid_rt.errors import EngineError, FileError, StageError
 from deepbid_rt.frame import MotionStatus
 from deepbid_rt.live.session import Session, SessionSettings
 from deepbid_rt.live.session_report import SessionReport
@@ -33,6 +33,8 @@ HEADROOM = 1.6
 """How much faster than the stream the engine alone must be: simulation, recording and page need time as well."""
 SEED = 3
 """Seed of a movie that no shipped engine was trained on."""
+LEAST_FRAMES = 11
+"""Frames that the comparison with the clean movie needs."""
 VIEWS = 2
 """Views of a collinear frame, which the engine denoises one by one."""
 
@@ -68,10 +70,11 @@ def demo_command(
         size, rate_hz, factor = _fit(engine, size, rate_hz)
         say(f"engine {engine.card.name}: {engine.description}")
         say(f"{size}x{size} pixels at {rate_hz:.1f} Hz; the engine alone is {factor:.1f} times as fast")
-        folder.mkdir(parents=True)
+        _make(folder)
         truth_path, raw_path = folder / "truth.tif", folder / "raw.tif"
         frames = round(seconds * rate_hz)
         microscope = stack.enter_context(_microscope(size, rate_hz, frames, truth_path, raw_path))
+        stack.callback(microscope.terminate)  # has an effect only when the demo fails or is interrupted
         publisher = ZmqSink("tcp://127.0.0.1:*", role="den")
         stack.callback(publisher.close)
         # The viewer gets the microscope's address from the session, so that it cannot be the first subscriber.
@@ -82,7 +85,12 @@ def demo_command(
         session = Session(
             ZmqSource(_first_line(microscope)),
             engine,
-            SessionSettings(record=folder, stabilize=stabilize, limits=SessionLimits(idle_s=30.0, series=1)),
+            SessionSettings(
+                record=folder,
+                stabilize=stabilize,
+                limits=SessionLimits(idle_s=30.0, series=1),
+                max_latency_ms=None,  # every frame is compared with the clean movie
+            ),
             sha256=engine_digest(engine_name),
             publisher=publisher,
             raw=raw_sinks,
@@ -91,6 +99,10 @@ def demo_command(
         outcome = run_session(session, page)
         if outcome.error:
             raise outcome.error
+        if outcome.interrupted:
+            if outcome.report.status.frames_out < LEAST_FRAMES:
+                raise KeyboardInterrupt
+            microscope.terminate()  # Ctrl-C has reached it too; a signal to this process alone has not
         code = microscope.wait()
         if not outcome.report.status.frames_out:
             raise StageError(
@@ -159,6 +171,17 @@ def _fit(engine: Engine, size: int | None, rate_hz: float) -> tuple[int, float, 
             todo="choose a smaller --size",
         )
     return size, rate_hz, fps / rate_hz
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise FileError(
+            f"the folder {folder} cannot be made ({error.strerror})",
+            expected="a place for new folders",
+            todo="name another folder with --out",
+        ) from error
 
 
 def _microscope(size: int, rate_hz: float, frames: int, truth: Path, raw: Path) -> subprocess.Popen[str]:

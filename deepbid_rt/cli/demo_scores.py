@@ -15,7 +15,7 @@ from deepbid_rt.evaluation.picture import side_by_side
 from deepbid_rt.frame import Motion
 from deepbid_rt.motion.frame_registration import Registration
 from deepbid_rt.recording.motion_trace import read_motions
-from deepbid_rt.recording.sidecar import read_sidecar
+from deepbid_rt.recording.sidecar import read_log_beside
 from deepbid_rt.recording.tiff_movie import TiffMovie
 
 
@@ -58,7 +58,7 @@ def score_demo(recording: Path, truth_path: Path, raw_path: Path, picture: Path,
     dict
         The `paper_metrics` of the recording, and under ``raw`` those of the raw frames.
     """
-    log = read_sidecar(recording.with_name(recording.name.replace("_denoised.tif", ".jsonl")))
+    log = read_log_beside(recording)
     indices = _recorded_frames(log)
     motions = read_motions(log) if registered else {}
     with ExitStack() as stack:

@@ -43,6 +43,9 @@ def denoise_command(
     threads: o.ThreadsOption = 0,
     runtime: o.RuntimeOption = o.RuntimeChoice.AUTO,
     trust: o.TrustOption = False,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Denoise the whole frames of a file that is cut off or damaged.")
+    ] = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a recording. OUT has the pixel type and frame count of IN (collinear scans: half its lines)."""
@@ -56,6 +59,7 @@ def denoise_command(
         rate_hz=rate_hz,
         channels=channels,
         planes=planes,
+        salvage=salvage,
     )
     if out_path.exists():
         raise FileError(
@@ -70,6 +74,8 @@ def denoise_command(
             check_stabilizes(engine)
         source.open()
         stack.callback(source.close)
+        if source.problem and source.info:
+            say(f"{source_path} is damaged ({source.problem}); its {source.info.n_expected} whole frames are denoised")
 
         def make(info: StreamInfo) -> Denoiser:
             return Denoiser(engine, info, merge=merge.value, stabilize=stabilize, line_phase=policy)
@@ -109,6 +115,7 @@ def denoise_command(
                 "engine": engine.card.name,
                 "runtime": engine.description,
                 "sha256": engine_digest(engine_name),
+                "problem": source.problem,
                 "out": str(out_path),
             }
         )

@@ -41,9 +41,11 @@ def export_command(
     exact: Annotated[
         bool, typer.Option("--exact", help="For a .pth: output as over the whole movie, with more delay and more work.")
     ] = False,
+    overwrite: o.OverwriteOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a run's best network as an engine file, checked against torch."""
+    o.check_overwrite(out, overwrite)
     try:
         from deepbid_rt.train.export import export
         from deepbid_rt.train.imported_checkpoint import DEFAULT_NORMALIZATION

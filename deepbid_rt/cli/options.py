@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deepbid_rt.api.publish import check_insecure_lan
-from deepbid_rt.errors import StreamError, require_effect
+from deepbid_rt.api.access import End, check_access
+from deepbid_rt.errors import FileError, StreamError, require_effect
 from deepbid_rt.frame import ScanGeometry
 from deepbid_rt.runtimes import DEFAULT_ENGINE
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
@@ -123,7 +125,19 @@ BindOption = Annotated[str, typer.Option("--bind", help="Address to publish on; 
 RateOption = Annotated[float, typer.Option("--rate", min=0.001, help="Frames per second.")]
 InsecureOption = Annotated[
     bool,
-    typer.Option("--insecure-lan", help="Allow addresses that other computers can reach; the stream is not encrypted."),
+    typer.Option("--insecure-lan", help="Allow addresses of other computers without keys; nothing is encrypted."),
+]
+KeysOption = Annotated[
+    Path | None,
+    typer.Option("--keys", help="Folder of this computer's keys, made by deepbid-rt keys: encrypts its streams."),
+]
+ServerKeyOption = Annotated[
+    Path | None,
+    typer.Option("--server-key", help="Public key (NAME.pub) of the computer to connect to; needs --keys."),
+]
+LosslessOption = Annotated[
+    bool,
+    typer.Option("--lossless", help="Lose no frame between one sender and one consumer, both with --lossless."),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for a subscriber before sending the first frame.")]
 DropOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="For tests: fraction of frames lost on the wire.")]
@@ -136,6 +150,15 @@ ScannedPhaseOption = Annotated[
         "--line-phase", help="For tests: line phase; backward lines are displaced to the right by so many pixels."
     ),
 ]
+MaxLatencyOption = Annotated[
+    str,
+    typer.Option(
+        "--max-latency",
+        metavar="MS|none",
+        help="Live output shows the present: frames that would come out later than MS milliseconds after their arrival "
+        "are skipped when newer ones wait; none: every frame is denoised, however late.",
+    ),
+]
 LinePhaseOption = Annotated[
     str,
     typer.Option(
@@ -144,6 +167,7 @@ LinePhaseOption = Annotated[
         help="Line phase to correct: move backward lines to the left by PX pixels; auto: as measured; off: never.",
     ),
 ]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")]
 RestartOption = Annotated[
     int | None, typer.Option("--restart", min=1, help="For tests: begin a new series after this many frames.")
 ]
@@ -158,6 +182,21 @@ def parse_line_phase(text: str) -> LinePhasePolicy:
         raise StreamError(
             f"line phase {text!r}", expected="auto, off, or a number of pixels", todo="write it as auto, off or 0.7"
         ) from error
+
+
+def parse_max_latency(text: str) -> float | None:
+    """Parse the value of ``--max-latency``, milliseconds. Raises `StreamError` when it is neither none nor a number."""
+    if text == "none":
+        return None
+    try:
+        limit_ms = float(text)
+    except ValueError:
+        limit_ms = math.nan
+    if not 1.0 <= limit_ms <= 1e6:
+        raise StreamError(
+            f"a latency of {text!r}", expected="none, or 1 to 1,000,000 milliseconds", todo="write it as 200 or none"
+        )
+    return limit_ms
 
 
 def scan_geometry(
@@ -210,9 +249,38 @@ def check_page_options(http: str | None, http_token: str | None) -> None:
     )
 
 
-def check_bind(bind: str, insecure_lan: bool) -> None:
-    """Raise `OptionError` when ``--insecure-lan`` is given for a loopback address."""
-    check_insecure_lan("--insecure-lan", insecure_lan, bind)
+def check_overwrite(out: Path, overwrite: bool) -> None:
+    """Raise `FileError` when a file would be replaced that nobody asked to replace."""
+    if out.exists() and not overwrite:
+        raise FileError(f"{out} exists already", expected="a new name", todo="choose another name, or add --overwrite")
+
+
+def check_bind(bind: str, insecure_lan: bool, keys: Path | None) -> None:
+    """Raise `OptionError` when ``--insecure-lan`` is given for a loopback address, or beside keys."""
+    check_access([End(bind, keys)], keys=keys, server_keys={}, insecure_lan=insecure_lan, binds=True)
+
+
+def check_connect(endpoint: str, insecure_lan: bool, keys: Path | None, server_key: Path | None) -> None:
+    """Raise `OptionError` when an option about access to another computer cannot take effect."""
+    check_access(
+        [End(endpoint, server_key)],
+        keys=keys,
+        server_keys={"--server-key": server_key},
+        insecure_lan=insecure_lan,
+        binds=False,
+    )
+
+
+def check_lossless(lossless: bool, drop: float) -> None:
+    """Raise `OptionError` when frames are to be lost on purpose of a stream that loses none."""
+    require_effect(
+        f"--drop {drop:g}",
+        drop,
+        not lossless,
+        why="with --lossless, which loses no frame",
+        expected="one of the two",
+        todo="leave --lossless out",
+    )
 
 
 def check_restart(restart: int | None, frames: int) -> None:

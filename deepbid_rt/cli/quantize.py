@@ -30,9 +30,11 @@ def quantize_command(
     unidirectional: o.UnidirectionalOption = False,
     channels: o.ChannelsOption = 1,
     planes: o.PlanesOption = 1,
+    overwrite: o.OverwriteOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write an engine whose U-Net works in 8 bits. Refused if 8 bits are not exact enough for the recording."""
+    o.check_overwrite(out, overwrite)
     geometry = o.scan_geometry(scan, first, unmirrored, unidirectional)
     try:
         from deepbid_rt.train.quantize import quantize, read_stream_card

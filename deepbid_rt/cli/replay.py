@@ -31,11 +31,14 @@ def replay_command(
     drop: o.DropOption = 0.0,
     jitter_ms: o.JitterOption = 0.0,
     restart: o.RestartOption = None,
+    keys: o.KeysOption = None,
     insecure_lan: o.InsecureOption = False,
+    lossless: o.LosslessOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Publish a recording at its frame rate, as a microscope would."""
-    o.check_bind(bind, insecure_lan)
+    o.check_bind(bind, insecure_lan, keys)
+    o.check_lossless(lossless, drop)
     source = TiffSource(
         path,
         scan=o.scan_geometry(scan, first, unmirrored, unidirectional),
@@ -58,6 +61,8 @@ def replay_command(
         faults=Faults(drop, jitter_ms, restart),
         wait=wait,
         insecure_lan=insecure_lan,
+        keys=keys,
+        lossless=lossless,
     )
     if as_json:
         print_json(asdict(summary))

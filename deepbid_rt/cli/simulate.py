@@ -45,11 +45,14 @@ def simulate_command(
     drop: o.DropOption = 0.0,
     jitter_ms: o.JitterOption = 0.0,
     restart: o.RestartOption = None,
+    keys: o.KeysOption = None,
     insecure_lan: o.InsecureOption = False,
+    lossless: o.LosslessOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Publish a simulated two-photon movie. The clean movie can be written to a file."""
-    o.check_bind(bind, insecure_lan)
+    o.check_bind(bind, insecure_lan, keys)
+    o.check_lossless(lossless, drop)
     o.check_restart(restart, frames)
     geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, line_phase_px)
     scene = SceneSettings(seed=seed, motion_px=motion_px)
@@ -71,8 +74,7 @@ def simulate_command(
 
         microscope = SyntheticSource(scene, settings, frames, stamped=stamped, on_truth=write_truth)
         source = _RecordedMicroscope(microscope, raw_file)
-        if microscope.info.frame_bytes * frames <= PREPARED_BYTES:
-            source.prepare()
+        prepared = microscope.info.frame_bytes * frames <= PREPARED_BYTES
         summary = publish(
             source,
             bind,
@@ -81,6 +83,9 @@ def simulate_command(
             faults=Faults(drop, jitter_ms, restart),
             wait=wait,
             insecure_lan=insecure_lan,
+            keys=keys,
+            lossless=lossless,
+            prepare=source.prepare if prepared else None,
         )
     if as_json:
         print_json(asdict(summary))

@@ -116,12 +116,33 @@ def test_only_the_layout_of_a_live_stream_can_be_given(function: Callable[..., o
             function(scan=scan)
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rt.subscribe(LOOPBACK, insecure_lan=True), "insecure_lan=True with tcp://127.0.0.1:0, which"),
+        (lambda: rt.subscribe(LOOPBACK, keys="k"), "keys without server_key"),
+        (lambda: rt.subscribe(LOOPBACK, server_key="s.pub"), "server_key without keys"),
+        (lambda: rt.publish("tcp://*:0", shape=(8, 8), keys="k", insecure_lan=True), "insecure_lan=True with .* keys"),
+        (lambda: serve(source=LOOPBACK, insecure_lan=True), "insecure_lan=True with tcp://127.0.0.1:0, which"),
+        (lambda: serve(source=LOOPBACK, keys="k"), "keys without source_key"),
+        (lambda: serve(source=LOOPBACK, source_key="s.pub"), "source_key without keys"),
+        (lambda: serve(source=ListSource([]), source_key="s.pub", keys="k"), "source_key for a source that is no addr"),
+        (lambda: serve(source=LOOPBACK, lossless=True), "lossless=True with max_latency_ms=200.0"),
+        (lambda: serve(source=ListSource([]), lossless=True, max_latency_ms=None), "lossless=True with"),
+    ],
+)
+def test_keys_and_access_that_cannot_take_effect_are_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(OptionError, match=f"^{message}"):
+        call()
+
+
 def test_access_from_other_computers_to_a_loopback_address_is_refused() -> None:
     with pytest.raises(OptionError, match=r"^insecure_lan=True with tcp://127.0.0.1:0, which only this computer"):
         rt.publish(LOOPBACK, shape=(8, 8), insecure_lan=True)
 
 
 CHECKED = {"merge", "gap", "record_raw", "insecure_lan", "precision", "threads", "runtime", "trust"}
+CHECKED |= {"keys", "server_key", "source_key", "lossless"}
 TAKE_EFFECT = {
     rt.denoise: {"movie", "engine", "scan", "rate_hz", "planes", "stabilize", "line_phase"},
     rt.Denoiser.for_array: {"engine", "shape", "dtype", "rate_hz", "scan", "planes", "stabilize", "line_phase"},
@@ -129,7 +150,7 @@ TAKE_EFFECT = {
     rt.publish: {"endpoint", "shape", "dtype", "rate_hz", "scan", "planes", "name"},
     # scan is checked too, see above.
     rt.serve: {"source", "engine", "sinks", "publish", "record", "scan", "stabilize", "line_phase"}
-    | {"frames", "series", "idle_s"},
+    | {"frames", "series", "idle_s", "stop", "max_latency_ms"},
     rt.subscribe: {"endpoint", "series", "timeout_s", "scan"},
     rt.load_engine: {"name"},
 }

@@ -12,6 +12,8 @@ from deepbid_rt.errors import OptionError, StageError, StreamError
 from tests.fakes import ListSink, ListSource, SpyEngine, echo_card, stamped_frames, stream
 
 INFO = stream((1, 4, 6))
+GUARD_S = 30.0
+"""Limit of every wait in these tests; a passing test does not reach it."""
 
 
 def source_of(count):
@@ -63,6 +65,52 @@ def test_ctrl_c_ends_a_session_cleanly(listens_to_ctrl_c):
     assert isinstance(sink.events[-1], rt.StreamEnd)
 
 
+def test_another_thread_ends_a_session_through_an_event():
+    stop, seen = threading.Event(), threading.Event()
+    source = ListSource([INFO, *stamped_frames(INFO, 4, 0), *[None] * 10_000])
+    sink = ListSink(on_put=lambda frame: seen.set() if frame.index == 3 else None)
+    summaries = []
+
+    def run():
+        engine = SpyEngine(echo_card(), lambda window: window)
+        summaries.append(rt.serve(source, engine, sinks={"mine": sink}, stop=stop))
+
+    session = threading.Thread(target=run)
+    session.start()
+    assert seen.wait(GUARD_S)
+    stop.set()
+    session.join(GUARD_S)
+    assert summaries[0]["frames_out"] == 4
+
+
+def test_the_second_ctrl_c_cuts_the_end_short_and_the_third_leaves(listens_to_ctrl_c):
+    from deepbid_rt.api.serve import _run
+
+    class Hanging:
+        """A session whose end hangs until a test lets it go."""
+
+        def __init__(self):
+            self.steps, self.end = [], threading.Event()
+
+        def run(self):
+            signal.raise_signal(signal.SIGINT)
+            assert self.end.wait(GUARD_S)
+
+        def stop(self):
+            self.steps.append("stop")
+            signal.raise_signal(signal.SIGINT)
+
+        def abort(self):
+            self.steps.append("abort")
+            signal.raise_signal(signal.SIGINT)
+
+    session = Hanging()
+    with pytest.raises(KeyboardInterrupt):
+        _run(session, None)
+    session.end.set()
+    assert session.steps == ["stop", "abort"]
+
+
 def test_a_sink_that_raises_ends_the_session_with_its_error():
     class Broken(ListSink):
         def put(self, frame):
@@ -93,6 +141,7 @@ def test_no_sink_can_change_what_another_one_gets():
         ({"source": None}, "a NoneType without open, read, close as the source"),
         ({"sinks": [ListSink()]}, "expected sinks by name; write sinks={'mine': sink}"),
         ({"sinks": {"a": print}}, "sink 'a' without start, put, skip, end, close; expected an object with the methods"),
+        ({"stop": 3}, "stop=3; expected a threading.Event; write stop=threading.Event()"),
         ({"frames": 0}, "frames=0; expected a whole number, at least 1"),
         ({"series": -1}, "series=-1; expected a whole number, at least 1"),
         ({"idle_s": -1}, "idle_s=-1; expected a number above 0"),
@@ -103,3 +152,8 @@ def test_no_sink_can_change_what_another_one_gets():
 def test_wrong_use_is_refused_before_anything_starts(wrong, message):
     with pytest.raises(StreamError, match=re.escape(message)):
         rt.serve(**{"source": source_of(1), "engine": "echo", **wrong})
+
+
+def test_an_address_that_is_no_text_is_refused():
+    with pytest.raises(rt.EndpointError, match=re.escape("publish=3; expected tcp://HOST:PORT")):
+        rt.serve(source_of(1), "echo", publish=3)

@@ -19,10 +19,15 @@ from deepbid_rt.errors import EngineError, OptionError, RefusedError, StreamErro
 STARTS = {
     "demo": ("--engine", "echo", "--out", "{tmp}/file/demo"),
     "serve": ("--engine", "echo", "--source", "nowhere"),
+    "status": ("nowhere",),
+    "doctor": ("--engine", "echo"),
     "denoise": ("{tmp}/none.tif", "{tmp}/out.tif", "--engine", "echo"),
+    "recover": ("{tmp}/none",),
     "simulate": ("--size", "16", "--frames", "2", "--bind", "tcp://127.0.0.1:*", "--truth", "{tmp}/none/truth.tif"),
     "synth": ("--size", "16", "--frames", "2", "--out", "{tmp}/file/movie"),
     "replay": ("{tmp}/none.tif", "--bind", "tcp://127.0.0.1:*"),
+    "keys": ("{tmp}/file/keys",),
+    "view": (),
     "train": ("{tmp}/none.tif", "--out", "{tmp}/run"),
     "export": ("{tmp}/last.pt", "-o", "{tmp}/out.onnx"),
     "quantize": ("nowhere", "--like", "{tmp}/none.tif", "-o", "{tmp}/out.onnx"),
@@ -93,20 +98,54 @@ def scan_options(command: str, *line_phase: str) -> list[Refused]:
     ]
 
 
+def connecting(command: str, address: str, server_key: str) -> list[Refused]:
+    return [
+        Refused(command, "--keys", ("--keys", "{tmp}/k"), "--keys without --server-key"),
+        Refused(command, server_key, (server_key, "{tmp}/s.pub"), f"{server_key} without --keys"),
+        Refused(command, "--insecure-lan", ("--insecure-lan",), f"--insecure-lan with {address}"),
+    ]
+
+
+def publishing(command: str) -> list[Refused]:
+    protected = ("--insecure-lan", "--bind", "tcp://0.0.0.0:*", "--keys", "{tmp}/k")
+    return [
+        Refused(command, "--insecure-lan", ("--insecure-lan",), f"--insecure-lan {ONLY_HERE}"),
+        Refused(command, "--insecure-lan", protected, "--insecure-lan with tcp://0.0.0.0:*, which keys protect"),
+        Refused(command, "--drop", ("--lossless", "--drop", "0.5"), "--drop 0.5 with --lossless"),
+    ]
+
+
 PAGE = ("--http-token", "twelve-letters-long"), "--http-token without --http"
 FOREIGN = "an offset rule or exact windows for {tmp}/last.pt, a checkpoint of deepbid-rt"
 PRINT = ("--size", "16x16", "--print-trtexec")
 REFUSED = [
+    Refused("status", "--timeout", ("--timeout", "3"), "--timeout without --once"),
+    Refused("doctor", "--trust", ("--trust",), "--trust for engine 'echo', which is no .plan"),
     *engine_options("demo"),
     Refused("demo", "--http-token", *PAGE),
     *file_engine_options("serve"),
     Refused("serve", "--record-raw", ("--record-raw",), "--record-raw without --record"),
     Refused("serve", "--roll-frames", ("--roll-frames", "9"), "--roll-frames 9 without --record"),
+    Refused("serve", "--name", ("--name", "mouse7"), "--name mouse7 without --record"),
+    Refused("serve", "--sync", ("--sync", "0"), "--sync 0 without --record"),
     Refused("serve", "--http-token", *PAGE),
-    Refused("serve", "--insecure-lan", ("--insecure-lan",), "--insecure-lan without --publish"),
-    Refused(
-        "serve", "--insecure-lan", ("--insecure-lan", "--publish", "tcp://127.0.0.1:*"), f"--insecure-lan {ONLY_HERE}"
+    *(
+        Refused("serve", "--insecure-lan", ("--source", "tcp://127.0.0.1:9", "--insecure-lan", *more), message)
+        for more, message in (
+            ((), "--insecure-lan with tcp://127.0.0.1:9, which only this computer can reach"),
+            (("--publish", "tcp://127.0.0.1:*"), "--insecure-lan with tcp://127.0.0.1:9 and tcp://127.0.0.1:*, which "),
+            (
+                ("--publish", "tcp://0.0.0.0:*", "--keys", "{tmp}/k"),
+                "--insecure-lan with tcp://127.0.0.1:9 and tcp://0.0.0.0:*, which keys protect",
+            ),
+        )
     ),
+    Refused("serve", "--keys", ("--keys", "{tmp}/k"), "--keys without --source-key"),
+    Refused("serve", "--source-key", ("--source-key", "{tmp}/s.pub"), "--source-key without --keys"),
+    Refused("serve", "--lossless", ("--lossless",), "--lossless with --max-latency 200, which skips frames"),
+    *connecting("status", "nowhere", "--server-key"),
+    *connecting("view", "tcp://127.0.0.1:5591", "--server-key"),
+    *connecting("view", "tcp://127.0.0.1:5591", "--raw-server-key"),
     Refused("serve", "--gap", ("--gap", "hold"), "--gap hold for engine 'echo', which has no temporal state"),
     *file_engine_options("denoise"),
     *scan_options("denoise", "0.7"),
@@ -115,11 +154,13 @@ REFUSED = [
         for merge in ("forward", "backward", "interleave")
     ),
     *scan_options("simulate", "1.5"),
-    Refused("simulate", "--insecure-lan", ("--insecure-lan",), f"--insecure-lan {ONLY_HERE}"),
+    *publishing("simulate"),
     Refused("simulate", "--restart", ("--restart", "2"), "--restart 2 in a movie of 2 frames"),
     *scan_options("synth", "-1.5"),
     *scan_options("replay"),
-    Refused("replay", "--insecure-lan", ("--insecure-lan",), f"--insecure-lan {ONLY_HERE}"),
+    *publishing("replay"),
+    Refused("keys", "--name", ("--show", "--name", "x"), "--name with --show, which writes nothing"),
+    Refused("keys", "--allow", ("--show", "--allow", "{tmp}/x.pub"), "--allow with --show, which writes nothing"),
     Refused("replay", "--restart", ("--restart", "8", "--loop", "2"), "--restart 8 in a movie of 8 frames"),
     *scan_options("train", "0.7"),
     Refused("train", "--preset", ("--preset", "fast", "--recipe", "{tmp}/none.toml"), "--preset with --recipe"),
@@ -140,17 +181,21 @@ TAKE_EFFECT = {
     # A stream states its scan only when it begins, and --merge is checked then (`merged_geometry`). --scan is for
     # streams that do not state theirs. Both are accepted before: the next stream may be one that they are for.
     "serve": "--source --engine --publish --record --scan --merge --line-phase --frames --idle-timeout --lag-frames"
-    " --http --json",
+    " --max-latency --http --json",
+    "status": "--once --json",
+    "doctor": "--engine --size --rate --record --json",
     "view": "--connect --raw --history --out --rois --seconds --json",
-    "denoise": "--engine --scan --channels --planes --rate --json",
-    "simulate": "--bind --frames --size --rate --scan --photons --motion --seed --stamped --truth --raw --wait --drop"
-    " --jitter --json",
+    "denoise": "--engine --scan --channels --planes --rate --salvage --json",
+    "recover": "--json",
+    "simulate": "--bind --frames --size --rate --scan --photons --motion --seed --stamped --truth --raw --wait"
+    " --jitter --keys --lossless --json",
     "synth": "--out --preset --frames --size --seed --scan --bits --photons --motion --sinusoidal --json",
-    "replay": "--bind --rate --scan --channels --planes --loop --wait --drop --jitter --json",
+    "replay": "--bind --rate --scan --channels --planes --loop --wait --jitter --keys --lossless --json",
+    "keys": "--show --json",
     # --from has no effect when a run is continued. But a run is continued by the command that began it.
     "train": "--out --mode --recipe --steps --minutes --from --scan --channels --planes --tensorboard --json",
-    "export": "--out --name --json",
-    "quantize": "--like --out --scan --channels --planes --json",
+    "export": "--out --name --overwrite --json",
+    "quantize": "--like --out --scan --channels --planes --overwrite --json",
     "evaluate": "--truth --raw --reference --channels --report --json",
     # --size and --source are refused together, see tests/e2e/test_plans.py.
     "build": "--out --size --source --level --workspace --keep-onnx --print-trtexec --json",
@@ -219,6 +264,11 @@ ACCEPTED: list[tuple[str, tuple[str, ...]]] = [
     ("serve", ("--roll-frames", "0", "--threads", "0", "--precision", "auto", "--merge", "mean", "--gap", "auto")),
     ("serve", ("--record", "{tmp}/s", "--record-raw", "--roll-frames", "9", "--merge", "interleave")),
     ("serve", ("--publish", "tcp://0.0.0.0:*", "--insecure-lan", "--scan", "ordinary")),
+    ("serve", ("--source", "tcp://192.0.2.1:9", "--insecure-lan", "--publish", "tcp://0.0.0.0:*", "--keys", "{tmp}/k")),
+    ("serve", ("--source", "tcp://192.0.2.1:9", "--keys", "{tmp}/k", "--source-key", "{tmp}/s.pub")),
+    ("serve", ("--publish", "tcp://127.0.0.1:*", "--keys", "{tmp}/k", "--lossless", "--max-latency", "none")),
+    ("replay", ("--bind", "tcp://0.0.0.0:*", "--keys", "{tmp}/k", "--lossless", "--drop", "0")),
+    ("status", ("tcp://192.0.2.1:9", "--keys", "{tmp}/k", "--server-key", "{tmp}/s.pub")),
     ("serve", ("--engine", "average", "--gap", "reset", "--stabilize")),
     ("denoise", ("--unidirectional", "--first", "forward", "--line-phase", "off")),
     ("denoise", ("--unidirectional", "--line-phase", "0")),

@@ -148,6 +148,23 @@ def test_a_series_may_have_no_frames(given):
     assert not any(given.received())
 
 
+def test_a_series_that_was_not_ended_may_be_started_again(given):
+    """As a session does after the sink has failed."""
+    info = stream((1, 6, 8))
+    frames = stamped_frames(info, 9)
+    given.sink.start(info)
+    for frame in frames[:4]:
+        given.sink.put(frame)
+    given.sink.start(info)
+    given.sink.skip(Gap(4, 1, "sink"))
+    for frame in frames[5:]:
+        given.sink.put(frame)
+    given.sink.end(StreamEnd("done"))
+    given.sink.close()
+    movies = given.received()
+    same([pixels for movie in movies for pixels in movie], info, [0, 1, 2, 3, 5, 6, 7, 8])
+
+
 @pytest.mark.parametrize("began", [False, True])
 def test_it_may_be_closed_twice_and_without_an_end(given, began):
     info = stream((1, 6, 8))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zmq
 
 from deepbid_rt.errors import RefusedError
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
@@ -15,6 +16,7 @@ from deepbid_rt.ports import FrameSource
 from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
+from deepbid_rt.wire.codec import Encoder
 from deepbid_rt.zmq_io import ZmqSink, ZmqSource
 from tests.fakes import ListSource, stamped_frames, stream
 
@@ -65,7 +67,27 @@ def network(_: Path, stack: ExitStack) -> SourceUnderTest:
     return SourceUnderTest(ZmqSource(sink.endpoint), begin, unopenable=lambda: ZmqSource("tcp://127.0.0.1:99999"))
 
 
-SOURCES = {"list": from_list, "synthetic": simulated, "tiff": tiff, "zmq": network}
+def bad_network(_: Path, stack: ExitStack) -> SourceUnderTest:
+    """Messages overtake each other by up to 4 places and come twice, between messages that are none."""
+    publisher = stack.enter_context(zmq.Context()).socket(zmq.XPUB)
+    stack.callback(publisher.close, 0)
+    publisher.setsockopt(zmq.SNDHWM, 0)
+    publisher.bind("tcp://127.0.0.1:*")
+
+    def begin() -> None:
+        assert publisher.poll(WAIT_S * 1000)
+        encoder, rng = Encoder(INFO), np.random.default_rng(1)
+        messages = [encoder.start(), *map(encoder.frame, stamped_frames(INFO, COUNT)), encoder.end(StreamEnd("done"))]
+        for place in np.argsort(np.arange(len(messages)) + rng.uniform(0, 4, len(messages))):
+            publisher.send_multipart(messages[place])
+            publisher.send_multipart([b"raw/", rng.bytes(20), b""])
+            if rng.random() < 0.5:
+                publisher.send_multipart(messages[place])
+
+    return SourceUnderTest(ZmqSource(publisher.getsockopt_string(zmq.LAST_ENDPOINT)), begin)
+
+
+SOURCES = {"list": from_list, "synthetic": simulated, "tiff": tiff, "zmq": network, "bad network": bad_network}
 
 
 @pytest.fixture(params=SOURCES)

@@ -5,14 +5,26 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deepbid_rt.frame import FrameFlag
+from deepbid_rt.live.status import SessionState
+from deepbid_rt.wire.alarm import Alarm
 from tests.e2e.commands import Running, run, started
+from tests.pages import DENOISED, RAW, denoised, example_report, raw
+
+pytest.importorskip("aiohttp", reason="the http extra is not installed")
+from deepbid_rt.web.latest_frames import LatestFrames
+from deepbid_rt.web.server import PageServer
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -66,7 +78,8 @@ def text(browser: Any, name: str) -> str:
 def test_the_page_shows_a_session_and_its_end(browser: Any) -> None:
     simulate = ("simulate", "--frames", "4000", "--size", "64", "--rate", "30", "--bind", "tcp://127.0.0.1:*", "--wait")
     with started(*simulate) as sender:
-        options = ("--engine", "average", "--http", "127.0.0.1:0")
+        # Every frame is denoised, however busy the browser keeps the processor.
+        options = ("--engine", "average", "--max-latency", "none", "--http", "127.0.0.1:0")
         with started("serve", "--source", sender.line(), *options, "--json") as served:
             browser.get(page_of(served))
             wait(browser, lambda _: text(browser, "state") == "running")
@@ -91,6 +104,132 @@ def test_the_page_shows_a_session_and_its_end(browser: Any) -> None:
     assert finished.code == 0, finished.stderr
     assert finished.result["frames_in"] == finished.result["frames_out"] > first
     assert not any(finished.result["lost"].values())
+
+
+class FakeSession:
+    """A session whose state the test sets, and its page. A thread sends 30 frames a second while `sending`."""
+
+    def __init__(self) -> None:
+        # One second is allowed, so that a busy computer does not make pictures late.
+        self.report = example_report(max_latency_ms=1000.0, delay_frames=0)
+        self.frames = LatestFrames()
+        self.sending, self.flags, self.age_s = True, FrameFlag.NONE, 0.0
+        self._ended = threading.Event()
+
+    def show(self, state: SessionState = SessionState.RUNNING, source: str = "live", *alarms: Alarm) -> None:
+        report = self.report
+        status, source_status = replace(report.status, state=state), replace(report.source, state=source)
+        self.report = replace(report, status=status, source=source_status, alarms=alarms)
+
+    @contextmanager
+    def running(self) -> Iterator[FakeSession]:
+        self.frames.raw.start(RAW)
+        self.frames.denoised.start(DENOISED)
+        thread = threading.Thread(target=self._send)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def _send(self) -> None:
+        count = 0
+        while not self._ended.wait(1 / 30):
+            if self.sending:
+                arrived_ns = time.time_ns() - round(self.age_s * 1e9)
+                self.frames.raw.put(raw(count, arrived_ns=arrived_ns))
+                self.frames.denoised.put(denoised(count, arrived_ns=arrived_ns, flags=self.flags))
+                count += 1
+
+
+@pytest.fixture
+def shown(browser: Any) -> Iterator[FakeSession]:
+    with FakeSession().running() as session:
+        server = PageServer("127.0.0.1:0", session.frames)
+        with server.showing(lambda: session.report):
+            browser.get(server.url)
+            yield session
+            browser.get("about:blank")
+
+
+SEEN = """
+const by = (id) => document.getElementById(id);
+const rim = (id) => [...by(id).getContext("2d").getImageData(1, by(id).height / 2, 1, 1).data].slice(0, 3);
+const green = [...document.querySelectorAll("body, body *")].filter((each) => {
+  const {color, backgroundColor, borderColor} = getComputedStyle(each);
+  return [color, backgroundColor, borderColor].includes("rgb(29, 138, 78)");
+});
+return {
+  state: by("state").textContent,
+  frozen: by("frozen").hidden ? "" : by("frozen").textContent,
+  opacity: getComputedStyle(by("raw")).opacity,
+  alarms: [...document.querySelectorAll("#alarms li")].map((item) => item.textContent),
+  alarmTags: document.querySelectorAll("#alarms *").length,
+  alarmsHidden: by("alarms").hidden,
+  green: green.map((each) => each.id),
+  title: by("title").textContent,
+  rims: [rim("raw"), rim("denoised")],
+  latency: [by("p50").textContent, by("p99").textContent],
+};
+"""
+"""What the page shows, read at one moment."""
+
+
+def seen(browser: Any, **values: str) -> dict[str, Any]:
+    """Wait until the page shows these values, and return all that it shows then."""
+
+    def reached(_: Any) -> dict[str, Any] | None:
+        page = browser.execute_script(SEEN)
+        return page if all(page[name] == value for name, value in values.items()) else None
+
+    return wait(browser, reached)
+
+
+def test_alarms_are_shown_as_they_are_and_nothing_is_green(browser: Any, shown: FakeSession) -> None:
+    assert "state" in seen(browser, state="running")["green"]
+    long = "the raw recorder cannot write <b onclick='x'>a.tif</b> &amp; so on:" + " no space left on device;" * 20
+    shown.show(SessionState.BEHIND, "live", Alarm("behind", "denoising is slow."), Alarm("sink", long))
+    page = seen(browser, state="output failed, 1 more alarm")
+    assert page["alarms"] == ["behind denoising is slow.", f"sink {long}"]
+    assert page["alarmTags"] == 4  # two lines, each with the kind in bold
+    assert page["green"] == []
+    shown.show()
+    assert seen(browser, state="running")["alarmsHidden"]
+
+
+def test_a_picture_that_stands_still_is_not_shown_as_live(browser: Any, shown: FakeSession) -> None:
+    page = seen(browser, state="running")
+    assert (page["frozen"], page["opacity"]) == ("", "1")
+    shown.sending = False
+    page = seen(browser, state="no new picture")
+    assert page["frozen"].startswith("NOT LIVE: ")
+    assert page["opacity"] == "0.3"
+    assert page["green"] == []
+    shown.sending = True
+    assert seen(browser, state="running")["frozen"] == ""
+    shown.age_s = 1.5
+    assert seen(browser, state="picture is late")["green"] == []
+    shown.show(SessionState.RUNNING, "lost")
+    seen(browser, state="microscope lost")
+
+
+def test_a_frame_that_was_not_denoised_is_marked_in_the_picture(browser: Any, shown: FakeSession) -> None:
+    for _ in range(2):
+        raw_rim, rim = seen(browser, title="denoised", state="running")["rims"]
+        assert max(rim) - min(rim) < 10
+        shown.flags = FrameFlag.NOT_DENOISED
+        raw_rim, rim = seen(browser, title="NOT DENOISED: raw")["rims"]
+        assert rim[0] > 120
+        assert max(rim[1:]) < 90
+        assert max(raw_rim) - min(raw_rim) < 60
+        shown.flags = FrameFlag.NONE
+
+
+def test_an_unknown_latency_is_called_unknown(browser: Any, shown: FakeSession) -> None:
+    assert all(value.endswith(" ms") for value in seen(browser, state="running")["latency"])
+    shown.show(SessionState.RUNNING, "live", Alarm("clock", "the clocks differ by 3 h."))
+    assert seen(browser, state="clocks differ")["latency"] == ["unknown", "unknown"]
 
 
 def test_without_the_extra_the_error_is_one_sentence() -> None:

@@ -82,16 +82,22 @@ def test_export_of_a_network_that_answers_one_and_the_same(tmp_path: Path) -> No
 def test_engine_trained_for_another_scan(movie: Path, tmp_path: Path) -> None:
     model = onnx.load(find_engine("window"))
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA_KEY)
-    entry.value = json.dumps(json.loads(entry.value) | {"scan": ["collinear"], "name": "lines"})
+    card = json.loads(entry.value) | {"scan": ["collinear"], "name": "lines"}
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(card)})  # the digest would not fit any more
     engine, folder = tmp_path / "lines.onnx", tmp_path / "session"
     onnx.save(model, engine)
     with started("replay", movie, "--bind", "tcp://127.0.0.1:*", "--wait") as replay:
-        message = refused("serve", "--source", replay.line(), "--engine", engine, "--record", folder)
+        options = ("--record", folder, "--record-raw", "--idle-timeout", "3", "--json")
+        finished = run("serve", "--source", replay.line(), "--engine", engine, *options)
+    message = finished.stderr.splitlines()[-1].removeprefix("deepbid-rt: ")
+    assert finished.code == 2
     assert message == (
         "engine 'lines' was trained for collinear scans and the stream is ordinary; expected an engine trained for the "
-        "stream's scan; choose another engine, or correct the layout with --scan."
+        "stream's scan; choose another engine, or correct the layout of the scan."
     )
-    assert not list(folder.iterdir())
+    assert finished.result["frames_out"] == finished.result["frames_in"] > 0, "raw frames pass through"
+    assert [alarm["kind"] for alarm in finished.result["alarms"]] == ["safe-mode"]
+    assert len(list(folder.glob("*_raw.tif"))) == 1
 
 
 def test_recording_folder_that_cannot_be_written(tmp_path: Path) -> None:
