@@ -337,7 +337,7 @@ class Session:
                 f"{sum(refused.values())} frames, none of which could be used "
                 f"({', '.join(f'{count} {cause}' for cause, count in refused.items())})",
                 expected="frames whose series a start message or a beat describes",
-                todo="check that the sender sends a start message and a beat every second",
+                todo=report.source.problem or "check that the sender sends a start message and a beat every second",
             )
 
     def _close_log(self, error: DeepbidError | None) -> None:

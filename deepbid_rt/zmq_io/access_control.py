@@ -32,7 +32,7 @@ HANDSHAKE_MS = 3000
 """Time in which a new connection must have said who it is."""
 BAN_S = 10.0
 """Time for which a host gets no new connection after one of its connections asked for too many topics."""
-MAX_PEER_BYTES, MAX_PEER_BYTES_PER_S = 2**17, 2**10
+MAX_PEER_BYTES, MAX_PEER_BYTES_PER_S = 2**16, 2**10
 """What a subscriber may send: all of its topics, and its heartbeats."""
 LOOK_MS = 100
 """How often this is checked while anybody is connected."""
