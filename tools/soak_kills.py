@@ -30,7 +30,8 @@ from deepbid_rt.errors import DeepbidError
 from deepbid_rt.recording.recovery import Recovery
 from deepbid_rt.recording.sidecar import read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.recording.tiff_writer import TiffMovieWriter, last_frame_number
+from deepbid_rt.recording.tiff_pages import last_frame_number
+from deepbid_rt.recording.tiff_writer import TiffMovieWriter
 
 KILLS_PER_FOLDER = 10
 STARTS_S = 60.0
@@ -87,6 +88,7 @@ class Findings:
         self.files = self.frames = self.lines = 0
         self.unreadable: list[str] = []
         self.empty = 0
+        self.unlinked = 0
         self.behind_log: list[str] = []
         self.unexplained = 0
         self.interrupted = 0
@@ -113,6 +115,8 @@ class Findings:
                 continue
             if last_frame_number(path) != int(last["frameNumbers"]):
                 self.unreadable.append(f"{path} does not end with its last frame")
+            with TiffMovie(path, salvage=True) as movie:
+                self.unlinked += movie.shape[0] - pages[stream]
             if stream == "raw":
                 self.short_s.append((killed_ns - int(last["t_ns"])) / 1e9)
         for path in (path for path in new if path.suffix == ".jsonl"):
@@ -142,6 +146,7 @@ class Findings:
             "log_lines": self.lines,
             "unreadable": self.unreadable,
             "empty_files": self.empty,
+            "frames_written_but_not_linked": self.unlinked,  # their write was under way; recover finds them
             "fewer_pages_than_the_log_says": self.behind_log,
             "frames_missing_unexplained": self.unexplained,
             "frames_missing_between_parts": self.interrupted,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from deepbid_rt.errors import StageError
@@ -53,6 +53,7 @@ class SessionLog:
         """The log itself, which the recorders share; None when nothing is recorded."""
         self.lost = 0
         """Lines that were lost because the disk did not answer, or that could not be made."""
+        self._stuck = False  # the thread hangs in the disk
         self._alarms = alarms
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING_LINES)
 
@@ -108,21 +109,25 @@ class SessionLog:
         try:
             yield
         finally:
-            try:
+            with suppress(queue.Full):  # the disk does not answer; `close` says so
                 self._queue.put(None, timeout=CLOSE_S)
                 thread.join(CLOSE_S)
-            except queue.Full:  # the disk does not answer; `close` says so
-                pass
-            if thread.is_alive():
-                self._tell(f"the session log in {sidecar.directory} is incomplete: its disk does not answer")
+            self._stuck = thread.is_alive()
 
     def close(self, **summary: object) -> None:
-        """Write the summary. Raises `StageError` when lines are missing for good."""
+        """Write the summary. Raises `StageError` when lines are missing for good, or the disk does not answer."""
         if not self.sidecar:
             return
-        while not self._queue.empty():  # without `writing_totals`, or after its thread was given up
-            if line := self._queue.get_nowait():
-                line()
+        if self._stuck:  # closing would wait for the same disk, maybe for ever
+            raise StageError(
+                f"the session log in {self.sidecar.directory} has no summary, as its disk does not answer",
+                expected=f"a disk that takes a line within {CLOSE_S:.0f} s",
+                todo="check the disk; deepbid-rt recover makes a summary from what was written",
+            )
+        with suppress(queue.Empty):
+            while True:  # lines written without `writing_totals`
+                if line := self._queue.get_nowait():
+                    line()
         self.sidecar.close(**summary)
         if self.lost:
             raise StageError(

@@ -15,7 +15,8 @@ from deepbid_rt.recording.disk_sync import SYNC_S
 from deepbid_rt.recording.motion_trace import MotionTrace
 from deepbid_rt.recording.recording_name import RecordingName, Stream
 from deepbid_rt.recording.sidecar import Sidecar
-from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter, last_frame_number
+from deepbid_rt.recording.tiff_pages import last_frame_number
+from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,12 @@ file that is cut or damaged the whole pages are found.
 from __future__ import annotations
 
 import io
+import re
 import struct
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -250,6 +252,36 @@ class TiffPages:
                 return self._value(entry, offset).split(b"\0")[0].decode("ascii", "replace")
         return ""
 
+    def last(self) -> TiffPage | None:
+        """Return the last page that another one points to, of a movie of `TiffMovieWriter`; None when none is found.
+
+        Looks at the end of the file only, since a movie may have 100,000 pages. A process that is killed may leave one
+        more page, which nothing points to, or a part of it.
+        """
+        signature = self._signature(self.page(self._first))
+        for length in (2**16, 2**20, 2**24, 2**30):  # the last is more than three of the largest frames take
+            begin = max(self._first, self.size - length)
+            offsets = list(self._occurrences(signature, begin))
+            page = self._follow(offsets) if len(offsets) > 2 or begin == self._first else None
+            if page is not None:
+                return page
+        return None
+
+    def _follow(self, offsets: list[int]) -> TiffPage | None:
+        """Return the last page of those that follow the first one that can be read."""
+        last = None
+        following = 0
+        for offset in offsets:
+            if last is not None and offset != following:
+                continue  # pixels that look like a page, or a page that nothing points to
+            try:
+                page = self.page(offset)
+            except DamagedError:
+                continue
+            if page.end <= self.size:
+                last, following = page, page.next
+        return last
+
     def _directory(self, offset: int) -> tuple[NDArray[np.void], int]:
         """Return the tags of a directory and the offset of the next one. Raises `DamagedError`."""
         width = 8 if self.big else 2
@@ -302,8 +334,7 @@ class TiffPages:
 
         It begins with the same tags as the first page, since one program wrote both.
         """
-        width = (8 if self.big else 2) + 2 * self._entry.itemsize
-        for offset in self._occurrences(self._read(found.first.offset, width), found.searched):
+        for offset in self._occurrences(self._signature(found.first), found.searched):
             budget = self._budget
             try:
                 page = self.page(offset)
@@ -314,6 +345,9 @@ class TiffPages:
                 found.problem = found.problem or f"the pages behind page {len(found.offsets) - 1} are not linked to it"
                 return page
         return None
+
+    def _signature(self, page: TiffPage) -> bytes:
+        return self._read(page.offset, (8 if self.big else 2) + 2 * self._entry.itemsize)
 
     def _occurrences(self, pattern: bytes, start: int) -> Iterator[int]:
         while start + len(pattern) <= self.size:
@@ -326,3 +360,19 @@ class TiffPages:
             if len(chunk) < len(pattern):
                 return
             start += len(chunk) - len(pattern) + 1
+
+
+def last_frame_number(path: Path) -> int | None:
+    """Return the number of the last frame in a movie of `TiffMovieWriter`; None when it has none.
+
+    Raises `OSError` when it cannot be read.
+    """
+    with path.open("rb") as file:
+        try:
+            pages = TiffPages(file)
+            page = pages.last()
+            text = pages.description(page.offset) if page else ""
+        except DamagedError:
+            return None
+    number = re.match(r"frameNumbers = (\d{1,20})\n", text)
+    return int(number[1]) if number else None

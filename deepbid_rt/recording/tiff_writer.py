@@ -21,7 +21,6 @@ from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.recording.disk_sync import SYNC_S, DiskSync
 
 SOFTWARE = f"deepbid-rt {__version__}"
-_NUMBER_KEY = b"frameNumbers = "
 
 
 class _Draft(io.BufferedIOBase):
@@ -241,20 +240,3 @@ class TiffMovieWriter:
         self._file.close()
         if self.frames == 0:
             self.path.unlink(missing_ok=True)
-
-
-def last_frame_number(path: Path) -> int | None:
-    """Return the number of the last frame in a movie of `TiffMovieWriter`; None when it has none.
-
-    Looks at the end of the file only, since a movie may have 100,000 pages. Raises `OSError` when it cannot be read.
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, io.SEEK_END)
-        for length in (2**16, 2**20, 2**29):  # more than the largest page that a stream may have
-            file.seek(max(0, size - length))
-            tail = file.read()
-            at = tail.rfind(_NUMBER_KEY)
-            if at >= 0 or length >= size:
-                break
-    digits = tail[at + len(_NUMBER_KEY) :].partition(b"\n")[0]
-    return int(digits) if at >= 0 and digits.isdigit() else None

@@ -100,8 +100,8 @@ class BeatListener:
 
     def close(self) -> None:
         """Close the socket; may be called twice."""
-        self._watch.close()
         self._socket.close()
+        self._watch.close()
         self._context.term()
 
     def __enter__(self) -> BeatListener:

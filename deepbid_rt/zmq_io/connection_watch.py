@@ -49,9 +49,15 @@ class Connection:
     """What accepted the last connection does not speak ZeroMQ, or not with the same security."""
     unwanted: bool = False
     """It has refused this computer's key."""
+    ended: bool = False
+    """It has ended, and libzmq has not begun another attempt."""
 
     def follow(self, event: int) -> None:
         """Take an event of `zmq.Event`."""
+        if event & (_AUTH_FAILED | _NOT_ZMQ | zmq.Event.DISCONNECTED):
+            self.ended = True
+        elif event & (_FAILED | zmq.Event.CONNECTED):
+            self.ended = False
         if event == zmq.Event.CONNECTED:
             self.connected, self.shaken = True, False
         elif event == zmq.Event.HANDSHAKE_SUCCEEDED:
@@ -125,14 +131,18 @@ class ConnectionWatch:
         socket.monitor(address, int(_WATCHED))
         self._events = context.socket(zmq.PAIR)
         self._events.setsockopt(zmq.LINGER, 0)
+        # libzmq's own thread, which moves all frames, waits for whoever takes its reports. So this end has no limit,
+        # and stays open until `close`, whatever happens to the thread that reads them.
+        self._events.setsockopt(zmq.RCVHWM, 0)
         self._events.connect(address)
         self._thread = threading.Thread(target=self._run, name="connection watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread; may be called twice."""
+        """End the thread, after the socket was closed; may be called twice."""
         self._closing.set()
         self._thread.join()
+        self._events.close()
 
     def _run(self) -> None:
         try:
@@ -144,8 +154,6 @@ class ConnectionWatch:
         # Any error: the watch only explains. The source goes on without it.
         except Exception:
             log.exception("the connection to %s is no longer watched", self._endpoint)
-        finally:
-            self._events.close()
 
     def _look(self, now_s: float) -> None:
         """Find and say the reason when the source has been silent for long enough."""

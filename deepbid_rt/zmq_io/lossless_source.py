@@ -21,6 +21,7 @@ from deepbid_rt.zmq_io.client_keys import ClientKeys
 from deepbid_rt.zmq_io.connection_watch import ConnectionWatch
 from deepbid_rt.zmq_io.endpoint import POLL_MS, check_protection, set_common, unusable
 from deepbid_rt.zmq_io.lossless import AGAIN_S, BUSY, KEEP_ALIVE_S, NEW, NUMBER_BYTES, WINDOW, Request, unpack_number
+from deepbid_rt.zmq_io.reconnection import Reconnection
 from deepbid_rt.zmq_io.source import receive_parts
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ class LosslessSource:
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         try:
+            reconnection = Reconnection(self.endpoint, self._watch.connection, self._clock) if self._watch else None
             arrived_s = asked_s = self._clock()
             again_s = arrived_s
             self._ask(socket, again=True)
@@ -161,6 +163,8 @@ class LosslessSource:
                         arrived_s = self._clock()
                 else:
                     self._receiver.tick(self._clock())
+                    if reconnection:
+                        reconnection.turn(socket)
                 now_s = self._clock()
                 room = self._expected + self._room() - self._limit
                 again = now_s - max(arrived_s, again_s) >= AGAIN_S

@@ -19,6 +19,7 @@ from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.client_keys import ClientKeys
 from deepbid_rt.zmq_io.connection_watch import ConnectionWatch
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, check_protection, set_common, unusable
+from deepbid_rt.zmq_io.reconnection import Reconnection
 
 log = QuietLog(__name__)
 
@@ -157,6 +158,7 @@ class ZmqSource:
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         receiver, longest_s = self._receiver, POLL_MS / 1000
+        reconnection = Reconnection(self.endpoint, self._watch.connection, self._clock) if self._watch else None
         try:
             while not self._closing.is_set():
                 # Rounded up: a wait of 0 ms would turn the loop at full speed until the time has come.
@@ -165,6 +167,8 @@ class ZmqSource:
                     receiver.push([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
                 else:
                     receiver.tick(self._clock())
+                    if reconnection:
+                        reconnection.turn(socket)
         # Any error of the socket: the reader must learn that no more frames will come, and why.
         except Exception as error:
             self._ring.fail(error)

@@ -1,12 +1,14 @@
 """Frames sent and received from Python, over loopback."""
 
 import re
+import threading
 
 import numpy as np
 import pytest
 
 import deepbid_rt as rt
 from deepbid_rt.errors import EndpointError, StreamError
+from deepbid_rt.zmq_io.key_folder import KeyFolder
 
 
 def frame_of(number):
@@ -125,3 +127,46 @@ def test_impossible_limits_of_a_subscription_are_refused(wrong):
 def test_an_endpoint_is_a_text():
     with pytest.raises(EndpointError, match=re.escape("endpoint=5701; expected tcp://HOST:PORT; write it as")):
         rt.subscribe(5701)
+
+
+def test_a_lossless_stream_waits_for_its_reader_and_loses_nothing():
+    with rt.publish("tcp://127.0.0.1:0", shape=(4, 5), rate_hz=100.0, lossless=True) as sender:
+        got = []
+
+        def read(endpoint):
+            with rt.subscribe(endpoint, series=1, timeout_s=20.0, lossless=True) as frames:
+                got.extend(int(frame.pixels[0, 0, 0]) for frame in frames)
+                got.append(frames.lost)
+
+        reader = threading.Thread(target=read, args=(sender.endpoint,))
+        reader.start()
+        for n in range(200):
+            sender.send(frame_of(n))
+        sender.close()
+        reader.join(20.0)
+    assert got == [*range(200), 0]
+
+
+def test_keys_of_python_functions_are_those_of_the_commands(tmp_path):
+    for name in ("scope", "pc"):
+        KeyFolder(tmp_path / name).create(name)
+    KeyFolder(tmp_path / "scope").allow(tmp_path / "pc" / "pc.pub")
+    mine = {"keys": str(tmp_path / "pc"), "server_key": tmp_path / "scope" / "scope.pub"}
+    with (
+        rt.publish("tcp://127.0.0.1:0", shape=(4, 5), keys=tmp_path / "scope") as sender,
+        rt.subscribe(sender.endpoint, series=1, timeout_s=20.0, **mine) as frames,
+        rt.subscribe(sender.endpoint, timeout_s=0.3) as stranger,
+    ):
+        assert sender.wait_for_subscriber(20.0)
+        sender.send(frame_of(7))
+        sender.close()
+        assert [int(frame.pixels[0, 0, 0]) for frame in frames] == [7]
+        assert list(stranger) == []
+
+
+@pytest.mark.parametrize("wrong", [{"insecure_lan": "yes"}, {"lossless": 1}])
+def test_switches_are_true_or_false(wrong):
+    with pytest.raises(StreamError, match="expected True or False"):
+        rt.publish("tcp://127.0.0.1:0", shape=(4, 5), **wrong)
+    with pytest.raises(StreamError, match="expected True or False"):
+        rt.subscribe("tcp://127.0.0.1:9", **wrong)

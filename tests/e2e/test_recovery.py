@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from tests.e2e.commands import page_count, run
+from tests.e2e.commands import page_count, run, started
 
 
 @pytest.fixture
@@ -51,3 +52,28 @@ def test_recover_writes_a_new_file_and_exits_with_1_until_every_file_is_whole(tm
     cut.unlink()
     (tmp_path / "in_recovered.tif").rename(cut)
     assert run("recover", tmp_path).code == 0
+
+
+def test_a_session_goes_on_in_numbered_parts_while_the_microscope_still_sends(tmp_path: Path) -> None:
+    sent, folder = tmp_path / "sent.tif", tmp_path / "session"
+    tifffile.imwrite(sent, np.zeros((20, 16, 16), np.int16), photometric="minisblack")
+    to = ("--record", folder, "--record-raw", "--name", "mouse7", "--sync", "0", "--engine", "echo", "--frames", "10")
+    with started("replay", sent, "--loop", "100000", "--rate", "100", "--bind", "tcp://127.0.0.1:*") as sender:
+        endpoint = sender.line()
+        for _ in range(2):
+            served = run("serve", "--source", endpoint, *to)
+            assert served.code == 0, served.stderr
+    names = sorted(path.name for path in folder.iterdir())
+    stem = names[0].removesuffix(".jsonl")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_mouse7_[0-9a-f]{32}", stem)
+    assert [name.removeprefix(stem) for name in names] == [
+        *(".jsonl", "_denoised.tif", "_denoised_part002.tif"),
+        *("_part002.jsonl", "_raw.tif", "_raw_part002.tif"),
+    ]
+    checked = run("recover", folder, "--json")
+    assert checked.code == 0, checked.stderr
+    raw = [movie for movie in checked.result["movies"] if "_raw" in movie["path"]]
+    (between,) = raw[1]["missing"]
+    assert between["cause"] == "interruption"
+    assert between["first"] == raw[0]["last"] + 1
+    assert between["first"] + between["count"] == raw[1]["first"]

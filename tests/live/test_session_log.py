@@ -102,6 +102,24 @@ def test_lines_do_not_wait_for_the_disk(tmp_path):
         log.close()
 
 
+def test_a_disk_that_hangs_for_ever_does_not_hold_up_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(session_log, "CLOSE_S", 0.01)
+    log, began, released = SessionLog(tmp_path), threading.Event(), threading.Event()
+
+    def hang(*_, **__):
+        began.set()
+        assert released.wait(GUARD_S)
+
+    log.sidecar.begin = hang
+    log.sidecar.write = lambda *_a, **_k: None
+    with log.writing_totals(Totals()):
+        log.write("engine", stream(series="a"))
+        assert began.wait(GUARD_S)
+    with pytest.raises(StageError, match="has no summary, as its disk does not answer"):
+        log.close()
+    released.set()
+
+
 def test_totals_that_cannot_be_made_raise_an_alarm_and_the_thread_goes_on(tmp_path):
     alarms, log, again = Alarms(), None, threading.Event()
     log = SessionLog(tmp_path, alarms=alarms)

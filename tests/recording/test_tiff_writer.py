@@ -13,7 +13,7 @@ import tifffile
 from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.recording import disk_sync, tiff_writer
 from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter, last_frame_number
+from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 
 
 def frame(number: int, channels: int = 2) -> np.ndarray:
@@ -208,13 +208,3 @@ def test_a_deleted_file_is_an_error(tmp_path: Path) -> None:
     writer.path.unlink()
     with pytest.raises(StageError, match=r"frame 1 could not be written .*deleted while it was written, and 1 frames"):
         writer.append(frame(1), 1, 0.0)
-
-
-def test_the_last_frame_number_is_read_from_the_end_of_the_file(tmp_path: Path) -> None:
-    writer = TiffMovieWriter(tmp_path / "m.tif")
-    for number in (3, 41, 1_000_017):
-        writer.append(np.zeros((1, 300, 400), np.int16), number, 0.0)
-    writer.close()
-    assert last_frame_number(tmp_path / "m.tif") == 1_000_017
-    (tmp_path / "other.tif").write_bytes(b"no frame numbers here")
-    assert last_frame_number(tmp_path / "other.tif") is None

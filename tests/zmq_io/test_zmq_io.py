@@ -575,3 +575,29 @@ def test_a_slow_subscriber_still_receives_the_end_of_a_sink_that_closes(stack: E
         assert slow.poll(10_000), f"nothing came after {kinds}"
         kinds.append(slow.recv_multipart()[0].decode().split("/")[2])
     assert kinds == ["start", *["frame"] * 10, "end"]
+
+
+def test_a_message_that_is_too_long_does_not_end_the_stream_for_good(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libzmq ends the connection then, and does not connect again by itself."""
+    monkeypatch.setattr("deepbid_rt.zmq_io.reconnection.PATIENCE_S", 0.3)
+    publisher, source = a_raw_publisher(stack, ring_bytes=8 * 4096)
+    publisher.send_multipart([b"raw/scope1/frame/", b"header", bytes(5000)])
+    while (subscription := publisher.recv()) != b"\x01raw/":  # it subscribes again
+        assert subscription == b"\x00raw/"
+        assert publisher.poll(10_000)
+    encoder = Encoder(a_stream())
+    publisher.send_multipart(encoder.start())
+    publisher.send_multipart(encoder.frame(a_frame(0)))
+    assert names(read(source, 2))[1:] == [0]
+
+
+def test_a_connection_that_breaks_is_left_to_libzmq_and_frames_that_wait_are_read(stack: ExitStack) -> None:
+    sink, source = connected(stack)
+    sink.start(a_stream())
+    for index in range(40):
+        sink.put(a_frame(index))
+    sink.end(StreamEnd("done"))
+    sink.close()
+    assert names(read(source, 42))[1:-1] == list(range(40))
