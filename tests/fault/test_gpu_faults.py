@@ -13,7 +13,7 @@ from deepbid_rt.errors import StageError
 from deepbid_rt.frame import Frame, StreamEnd
 from deepbid_rt.live.pipeline import Pipeline
 from deepbid_rt.live.sink_worker import SinkSettings
-from deepbid_rt.live.status import SessionState
+from deepbid_rt.live.status import SessionLimits, SessionState
 from deepbid_rt.recording.recorder import Recorder
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
@@ -52,7 +52,10 @@ def frames(info):
 
 
 def record(engine, info, folder, break_now):
-    """Run a session whose GPU fails after `GOOD` frames; return the error, the status and the raw frames."""
+    """Run a session whose GPU fails after `GOOD` frames; return the error, the status and the raw frames.
+
+    Frames after the failure pass through undenoised.
+    """
     sidecar = Sidecar(folder)
     recorders = [Recorder(folder, "denoised", sidecar), Recorder(folder, "raw", sidecar)]
     outlets = [SinkSettings(f"recorder {n}", r, 100) for n, r in enumerate(recorders)]
@@ -66,7 +69,13 @@ def record(engine, info, folder, break_now):
 
     steps = [info, *made[:GOOD], let_the_gpu_fail, *made[GOOD:], StreamEnd("done")]
     denoised = [outlets[0], SinkSettings("watch", watch, 100)]
-    pipeline = Pipeline(ListSource(steps), lambda i: Denoiser(engine, i), raw=outlets[1:], denoised=denoised)
+    pipeline = Pipeline(
+        ListSource(steps),
+        lambda i: Denoiser(engine, i),
+        raw=outlets[1:],
+        denoised=denoised,
+        limits=SessionLimits(series=1),
+    )
     with pytest.raises(StageError) as failed:
         pipeline.run()
     sidecar.close(error=str(failed.value))
@@ -78,15 +87,15 @@ def check_recording(folder, info, made, lines):
     assert log[-1]["kind"] == "summary"
     assert "the GPU failed in the middle of the session" in log[-1]["error"]
     with TiffMovie(next(folder.glob("*_denoised.tif")), 1) as movie:
-        assert movie.shape == (GOOD, 1, lines, info.shape[2])
+        assert movie.shape == (FRAMES, 1, lines, info.shape[2])
+        assert np.array_equal(movie.frame(FRAMES - 1), made[-1].pixels), "raw pixels after the failure"
     with TiffMovie(next(folder.glob("*_raw.tif")), 1) as movie:
-        count = movie.shape[0]
-        assert count >= GOOD
-        assert all(np.array_equal(movie.frame(n), made[n].pixels) for n in range(count))
+        assert movie.shape[0] == FRAMES
+        assert all(np.array_equal(movie.frame(n), made[n].pixels) for n in range(FRAMES))
 
 
 @pytest.mark.parametrize("owner", [SimulatedMemory, SimulatedTorchMemory, StandInMemory])
-def test_a_session_with_a_plan_ends_with_the_gpu_error_and_a_complete_recording(simulated_plans, tmp_path, owner):
+def test_a_session_with_a_plan_goes_on_undenoised_and_reports_the_gpu_error(simulated_plans, tmp_path, owner):
     """With views prepared on the host, and with whole frames on the device through torch and through kernels."""
     trt = SimulatedTensorRt(owner())
     engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(trt))
@@ -94,12 +103,12 @@ def test_a_session_with_a_plan_ends_with_the_gpu_error_and_a_complete_recording(
     error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(trt, "fail_after", 0))
     assert "CUDA error: an illegal memory access was encountered" in str(error)
     assert "the recording up to here is complete" in str(error)
-    assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
+    assert (status.state, status.frames_out, status.unexplained) == (SessionState.FAILED, FRAMES, 0)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
 
 
-def test_a_failing_kernel_ends_the_session_with_its_error(simulated_plans, tmp_path):
+def test_a_failing_kernel_is_reported_and_the_session_goes_on(simulated_plans, tmp_path):
     memory = StandInMemory()
     engine = TensorRtEngine(simulated_plans["stream"], trust=True, host=simulated_host(SimulatedTensorRt(memory)))
     info = stream((1, 24, 32), "<u2")
@@ -108,18 +117,18 @@ def test_a_failing_kernel_ends_the_session_with_its_error(simulated_plans, tmp_p
     finally:
         memory.cuda.stand_in_fail_after(-1)
     assert re.search(r"the GPU failed in the middle of the session \(kernel \w+: CUDA error 719", str(error))
-    assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
+    assert (status.state, status.frames_out, status.unexplained) == (SessionState.FAILED, FRAMES, 0)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
     assert memory.closed == 1
 
 
-def test_a_torch_session_ends_with_the_gpu_error_and_a_complete_recording(tiny_stream_onnx, tmp_path):
+def test_a_torch_session_goes_on_undenoised_and_reports_the_gpu_error(tiny_stream_onnx, tmp_path):
     device = FailingDevice()
     engine = TorchEngine(tiny_stream_onnx, precision="f32", device="cpu", tensors=device)
     info = stream((1, 24, 32), "<u2")
     error, status, made = record(engine, info, tmp_path / "session", lambda: setattr(device, "left", 0))
     assert str(error).startswith("the GPU failed in the middle of the session (CUDA error: an illegal memory access")
-    assert (status.state, status.frames_out) == (SessionState.FAILED, GOOD)
+    assert (status.state, status.frames_out, status.unexplained) == (SessionState.FAILED, FRAMES, 0)
     check_recording(tmp_path / "session", info, made, 24)
     engine.close()
