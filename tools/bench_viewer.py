@@ -52,7 +52,19 @@ def screen(stack: ExitStack) -> str:
     if xvfb is None:
         raise SystemExit("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
     read, write = os.pipe()
-    started(stack, xvfb, "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp", pass_fds=[write])
+    started(
+        stack,
+        xvfb,
+        "-displayfd",
+        str(write),
+        "-screen",
+        "0",
+        "1280x800x24",
+        "-nolisten",
+        "tcp",
+        "-noreset",
+        pass_fds=[write],
+    )
     os.close(write)
     with closing(os.fdopen(read)) as number:
         os.environ["DISPLAY"] = f":{number.readline().strip()}"

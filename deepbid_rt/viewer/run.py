@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,9 +28,20 @@ WARM_UP_S = 5.0
 """Rates, ages and processor time are measured from this time on, as opening the window is not typical."""
 
 
-def check_screen() -> None:
-    """Raise `RefusedError` if there is no screen, or a library is missing: Qt would then abort the process."""
+@contextmanager
+def held_screen() -> Iterator[None]:
+    """Hold a connection to the screen, so that the Qt application can be created inside the block.
+
+    An X server without a desktop starts anew when its last client leaves it, and whoever connects at that moment is
+    turned away. So the connection that finds out whether there is a screen is closed only after Qt has its own.
+
+    Raises
+    ------
+    RefusedError
+        When there is no screen, or a library is missing: Qt would then abort the process.
+    """
     if sys.platform != "linux" or os.environ.get("QT_QPA_PLATFORM"):
+        yield
         return
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise RefusedError(
@@ -37,13 +50,21 @@ def check_screen() -> None:
             todo="run it on a desktop, or with xvfb-run",
         )
     if os.environ.get("WAYLAND_DISPLAY"):
+        yield
         return
-    if not _x_server_answers():
-        raise RefusedError(
-            f"the display {os.environ['DISPLAY']}, which does not answer",
-            expected="a desktop, or the variable DISPLAY of one",
-            todo="correct DISPLAY, or run it with xvfb-run",
-        )
+    with _x_connection() as answers:
+        if not answers:
+            raise RefusedError(
+                f"the display {os.environ['DISPLAY']}, which does not answer",
+                expected="a desktop, or the variable DISPLAY of one",
+                todo="correct DISPLAY, or run it with xvfb-run",
+            )
+        _check_cursor_library()
+        yield
+
+
+def _check_cursor_library() -> None:
+    """Raise `RefusedError` if the library is missing that Qt needs on X and that distributions do not install."""
     try:
         ctypes.CDLL("libxcb-cursor.so.0")
     except OSError as error:
@@ -54,17 +75,20 @@ def check_screen() -> None:
         ) from error
 
 
-def _x_server_answers() -> bool:
-    """Return whether the X server of ``DISPLAY`` accepts a connection; True where that cannot be tried."""
+@contextmanager
+def _x_connection() -> Iterator[bool]:
+    """Hold a connection to ``DISPLAY``; the value says whether its X server answers, True where that is not known."""
     try:
         xcb = ctypes.CDLL("libxcb.so.1")
     except OSError:
-        return True
+        yield True
+        return
     xcb.xcb_connect.restype = ctypes.c_void_p
     connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
-    answers = bool(xcb.xcb_connection_has_error(connection) == 0)
-    xcb.xcb_disconnect(connection)
-    return answers
+    try:
+        yield bool(xcb.xcb_connection_has_error(connection) == 0)
+    finally:
+        xcb.xcb_disconnect(connection)
 
 
 def run_viewer(
@@ -118,8 +142,8 @@ def run_viewer(
     FileError
         When the keys cannot be used.
     """
-    check_screen()
-    application = QApplication.instance() or QApplication(["deepbid-rt"])
+    with held_screen():
+        application = QApplication.instance() or QApplication(["deepbid-rt"])
 
     def protection(of: Path | None) -> dict[str, Any]:
         return {"keys": keys if of else None, "server_key": of, "insecure_lan": insecure_lan}

@@ -113,6 +113,7 @@ def test_the_command_quantizes_with_a_recording(folder, tmp_path):
     assert 0 < finished.result["difference"] < 0.1
     [given] = inputs(1)
     assert "int8" in run_file(path, given)[1].description
-    refused = run("quantize", "window", *like)
+    assert "exists already" in run("quantize", "window", *like).stderr
+    refused = run("quantize", "window", *like, "--overwrite")
     assert refused.code == 2
     assert "of kind window" in refused.stderr

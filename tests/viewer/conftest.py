@@ -18,7 +18,7 @@ def screen() -> Iterator[str]:
         if shutil.which("Xvfb") is None:
             pytest.skip("no screen: neither DISPLAY nor Xvfb (Debian: apt-get install xvfb)")
         read, write = os.pipe()
-        command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24", "-nolisten", "tcp"]
+        command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1400x900x24", "-nolisten", "tcp", "-noreset"]
         server = subprocess.Popen(command, pass_fds=[write], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(write)
         with os.fdopen(read) as number:
@@ -38,13 +38,13 @@ def application(screen: str) -> object:
     pytest.importorskip(
         "PySide6.QtWidgets", reason="PySide6 or a library it needs is not installed", exc_type=ImportError
     )
-    from deepbid_rt.errors import RefusedError
-    from deepbid_rt.viewer.run import check_screen
-
-    try:
-        check_screen()
-    except RefusedError as error:
-        pytest.skip(str(error))
     from PySide6.QtWidgets import QApplication
 
-    return QApplication.instance() or QApplication(["tests"])
+    from deepbid_rt.errors import RefusedError
+    from deepbid_rt.viewer.run import held_screen
+
+    try:
+        with held_screen():
+            return QApplication.instance() or QApplication(["tests"])
+    except RefusedError as error:
+        pytest.skip(str(error))
