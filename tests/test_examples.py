@@ -69,7 +69,18 @@ def test_a_source_in_python_is_denoised_live_and_followed(tmp_path):
     denoised = f"tcp://127.0.0.1:{port}"
     consumer = start(example(4, "--endpoint", denoised), tmp_path)
     assert "waiting" in consumer.stdout.readline()
-    options = ("--source", raw, "--publish", denoised, "--engine", "average", "--frames", "150")
+    options = (
+        "--source",
+        raw,
+        "--publish",
+        denoised,
+        "--engine",
+        "average",
+        "--frames",
+        "150",
+        "--max-latency",
+        "none",
+    )
     session = start(["-m", "deepbid_rt", "serve", *options], tmp_path)
     assert "sent 150 frames" in finish(source)
     finish(session)

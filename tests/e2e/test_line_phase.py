@@ -48,7 +48,7 @@ def test_status_page_log_and_summary_report_the_line_phase(tmp_path: Path, scan:
     simulate = ("simulate", "--frames", "210", "--size", "128", "--photons", "2", "--scan", scan, "--line-phase", "1.5")
     with started(*simulate, "--bind", "tcp://127.0.0.1:*", "--wait") as sender:
         options = ("--publish", "tcp://127.0.0.1:*", "--http", "127.0.0.1:0", "--record", tmp_path, "--frames", "210")
-        options += ("--line-phase", policy, "--record-raw")
+        options += ("--line-phase", policy, "--record-raw", "--max-latency", "none")
         with started("serve", "--source", sender.line(), "--engine", "average", *options, "--json") as served:
             denoised = ZmqSource(rest_of_line(served, "publishing on "), topic=b"den/")
             page = rest_of_line(served, "page on ")

@@ -58,6 +58,7 @@ def test_a_session_goes_on_in_numbered_parts_while_the_microscope_still_sends(tm
     sent, folder = tmp_path / "sent.tif", tmp_path / "session"
     tifffile.imwrite(sent, np.zeros((20, 16, 16), np.int16), photometric="minisblack")
     to = ("--record", folder, "--record-raw", "--name", "mouse7", "--sync", "0", "--engine", "echo", "--frames", "10")
+    to += ("--max-latency", "none")
     with started("replay", sent, "--loop", "100000", "--rate", "100", "--bind", "tcp://127.0.0.1:*") as sender:
         endpoint = sender.line()
         for _ in range(2):

@@ -67,7 +67,8 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) 
 def test_a_session_ends_cleanly(number: signal.Signals, tmp_path: Path) -> None:
     sink = ZmqSink("tcp://127.0.0.1:*", role="raw")
     try:
-        with started("serve", "--source", sink.endpoint, "--engine", "echo", "--record", tmp_path, "--json") as session:
+        options = ("--engine", "echo", "--record", tmp_path, "--max-latency", "none", "--json")
+        with started("serve", "--source", sink.endpoint, *options) as session:
             assert sink.wait_for_subscriber(TIMEOUT_S)
             sink.start(INFO)
             for index in range(20):

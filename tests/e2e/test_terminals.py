@@ -77,6 +77,7 @@ def serve(folder: Path, *, stdout: int | None, stderr: int | None, frames: int =
 
     sink = ZmqSink("tcp://127.0.0.1:*", role="raw")
     command = [sys.executable, "-m", "deepbid_rt", "-v", "serve", "--source", sink.endpoint, "--engine", "echo"]
+    command += ["--max-latency", "none"]
     command += ["--record", str(folder), "--record-raw", "--frames", str(frames), "--json"]
     try:
         process = subprocess.Popen(command, stdout=stdout, stderr=stderr, text=True, preexec_fn=close)

@@ -59,6 +59,7 @@ def session(screen: str, tmp_path: Path) -> Iterator[Session]:
         microscope = ZmqSink("tcp://127.0.0.1:*", role="raw")
         stack.callback(microscope.close)
         options = ("--engine", "echo", "--record", tmp_path, "--record-raw", "--frames", str(FRAMES), "--json")
+        options += ("--max-latency", "none")
         serve = stack.enter_context(
             started("serve", "--source", microscope.endpoint, "--publish", "tcp://127.0.0.1:*", *options)
         )
