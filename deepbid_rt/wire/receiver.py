@@ -146,6 +146,17 @@ class Receiver:
             except Exception as error:
                 self._count_internal(error)
 
+    def refuse_endless(self, now_s: float) -> None:
+        """Count a message that was cut off because it became too long."""
+        error = WireError(
+            "endless",
+            "a message that is longer than the longest frame and has not ended",
+            expected="a topic, a header and the pixels of one frame",
+            todo="check what sends to this address; the connection was ended and begins again",
+        )
+        with self._lock:
+            self._refuse(error, now_s)
+
     def tick(self, now_s: float) -> None:
         """Release what has been held long enough. To be called when no message came, at the latest after `wait_s`."""
         with self._lock:

@@ -51,9 +51,15 @@ class Connection:
     """It has refused this computer's key."""
     ended: bool = False
     """It has ended, and libzmq has not begun another attempt."""
+    descriptor: int | None = None
+    """Descriptor of the connection; None without one."""
 
-    def follow(self, event: int) -> None:
-        """Take an event of `zmq.Event`."""
+    def follow(self, event: int, value: int = 0) -> None:
+        """Take an event of `zmq.Event`, with the number that belongs to it."""
+        if event == zmq.Event.CONNECTED:
+            self.descriptor = value
+        elif event & (_AUTH_FAILED | _NOT_ZMQ | _FAILED | zmq.Event.DISCONNECTED):
+            self.descriptor = None
         if event & (_AUTH_FAILED | _NOT_ZMQ | zmq.Event.DISCONNECTED):
             self.ended = True
         elif event & (_FAILED | zmq.Event.CONNECTED):
@@ -149,7 +155,7 @@ class ConnectionWatch:
             while not self._closing.is_set():
                 if self._events.poll(POLL_MS):
                     message = parse_monitor_message(self._events.recv_multipart(zmq.NOBLOCK))
-                    self.connection.follow(int(message["event"]))
+                    self.connection.follow(int(message["event"]), int(message["value"]))
                 self._look(self._clock())
         # Any error: the watch only explains. The source goes on without it.
         except Exception:

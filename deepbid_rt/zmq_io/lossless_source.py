@@ -18,9 +18,10 @@ from deepbid_rt.wire.receive_ring import ReceiveRing
 from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.client_keys import ClientKeys
-from deepbid_rt.zmq_io.connection_watch import ConnectionWatch
+from deepbid_rt.zmq_io.connection_watch import Connection, ConnectionWatch
 from deepbid_rt.zmq_io.endpoint import POLL_MS, check_protection, set_common, unusable
 from deepbid_rt.zmq_io.lossless import AGAIN_S, BUSY, KEEP_ALIVE_S, NEW, NUMBER_BYTES, WINDOW, Request, unpack_number
+from deepbid_rt.zmq_io.message_limit import MessageLimit
 from deepbid_rt.zmq_io.reconnection import Reconnection
 from deepbid_rt.zmq_io.source import receive_parts
 
@@ -127,7 +128,7 @@ class LosslessSource:
 
     def status(self) -> SourceStatus:
         """Return state and counts; from any thread, before `open` and after `close` too."""
-        status = self._receiver.status(self._clock())
+        status = replace(self._receiver.status(self._clock()), unprotected=self.unprotected)
         return replace(status, problem=self._watch.problem) if self._watch and self._watch.problem else status
 
     def close(self) -> None:
@@ -152,19 +153,23 @@ class LosslessSource:
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         try:
-            reconnection = Reconnection(self.endpoint, self._watch.connection, self._clock) if self._watch else None
+            connection = self._watch.connection if self._watch else Connection()
+            reconnection = Reconnection(self.endpoint, connection, self._clock)
+            limit = MessageLimit(connection, self.endpoint, 2 * self._ring.max_frame_bytes)
             arrived_s = asked_s = self._clock()
             again_s = arrived_s
             self._ask(socket, again=True)
             while not self._closing.is_set():
                 behind = self._limit - self._expected < WINDOW - 1
                 if socket.poll(_FULL_POLL_MS if behind else POLL_MS):
+                    limit.arrived()
                     if self._take(receive_parts(socket)):
                         arrived_s = self._clock()
                 else:
                     self._receiver.tick(self._clock())
-                    if reconnection:
-                        reconnection.turn(socket)
+                    if limit.cut():
+                        self._receiver.refuse_endless(self._clock())
+                    reconnection.turn(socket)
                 now_s = self._clock()
                 room = self._expected + self._room() - self._limit
                 again = now_s - max(arrived_s, again_s) >= AGAIN_S

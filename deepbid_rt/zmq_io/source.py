@@ -17,8 +17,9 @@ from deepbid_rt.wire.receive_ring import ReceiveRing
 from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.client_keys import ClientKeys
-from deepbid_rt.zmq_io.connection_watch import ConnectionWatch
+from deepbid_rt.zmq_io.connection_watch import Connection, ConnectionWatch
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, check_protection, set_common, unusable
+from deepbid_rt.zmq_io.message_limit import MessageLimit
 from deepbid_rt.zmq_io.reconnection import Reconnection
 
 log = QuietLog(__name__)
@@ -135,7 +136,7 @@ class ZmqSource:
 
     def status(self) -> SourceStatus:
         """Return state and counts; from any thread, before `open` and after `close` too."""
-        status = self._receiver.status(self._clock())
+        status = replace(self._receiver.status(self._clock()), unprotected=self.unprotected)
         return replace(status, problem=self._watch.problem or status.problem) if self._watch else status
 
     def close(self) -> None:
@@ -158,17 +159,23 @@ class ZmqSource:
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         receiver, longest_s = self._receiver, POLL_MS / 1000
-        reconnection = Reconnection(self.endpoint, self._watch.connection, self._clock) if self._watch else None
+        connection = self._watch.connection if self._watch else Connection()
+        reconnection = Reconnection(self.endpoint, connection, self._clock)
+        limit = MessageLimit(
+            connection, self.endpoint, 2 * self._ring.max_frame_bytes
+        )  # twice: a frame is not the whole message
         try:
             while not self._closing.is_set():
                 # Rounded up: a wait of 0 ms would turn the loop at full speed until the time has come.
                 if socket.poll(math.ceil(1000 * receiver.wait_s(self._clock(), longest_s))):
                     parts = receive_parts(socket)
+                    limit.arrived()
                     receiver.push([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
                 else:
                     receiver.tick(self._clock())
-                    if reconnection:
-                        reconnection.turn(socket)
+                    if limit.cut():
+                        receiver.refuse_endless(self._clock())
+                    reconnection.turn(socket)
         # Any error of the socket: the reader must learn that no more frames will come, and why.
         except Exception as error:
             self._ring.fail(error)

@@ -1,4 +1,4 @@
-"""How much a TCP connection has received, as the kernel counts it.
+"""The TCP connections of libzmq, and how much each has received, as the kernel counts it.
 
 libzmq keeps the parts of a message until its last part has come, without a limit and without a way to ask. So a peer
 that sends parts without end fills the memory, and only the kernel's counter shows it.
@@ -6,9 +6,15 @@ that sends parts without end fills the memory, and only the kernel's counter sho
 
 from __future__ import annotations
 
+import errno
+import logging
 import socket as sockets
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
 
 _BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in struct tcp_info of Linux, since 4.1
 
@@ -19,3 +25,24 @@ def bytes_received(connection: sockets.socket) -> int | None:
         return None
     info = connection.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _BYTES_RECEIVED + 8)
     return int(struct.unpack_from("<Q" if sys.byteorder == "little" else ">Q", info, _BYTES_RECEIVED)[0])
+
+
+@contextmanager
+def borrowed(descriptor: int) -> Iterator[sockets.socket | None]:
+    """Give access to a connection of libzmq by its descriptor; None when it has ended.
+
+    The descriptor may be closed at any moment, and given to something else: the caller checks that the ports are those
+    of its own socket before it changes anything.
+    """
+    try:
+        peer = sockets.socket(fileno=descriptor)
+    except OSError:  # closed, or no socket any more
+        yield None
+        return
+    try:
+        yield peer
+    except OSError as error:
+        if error.errno not in (errno.ENOTCONN, errno.ENOTSOCK, errno.EBADF):
+            log.warning("a connection cannot be looked at or ended: %s", error)
+    finally:
+        peer.detach()  # it is libzmq's
