@@ -188,6 +188,7 @@ def serve(
                 record=Path(record) if record is not None else None,
                 record_raw=record_raw,
                 max_latency_ms=max_latency_ms,
+                wait_for_room=lossless,
                 merge=merge,
                 gap=gap,
                 stabilize=stabilize,

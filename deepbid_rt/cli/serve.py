@@ -142,6 +142,7 @@ def serve_command(
                 limits=SessionLimits(frames, idle_timeout_s),
                 lag_frames=lag_frames,
                 max_latency_ms=max_latency_ms,
+                wait_for_room=lossless,
             ),
             sha256=engine_digest(engine_name),
             publisher=publisher,

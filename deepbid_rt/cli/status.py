@@ -110,6 +110,8 @@ def status_rows(beat: BeatMessage) -> list[tuple[str, str]]:
             f"{number(status.latency_ms.get('p50'), 0)} / {number(status.latency_ms.get('p95'), 0)} ms",
         ),
         ("recording", _recording(status)),
+        ("connections", _count(status.peers)),
+        *([("UNPROTECTED", status.unprotected)] if status.unprotected else []),
     ]
 
 

@@ -1,4 +1,6 @@
-"""A bounded queue of events between two threads. It never waits and never refuses: what does not fit is counted.
+"""A bounded queue of events between two threads. It never refuses an event: what does not fit is counted.
+
+A writer that can wait asks for room first, see `EventQueue.wait_for_room`.
 
 Only frames are dropped, and each dropped frame becomes part of a `Gap`. Starts, gaps and ends stay, except for series
 of which no frame is left, when many of them wait.
@@ -98,7 +100,7 @@ class EventQueue:
                     self._capacity = max(self._least_capacity, math.ceil(self._capacity_s * event.rate_hz))
                 if self._starts > MAX_WAITING_SERIES:
                     self._leave_out_series_without_frames()
-            self._change.notify()
+            self._change.notify_all()
 
     def get(self, timeout_s: float | None = None) -> Event | None:
         """Return the oldest event, waiting up to `timeout_s` seconds (None: for ever); None after the timeout.
@@ -117,7 +119,18 @@ class EventQueue:
             self._starts -= isinstance(event, StreamInfo)
             if isinstance(event, Frame):
                 self._count_out(event)
+            self._change.notify_all()
             return event
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Wait until at most half of the queue is filled, or it is closed; False after the timeout."""
+
+        def has_room() -> bool:
+            half_full = self._frames > self._capacity // 2 or self._bytes > self._max_bytes // 2
+            return self._closed or not self._frames or not half_full
+
+        with self._change:
+            return self._change.wait_for(has_room, timeout_s)
 
     def close(self) -> None:
         """Accept no more events. The reader gets what is waiting and then `QueueClosed`."""

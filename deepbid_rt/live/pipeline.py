@@ -44,6 +44,8 @@ ABORT_S = 2.0
 """The same after `Pipeline.abort`, for the sinks; frames waiting for the engine are given up at once."""
 GIVE_UP_S = 2.0
 """A thread that has not ended this long after its queue was emptied hangs, and is left behind."""
+HOLD_S = 30.0
+"""Longest wait for a part whose queue does not move, before a source that can wait is read again without it."""
 CLEAR_S = 1.0
 """The state is ``behind`` until so many seconds have passed without a skipped frame."""
 
@@ -66,6 +68,9 @@ class Pipeline:
     max_latency_s : float or None
         Frames that would come out later than this after their arrival are skipped when newer ones wait, see
         `DenoiseWorker`; None denoises every frame.
+    wait_for_room : bool
+        Read the source only while engine and sinks have room, and put out denoised frames only while sinks have: for
+        sources that make their sender wait. Observers, which are not `SinkSettings.timed`, are not waited for.
     pass_through : callable
         Returns what puts out the raw frames of a series while the engine does not work.
     reopen_engine : callable, optional
@@ -90,6 +95,7 @@ class Pipeline:
         limits: SessionLimits | None = None,
         lag_frames: int = 256,
         max_latency_s: float | None = None,
+        wait_for_room: bool = False,
         pass_through: Callable[[StreamInfo], PassThrough] = PassThrough,
         reopen_engine: Callable[[], None] | None = None,
         safe_mode_changed: Callable[[StreamInfo, bool, int | None], None] | None = None,
@@ -104,6 +110,7 @@ class Pipeline:
         self._safe_mode_changed = safe_mode_changed
         self._limits = limits or SessionLimits()
         self._max_latency_s = max_latency_s
+        self._waits_for_room = wait_for_room
         self._drain_s = drain_s
         self._back_off = BackOff(retry_s)
         self.alarms = alarms or Alarms()
@@ -114,6 +121,8 @@ class Pipeline:
         self._denoised = [
             SinkWorker(settings, self._delivered, self._note_failure, self.alarms) for settings in denoised
         ]
+        # Queues that did not move for `HOLD_S`, until they have room again. Each is touched by its writer alone.
+        self._stuck: set[EventQueue] = set()
         self._stop_at_ns: int | None = None
         self._aborted = threading.Event()
         self._failure: DeepbidError | None = None  # the first one
@@ -294,7 +303,9 @@ class Pipeline:
 
     def _read(self) -> None:
         idle_s = 0.0
+        raw_queues = [self._queue, *(worker.queue for worker in self._raw if worker.settings.timed)]
         while not self._finished(idle_s):
+            self._wait_for_room(raw_queues)
             timeout_s = POLL_S if self._stop_at_ns is None else 0.0
             asked_s = time.monotonic()
             event = self._source.read(timeout_s)
@@ -342,6 +353,15 @@ class Pipeline:
         self._last_index = frame.index
         return True
 
+    def _wait_for_room(self, queues: Sequence[EventQueue]) -> None:
+        """Wait until there is room in the queues, if the source can wait. Called by the writer of these queues."""
+        for queue in queues if self._waits_for_room else ():
+            give_up_s = time.monotonic() + (0.0 if queue in self._stuck else HOLD_S)
+            while not (room := queue.wait_for_room(0.0 if queue in self._stuck else POLL_S)):
+                if self._aborted.is_set() or time.monotonic() >= give_up_s:
+                    break
+            (self._stuck.discard if room else self._stuck.add)(queue)
+
     def _end_series(self) -> None:
         if self._info:
             self._put_raw(StreamEnd("error" if self._source_failed else "done"))
@@ -379,6 +399,7 @@ class Pipeline:
         )
 
     def _put_denoised(self, event: Event) -> None:
+        self._wait_for_room([worker.queue for worker in self._denoised if worker.settings.timed])
         for worker in self._denoised:
             worker.queue.put(event)
         if isinstance(event, Frame) and not self._denoised:

@@ -35,6 +35,7 @@ from deepbid_rt.recording.recording_name import series_name
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.wire.alarm import Alarm
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from deepbid_rt.wire.source_status import SourceState, SourceStatus
 
 
@@ -54,6 +55,10 @@ class StatusPublisher(Sink, Protocol):
 
     def set_status(self, status: Callable[[], Mapping[str, Any]]) -> None:
         """Send what `status` returns with every beat from now on."""
+        ...
+
+    def status(self) -> PublisherStatus:
+        """Return who is connected and what went wrong; safe from any thread."""
         ...
 
 
@@ -83,6 +88,8 @@ class SessionSettings:
     max_latency_ms: float | None = 200.0
     """Frames that would come out later than this after their arrival are skipped when newer ones wait; None denoises
     every frame, however late."""
+    wait_for_room: bool = False
+    """Read the source only while engine and recordings have room, see `Pipeline`; only for sources that can wait."""
 
 
 class Session:
@@ -130,6 +137,7 @@ class Session:
         if settings.stabilize:
             check_stabilizes(engine)
         self._source = source
+        self._publisher = publisher
         self._engine = engine
         self._reopen_engine = reopen_engine
         self._opened: list[Engine] = []  # engines that this session has opened itself
@@ -137,6 +145,8 @@ class Session:
         """What is wrong now; further parts of a program may add theirs."""
         self._log = SessionLog(settings.record, name=settings.name, alarms=self.alarms)
         self._room = DiskRoom(settings.record) if settings.record else None
+        if self._room:
+            self._room.look(0.0)  # so that the first beat knows it
         self._picture = PictureWatch(self.alarms, engine.card.normalization.frames)
         self._duplicates = DuplicateWatch(self.alarms)
         self._sha256 = sha256
@@ -160,6 +170,7 @@ class Session:
             limits=settings.limits,
             lag_frames=settings.lag_frames,
             max_latency_s=None if settings.max_latency_ms is None else settings.max_latency_ms / 1e3,
+            wait_for_room=settings.wait_for_room,
             pass_through=self._make_pass_through,
             reopen_engine=self._open_engine_again if reopen_engine else None,
             safe_mode_changed=self._log_safe_mode,
@@ -223,11 +234,13 @@ class Session:
             line_phase=self._line_phase.reading,
             recordings=[str(path) for recorder in self._recorders for path in recorder.paths],
             folder=settings.record,
+            disk_free_bytes=room.free_bytes if self._room and (room := self._room.room) else None,
             record_bytes_per_s=sum(s.frame_bytes * s.rate_hz for s in streams) if settings.record else None,
             alarms=self.alarms.current(),
             picture=self._picture.reading,
             clock_problem=self._pipeline.clock_problem,
             max_latency_ms=settings.max_latency_ms,
+            publisher=self._publisher.status() if self._publisher else None,
         )
 
     def _recorder_sink(self, stream: Literal["denoised", "raw"], name: str) -> list[SinkSettings]:

@@ -5,7 +5,6 @@ Beats, the page, Prometheus, the session log, the tables and the JSON of the com
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from deepbid_rt.live.picture_watch import NO_PICTURE, PictureReading
 from deepbid_rt.live.status import SessionStatus
 from deepbid_rt.wire.alarm import Alarm
 from deepbid_rt.wire.beat_status import BeatStatus
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from deepbid_rt.wire.source_status import SourceStatus
 
 PUBLISHER = "publisher"
@@ -47,6 +47,8 @@ class SessionReport:
     """Files written so far."""
     folder: Path | None = None
     """Folder of the recordings; None when nothing is recorded."""
+    disk_free_bytes: float | None = None
+    """Free bytes on the disk of the recordings; None without recordings, or when the disk does not answer."""
     record_bytes_per_s: float | None = None
     """Bytes of pixels written per second; None when nothing is recorded."""
     alarms: Sequence[Alarm] = ()
@@ -57,6 +59,8 @@ class SessionReport:
     """Why the sender's clock is not used for latencies, which then begin at the arrival of frames; None while it is."""
     max_latency_ms: float | None = None
     """Age at which frames are skipped, so that live output shows the present; None when none is skipped."""
+    publisher: PublisherStatus | None = None
+    """Who is connected to the denoised stream; None when it is not published."""
 
     @property
     def lost(self) -> dict[str, int]:
@@ -110,12 +114,18 @@ class SessionReport:
         return f"{arrived} arrived = {' + '.join(known)}"
 
     @property
+    def unprotected(self) -> list[str]:
+        """What strangers can do, one sentence for each stream that is not protected."""
+        ends = (self.source.unprotected, self.publisher.unprotected if self.publisher else None)
+        return [end for end in ends if end]
+
+    @property
     def bad_messages(self) -> int:
         """Refused messages of all kinds."""
         return sum(self.source.bad.values())
 
     def beat_status(self) -> BeatStatus:
-        """Return what a beat says about the session. Asks the disk for its free space."""
+        """Return what a beat says about the session."""
         total = self.status.latency["total"]
         quantiles = {"p50": total.quantile_ms(0.5), "p95": total.quantile_ms(0.95)}
         return BeatStatus(
@@ -129,13 +139,15 @@ class SessionReport:
             runtime=self.runtime,
             delay_frames=self.delay_frames,
             recording=self.folder is not None,
-            disk_free_bytes=_free_bytes(self.folder) if self.folder else None,
+            disk_free_bytes=self.disk_free_bytes,
             record_bytes_per_s=self.record_bytes_per_s,
             raw_endpoint=self.raw_endpoint,
             line_phase_px=self.line_phase.px,
             aligned_px=self.line_phase.aligned_px,
             alarms=self.alarms,
             max_latency_ms=self.max_latency_ms,
+            peers=self.publisher.peers if self.publisher else None,
+            unprotected="; ".join(self.unprotected) or None,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -156,14 +168,7 @@ class SessionReport:
             "recordings": list(self.recordings),
             "engine": self.engine,
             "sha256": self.sha256,
+            "unprotected": self.unprotected,
             "line_phase_px": self.line_phase.px,
             "aligned_px": self.line_phase.aligned_px,
         }
-
-
-def _free_bytes(folder: Path) -> float | None:
-    """Return the free bytes of a folder's disk; None when the disk does not answer, which must not end a session."""
-    try:
-        return float(shutil.disk_usage(folder).free)
-    except OSError:
-        return None

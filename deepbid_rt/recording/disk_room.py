@@ -60,13 +60,13 @@ class DiskRoom:
     Parameters
     ----------
     folder : Path
-    usage : callable
-        Returns total, used and free bytes of the disk of a folder.
+    usage : callable, optional
+        Returns total, used and free bytes of the disk of a folder; by default it asks the system.
     """
 
-    def __init__(self, folder: Path, *, usage: Callable[[Path], tuple[int, int, int]] = shutil.disk_usage) -> None:
+    def __init__(self, folder: Path, *, usage: Callable[[Path], tuple[int, int, int]] | None = None) -> None:
         self._folder = folder
-        self._usage = usage
+        self._usage = usage or shutil.disk_usage
         self._room: Room | None = None
 
     @property

@@ -75,6 +75,15 @@ class Metrics(Collector):
         for kind in get_args(AlarmKind):
             alarms.add_metric([kind], float(sum(alarm.kind == kind for alarm in wrong_now(report))))
         yield alarms
+        if (publisher := report.publisher) is not None:
+            yield _gauge("peers", "Connections to the denoised stream.", float(publisher.peers))
+            yield _counter("peers_refused", "Connections refused, by cause.", "cause", dict(publisher.refused))
+            yield CounterMetricFamily(
+                f"{PREFIX}publisher_failures",
+                "Beats and answers to clients that an error in this program prevented.",
+                value=float(publisher.failures),
+            )
+        yield _gauge("unprotected_streams", "Streams that strangers can reach.", float(len(report.unprotected)))
         if self._page_refused:
             text = "Connections and requests that the page refused, by cause."
             yield _counter("page_refused", text, "cause", self._page_refused())

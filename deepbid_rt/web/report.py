@@ -60,6 +60,8 @@ def page_report(session: SessionReport, frames: LatestFrames, after: int = 0, pl
         "line_phase_px": session.line_phase.px,
         "aligned_px": session.line_phase.aligned_px,
         "recordings": list(session.recordings),
+        "peers": session.publisher.peers if session.publisher else None,
+        "unprotected": "; ".join(session.unprotected),
         "points": [_point(point) for point in points],
         "serial": points[-1].serial if points else after,
     }

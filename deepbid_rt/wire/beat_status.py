@@ -17,8 +17,8 @@ from deepbid_rt.wire.received_text import received_text
 LOSS_CAUSES = ("source", "transport", "ring", "engine", "skipped", "publisher", "recorder")
 """Where a session can lose frames, from the microscope to the disk."""
 
-_TEXTS = ("state", "engine", "runtime", "raw_endpoint")
-_COUNTS = ("frames_in", "frames_out", "waiting", "delay_frames")
+_TEXTS = ("state", "engine", "runtime", "raw_endpoint", "unprotected")
+_COUNTS = ("frames_in", "frames_out", "waiting", "delay_frames", "peers")
 _NUMBERS = ("disk_free_bytes", "record_bytes_per_s", "line_phase_px", "aligned_px", "max_latency_ms")
 _MAX_ENTRIES = 32
 """Entries that are read from a map of counts or numbers."""
@@ -55,6 +55,10 @@ class BeatStatus:
     """What is wrong now."""
     max_latency_ms: float | None = None
     """Age at which the session skips frames, so that it shows the present; None when it skips none."""
+    peers: int | None = None
+    """Connections to the denoised stream, this receiver included."""
+    unprotected: str | None = None
+    """What strangers on the network can do; None when all streams are protected or stay on one computer."""
 
     @property
     def minutes_left(self) -> float | None:

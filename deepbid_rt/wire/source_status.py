@@ -47,6 +47,8 @@ class SourceStatus:
     """Messages that hold a valid frame, whatever became of them."""
     held: int = 0
     """Frames that arrived ahead of a missing one, or whose series is not certain yet; they wait for a moment."""
+    unprotected: str | None = None
+    """What strangers can do, in one sentence; None when the stream is protected or stays on this computer."""
     problem: str = ""
     """Why nothing comes or frames are refused, in one sentence; empty when all is well."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket as sockets
 import threading
@@ -18,7 +17,7 @@ from zmq.utils.monitor import parse_monitor_message
 from deepbid_rt.errors import StageError
 from deepbid_rt.zmq_io.allowed_keys import AllowedKeys
 from deepbid_rt.zmq_io.key_folder import KeyFolder
-from deepbid_rt.zmq_io.tcp_traffic import bytes_received
+from deepbid_rt.zmq_io.tcp_traffic import borrowed, bytes_received
 
 log = logging.getLogger(__name__)
 
@@ -284,23 +283,12 @@ class AccessControl:
 
     @contextmanager
     def _connection(self, descriptor: int) -> Iterator[sockets.socket | None]:
-        """Give access to a connection of libzmq; None when it has ended.
+        """Give access to a connection to the port of this socket; None when it has ended.
 
-        Its descriptor may be closed at any moment, and given to something else. Only a connection to the port of this
-        socket is touched: at worst a newer one, which then has to connect again.
+        At worst it is a newer one, which then has to connect again.
         """
-        try:
-            peer = sockets.socket(fileno=descriptor)
-        except OSError:  # closed, or no socket any more
-            yield None
-            return
-        try:
-            yield peer if peer.getsockname()[1] == self._port else None
-        except OSError as error:
-            if error.errno not in (errno.ENOTCONN, errno.ENOTSOCK, errno.EBADF):
-                log.warning("a connection cannot be looked at or ended: %s", error)
-        finally:
-            peer.detach()  # it is libzmq's
+        with borrowed(descriptor) as peer:
+            yield peer if peer and peer.getsockname()[1] == self._port else None
 
     def _refuse(self, cause: str, text: str) -> None:
         self.refused[cause] += 1

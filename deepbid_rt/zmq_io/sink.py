@@ -15,6 +15,7 @@ import zmq
 from deepbid_rt.errors import StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
 from deepbid_rt.wire.codec import Encoder, Part
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from deepbid_rt.zmq_io.access_control import MAX_PEERS, AccessControl
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, check_protection, set_common, unusable
 from deepbid_rt.zmq_io.key_folder import KeyFolder
@@ -125,6 +126,12 @@ class ZmqSink:
     def set_status(self, status: Callable[[], Mapping[str, Any]]) -> None:
         """Send what `status` returns with every beat from now on; it is called in the thread of the beats."""
         self._status = status
+
+    def status(self) -> PublisherStatus:
+        """Return who is connected and what went wrong; safe from any thread, and after `close` too."""
+        access = self.access
+        failures = self.beat_failures + access.failures
+        return PublisherStatus(access.peers, dict(access.refused), failures, self.unprotected)
 
     def wait_for_subscriber(self, timeout_s: float) -> bool:
         """Wait for a subscriber to this role; return False after `timeout_s` seconds, or when closed meanwhile."""

@@ -42,7 +42,13 @@ def test_a_session_records_and_publishes(tmp_path):
         sender = threading.Thread(target=send)
         sender.start()
         summary = rt.serve(
-            stream.endpoint, engine="average", record=tmp_path, record_raw=True, publish="tcp://127.0.0.1:0", series=1
+            stream.endpoint,
+            engine="average",
+            record=tmp_path,
+            record_raw=True,
+            publish="tcp://127.0.0.1:0",
+            series=1,
+            max_latency_ms=None,
         )
         sender.join()
     assert summary["frames_out"] == 30

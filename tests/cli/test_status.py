@@ -34,6 +34,7 @@ STATUS = BeatStatus(
     disk_free_bytes=60e9,
     record_bytes_per_s=1e7,
     raw_endpoint="tcp://127.0.0.1:5590",
+    peers=3,
 )
 
 
@@ -62,7 +63,13 @@ def test_the_table_shows_what_a_beat_says() -> None:
         ("lost", "4 transport, 2 recorder"),
         ("latency p50 / p95", "12 / 30 ms"),
         ("recording", "60.0 GB free, 100 minutes"),
+        ("connections", "3"),
     ]
+
+
+def test_the_table_says_what_strangers_can_do() -> None:
+    rows = dict(status_rows(a_beat(replace(STATUS, unprotected="anyone can receive it"))))
+    assert rows["UNPROTECTED"] == "anyone can receive it"
 
 
 def test_a_beat_that_says_nothing_makes_a_table_of_dashes() -> None:

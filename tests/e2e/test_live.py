@@ -26,7 +26,7 @@ SERVE_KEYS = {
     "refused",
     *("frames_in", "frames_out", "lost", "latency_ms", "motion", "recordings", "engine", "sha256"),
     *("line_phase_px", "aligned_px"),
-    *("inside", "duplicates", "unexplained", "alarms", "clock_problem", "picture"),
+    *("inside", "duplicates", "unexplained", "alarms", "clock_problem", "picture", "unprotected"),
 }
 LOST_KEYS = {"source", "transport", "ring", "engine", "skipped", "recorder"}
 
@@ -68,6 +68,18 @@ def test_simulated_frames_are_recorded_to_the_last_bit(tmp_path: Path) -> None:
     assert kinds[0] == "start"
     assert kinds[-1] == "summary"
     assert {"engine", "file", "recorded"} <= set(kinds)
+
+
+def test_a_lossless_session_denoises_every_frame_although_hardly_any_may_wait(tmp_path: Path) -> None:
+    sent, served = serve(
+        ("simulate", "--frames", "150", "--size", "32", "--rate", "2000", "--lossless"),
+        *("--engine", "average", "--lossless", "--record", tmp_path, "--record-raw", "--lag-frames", "2"),
+        *("--idle-timeout", "3"),
+    )
+    assert (sent.code, served.code) == (0, 0), served.stderr
+    assert served.result["frames_in"] == served.result["frames_out"] == 150
+    assert not any(served.result["lost"].values())
+    assert len(recording(tmp_path, "denoised")) == len(recording(tmp_path, "raw")) == 150
 
 
 def test_frames_lost_on_the_wire_are_counted_and_logged(tmp_path: Path) -> None:
@@ -182,7 +194,7 @@ def test_ctrl_c_flushes_and_prints_the_summary(tmp_path: Path) -> None:
     info = StreamInfo((1, 16, 16), np.dtype("<i2"), 30.0)
     sink = ZmqSink("tcp://127.0.0.1:*", role="raw")
     try:
-        options = ("--engine", "echo", "--record", tmp_path, "--json")
+        options = ("--engine", "echo", "--record", tmp_path, "--json", "--max-latency", "none")
         with started("serve", "--source", sink.endpoint, *options) as command:
             assert sink.wait_for_subscriber(60.0)
             sink.start(info)

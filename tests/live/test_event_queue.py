@@ -286,3 +286,41 @@ def test_two_threads_lose_and_reorder_nothing():
     queue.close()
     reader.join(10)
     assert got == list(range(5000))
+
+
+def test_there_is_room_while_at_most_half_of_the_queue_is_filled():
+    queue = EventQueue(4)
+    for number in range(3):
+        assert queue.wait_for_room(0.0)
+        queue.put(frame(number))
+    assert not queue.wait_for_room(0.0)
+    queue.get()
+    assert queue.wait_for_room(0.0)
+
+
+@pytest.mark.parametrize("limits", [{"capacity": 1}, {"capacity": 9, "max_bytes": 3}], ids=["frames", "bytes"])
+def test_a_small_queue_has_room_when_it_is_empty(limits):
+    queue = EventQueue(**limits)
+    assert queue.wait_for_room(0.0)
+    queue.put(frame(0))
+    assert not queue.wait_for_room(0.0)
+    queue.get()
+    assert queue.wait_for_room(0.0)
+
+
+@pytest.mark.parametrize("end", ["get", "close", "discard"])
+def test_a_writer_that_waits_for_room_is_woken(end):
+    queue = EventQueue(1)
+    queue.put(frame(0))
+    waits, found = threading.Event(), []
+
+    def wait():
+        waits.set()
+        found.append(queue.wait_for_room(30.0))
+
+    writer = threading.Thread(target=wait)
+    writer.start()
+    waits.wait()
+    getattr(queue, end)()
+    writer.join(20.0)
+    assert found == [True]

@@ -338,3 +338,67 @@ def test_the_state_follows_the_series():
     pipeline.run()
     assert states == [SessionState.WAITING, SessionState.RUNNING, SessionState.WAITING, SessionState.RUNNING]
     assert pipeline.status().state is SessionState.DONE
+
+
+def slow(_event):
+    threading.Event().wait(0.002)
+
+
+@pytest.mark.parametrize("slow_part", ["engine", "raw", "denoised"])
+def test_a_source_that_can_wait_loses_no_frame_to_a_slow_part(slow_part):
+    info = stream()
+
+    def denoiser_of(info):
+        engine = EchoEngine(echo_card())
+        if slow_part == "engine":
+            infer = engine.infer
+            engine.infer = lambda window: (slow(window), infer(window))[1]
+        return Denoiser(engine, info)
+
+    raw, denoised = (ListSink(on_put=slow if slow_part == name else None) for name in ("raw", "denoised"))
+    status = Pipeline(
+        ListSource(series(info, 100)),
+        denoiser_of,
+        raw=[settings_of(raw, "raw", capacity=4)],
+        denoised=[settings_of(denoised, capacity=4)],
+        limits=SessionLimits(series=1),
+        lag_frames=4,
+        wait_for_room=True,
+    ).run()
+    assert_frames(raw.frames, info, range(100))
+    assert_frames(denoised.frames, info, range(100))
+    assert (status.engine_lost, status.sink_lost) == (0, {"raw": 0, "out": 0})
+
+
+def test_a_source_that_can_wait_does_not_wait_for_observers():
+    info, hangs = stream(), threading.Event()
+    observer = SinkSettings("observer", ListSink(on_put=lambda _frame: hangs.wait(20.0)), capacity=1, timed=False)
+    raw = ListSink()
+    source = ListSource([*series(info, 50), hangs.set])
+    Pipeline(
+        source,
+        denoiser_maker(echo_card()),
+        raw=[settings_of(raw, "raw"), observer],
+        limits=SessionLimits(idle_s=0.2),
+        wait_for_room=True,
+    ).run()
+    assert hangs.is_set()
+    assert_frames(raw.frames, info, range(50))
+
+
+def test_a_part_that_hangs_holds_a_source_for_a_limited_time_only(monkeypatch):
+    monkeypatch.setattr("deepbid_rt.live.pipeline.HOLD_S", 0.1)
+    info, hangs = stream(), threading.Event()
+    raw, stuck = ListSink(), ListSink(on_put=lambda _frame: hangs.wait(20.0))
+    source = ListSource([*series(info, 50), hangs.set])
+    pipeline = Pipeline(
+        source,
+        denoiser_maker(echo_card()),
+        raw=[settings_of(raw, "raw"), settings_of(stuck, "stuck", capacity=2)],
+        limits=SessionLimits(idle_s=0.2),
+        wait_for_room=True,
+    )
+    status = pipeline.run()
+    assert_frames(raw.frames, info, range(50))
+    assert status.sink_lost["stuck"] + len(stuck.frames) == 50
+    assert status.sink_lost["stuck"] > 0

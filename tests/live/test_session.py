@@ -19,6 +19,7 @@ from deepbid_rt.live.status import SessionLimits, SessionState
 from deepbid_rt.recording.sidecar import Sidecar, read_sidecar
 from deepbid_rt.recording.tiff_movie import TiffMovie
 from deepbid_rt.runtimes.average import AverageEngine
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from deepbid_rt.wire.source_status import SourceStatus
 from tests.fakes import FIXED, STREAM_CARD, ListSink, ListSource, SpyEngine, echo_card, raise_, stamped_frames, stream
 
@@ -41,7 +42,10 @@ class Publisher(ListSink):
     """Keeps the status that beats would carry."""
 
     def set_status(self, status):
-        self.status = status
+        self.beat = status
+
+    def status(self):
+        return PublisherStatus(peers=2, unprotected="anyone can receive it")
 
 
 def series(name, count=3, **rest):
@@ -115,6 +119,7 @@ def test_the_log_says_how_each_series_is_denoised_and_ends_with_the_totals(tmp_p
         "recordings": [str(next(tmp_path.glob(f"*_{name}_denoised.tif"))) for name in "ab"],
         "engine": "small",
         "sha256": "00ff",
+        "unprotected": [],
     }
     for name in "ab":
         [line] = lines_of(log_of(tmp_path, name), "engine")
@@ -159,12 +164,12 @@ def test_beats_carry_the_status_of_the_session(tmp_path, raw):
 
     def put(frame):
         if frame.index == 2:
-            statuses.append(publisher.status())
+            statuses.append(publisher.beat())
             third_published.set()
 
     publisher = Publisher(on_put=put)
     *frames, end = series("a")
-    steps = [lambda: statuses.append(publisher.status()), *frames, lambda: third_published.wait(GUARD_S), end]
+    steps = [lambda: statuses.append(publisher.beat()), *frames, lambda: third_published.wait(GUARD_S), end]
     report = a_session(steps, publisher=publisher, record=tmp_path, record_raw=raw).run()
     first, last = statuses
     assert (first["state"], first["engine"], first["runtime"]) == ("waiting", "small", "spy")
@@ -174,6 +179,7 @@ def test_beats_carry_the_status_of_the_session(tmp_path, raw):
     assert (last["state"], last["frames_in"], last["delay_frames"]) == ("running", 3, 0)
     assert (last["raw_endpoint"], last["recording"]) == ("tcp://scope-pc:5590", True)
     assert last["disk_free_bytes"] > 0
+    assert (last["peers"], last["unprotected"]) == (2, "anyone can receive it")
     assert last["record_bytes_per_s"] == 30 * 2 * 6 * (4 + 8 * raw)
     assert last["lost"] == {"source": 1, "transport": 2, "ring": 3, "engine": 0, "skipped": 0, "recorder": 0} | {
         "publisher": 0
@@ -183,7 +189,7 @@ def test_beats_carry_the_status_of_the_session(tmp_path, raw):
 
 def test_without_a_recording_beats_do_not_mention_the_disk():
     statuses = []
-    publisher = Publisher(on_put=lambda _: statuses.append(publisher.status()))
+    publisher = Publisher(on_put=lambda _: statuses.append(publisher.beat()))
     a_session(series("a", 1), publisher=publisher).run()
     assert statuses[0]["recording"] is False
     assert not {"disk_free_bytes", "record_bytes_per_s"} & statuses[0].keys()
@@ -192,7 +198,7 @@ def test_without_a_recording_beats_do_not_mention_the_disk():
 def test_a_disk_that_does_not_report_its_free_space_does_not_end_the_session(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: raise_(OSError("no answer")))
     statuses = []
-    publisher = Publisher(on_put=lambda _: statuses.append(publisher.status()))
+    publisher = Publisher(on_put=lambda _: statuses.append(publisher.beat()))
     a_session(series("a", 1), publisher=publisher, record=tmp_path).run()
     assert "disk_free_bytes" not in statuses[0]
 
@@ -241,7 +247,7 @@ class EchoFramePipeline:
 def test_log_beats_and_report_say_where_frames_are_prepared(tmp_path, caplog, room, look_ahead, runtime):
     caplog.set_level("INFO")
     runtimes = []
-    publisher = Publisher(on_put=lambda _: runtimes.append((publisher.status()["runtime"], session.report().runtime)))
+    publisher = Publisher(on_put=lambda _: runtimes.append((publisher.beat()["runtime"], session.report().runtime)))
     steps = series("a", scan=ScanGeometry())
     session = a_session(steps, engine=DeviceEngineSpy(room, look_ahead), record=tmp_path, publisher=publisher)
     assert session.report().runtime == "spy"

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from deepbid_rt.live.line_phase_monitor import LinePhaseReading
 from deepbid_rt.wire.beat_status import LOSS_CAUSES, BeatStatus
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from deepbid_rt.wire.source_status import SourceStatus
 from tests.pages import example_report
 
@@ -29,12 +30,15 @@ def test_beat_and_summary_show_the_same_session():
         sha256="00ff",
         delay_frames=2,
         raw_endpoint="tcp",
+        publisher=PublisherStatus(3, {"key": 1}, 0, "anyone can receive it"),
     )
     summary, beat = report.summary(), report.beat_status()
     for key in ("frames_in", "frames_out", "engine", "line_phase_px", "aligned_px"):
         assert summary[key] == getattr(beat, key)
     assert (summary["sha256"], summary["recordings"]) == ("00ff", ["a.tif"])
     assert (beat.runtime, beat.delay_frames, beat.raw_endpoint, beat.recording) == ("cpu", 2, "tcp", False)
+    assert (beat.peers, beat.unprotected) == (3, "anyone can receive it")
+    assert summary["unprotected"] == ["anyone can receive it"]
     assert BeatStatus.from_map(beat.to_map()) == beat
 
 

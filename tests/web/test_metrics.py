@@ -10,6 +10,7 @@ from deepbid_rt.live.line_phase_monitor import LinePhaseReading
 from deepbid_rt.live.status import SessionState
 from deepbid_rt.web.metrics import PREFIX, Metrics
 from deepbid_rt.wire.alarm import Alarm, AlarmKind
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from deepbid_rt.wire.source_status import RefusalCause, SourceState
 from tests.pages import example_report
 
@@ -86,3 +87,11 @@ def test_the_session_is_read_at_every_scrape_and_not_before():
     metrics.text()
     metrics.text()
     assert len(asked) == 2
+
+
+def test_connections_and_what_strangers_can_reach_are_exported():
+    assert ("peers",) not in samples(Metrics(example_report))
+    publisher = PublisherStatus(3, {"too many": 5}, 1, "anyone can receive it")
+    read = samples(Metrics(lambda: example_report(publisher=publisher)))
+    assert (read["peers",], read["publisher_failures_total",], read["unprotected_streams",]) == (3, 1, 1)
+    assert read["peers_refused_total", "too many"] == 5

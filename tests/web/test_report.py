@@ -9,6 +9,7 @@ from deepbid_rt.live.line_phase_monitor import LinePhaseReading
 from deepbid_rt.web.latest_frames import LatestFrames
 from deepbid_rt.web.report import page_report
 from deepbid_rt.wire.alarm import Alarm
+from deepbid_rt.wire.publisher_status import PublisherStatus
 from tests.pages import DENOISED, RAW, denoised, example_report, latest_frames_of, raw
 
 
@@ -89,3 +90,11 @@ def test_the_age_of_the_picture_and_when_it_is_late_are_shown(rule, late):
     assert shown["picture"]["late_ms"] == pytest.approx(late, abs=0.1)
     assert shown["picture"]["frozen_ms"] == pytest.approx(late + 1000, abs=0.1)
     assert shown["picture"]["not_denoised"] is False
+
+
+def test_connections_and_what_strangers_can_do_are_shown():
+    shown = page_report(example_report(), latest_frames_of(1))
+    assert (shown["peers"], shown["unprotected"]) == (None, "")
+    publisher = PublisherStatus(3, unprotected="anyone can receive it")
+    shown = page_report(example_report(publisher=publisher), latest_frames_of(1))
+    assert (shown["peers"], shown["unprotected"]) == (3, "anyone can receive it")

@@ -277,6 +277,8 @@ def test_addresses_of_other_computers_need_keys_or_consent(
         source.open()
     assert sink.unprotected in caplog.messages
     assert source.unprotected in caplog.messages
+    assert sink.status().unprotected == sink.unprotected
+    assert source.status().unprotected == source.unprotected
 
 
 # Connections and subscriptions without end.
@@ -288,6 +290,8 @@ def test_connections_beyond_the_limit_are_ended_and_room_is_given_again(stack: E
     for peer in strangers:
         stack.callback(peer.close)
     until(lambda: sink.access.refused["too many"] >= 8)
+    assert sink.status().peers <= 4
+    assert sink.status().refused["too many"] >= 8
     until(lambda: sink.access.peers == 4)
     source = a_source(stack, sink.endpoint)
     until(lambda: sink.access.refused["too many"] >= 10)  # it finds no room, and tries again

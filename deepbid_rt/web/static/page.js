@@ -185,6 +185,10 @@ function showStatus() {
   show("source", session.source);
   by("source").className = session.source === "live" ? "" : "warn";
   show("waiting", grouped(session.frames.waiting));
+  const count = session.peers === null ? "–" : grouped(session.peers);
+  show("peers", session.unprotected ? `${count}, unprotected` : count);
+  by("peers").className = session.unprotected ? "warn" : "";
+  by("peers").title = session.unprotected;
   show("line-phase", number(session.line_phase_px, 2) + (session.aligned_px ? ", moved" : ""));
   const recent = points.filter((point) => point[0] > now - 5).length;
   show("rate", number(recent / Math.min(5, Math.max(1, now - (points[0]?.[0] ?? now))), 1));
