@@ -7,8 +7,7 @@ import socket as sockets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import zmq
 from zmq.utils import z85
@@ -247,7 +246,7 @@ class AccessControl:
             peers = list(self._peers.items())
         for descriptor, since_s in peers:
             received: int | None = None
-            with self._connection(descriptor) as peer:
+            with borrowed(descriptor, port=self._port) as peer:
                 received = bytes_received(peer) if peer else None
             if received is not None and received > self._peer_bytes + self._peer_bytes_per_s * (now_s - since_s):
                 self._ban(descriptor, "it sends more than a subscriber has to say")
@@ -263,7 +262,7 @@ class AccessControl:
 
     def _host(self, descriptor: int) -> str:
         """Return the other end of a connection; empty when it has ended."""
-        with self._connection(descriptor) as peer:
+        with borrowed(descriptor, port=self._port) as peer:
             if peer:
                 return str(peer.getpeername()[0])
         return ""
@@ -275,20 +274,11 @@ class AccessControl:
 
     def _shut_down(self, descriptor: int, cause: str, why: str) -> None:
         """End a connection of libzmq, which then closes it; nothing happens when it has ended already."""
-        with self._connection(descriptor) as peer:
+        with borrowed(descriptor, port=self._port) as peer:
             if peer:
                 host = peer.getpeername()[0]
                 peer.shutdown(sockets.SHUT_RDWR)
                 self._refuse(cause, f"{host} is disconnected: {why}")
-
-    @contextmanager
-    def _connection(self, descriptor: int) -> Iterator[sockets.socket | None]:
-        """Give access to a connection to the port of this socket; None when it has ended.
-
-        At worst it is a newer one, which then has to connect again.
-        """
-        with borrowed(descriptor) as peer:
-            yield peer if peer and peer.getsockname()[1] == self._port else None
 
     def _refuse(self, cause: str, text: str) -> None:
         self.refused[cause] += 1

@@ -46,16 +46,17 @@ class MessageLimit:
         if descriptor is None:
             self._at = None
             return False
-        with borrowed(descriptor) as peer:
+        cut = False
+        with borrowed(descriptor, port=self._port, remote=True) as peer:
             received = bytes_received(peer) if peer else None
-            if peer is None or received is None or peer.getpeername()[1] != self._port:
+            if peer is None or received is None:
                 return False
             if self._at is None or self._at[0] != descriptor or received < self._at[1]:
                 self._at = (descriptor, received)
-            if received - self._at[1] <= self._limit_bytes:
-                return False
-            self._at = None
-            # Without waiting for what is on the way: the sender would else hang for minutes before it learns of it.
-            peer.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _AT_ONCE)
-            peer.shutdown(sockets.SHUT_RDWR)
-            return True
+            if received - self._at[1] > self._limit_bytes:
+                self._at = None
+                # Without waiting for what is on the way: the sender would else hang for minutes before it learns of it.
+                peer.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, _AT_ONCE)
+                peer.shutdown(sockets.SHUT_RDWR)
+                cut = True
+        return cut

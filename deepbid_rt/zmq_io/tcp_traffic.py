@@ -28,15 +28,15 @@ def bytes_received(connection: sockets.socket) -> int | None:
 
 
 @contextmanager
-def borrowed(descriptor: int) -> Iterator[sockets.socket | None]:
+def borrowed(descriptor: int, *, port: int, remote: bool = False) -> Iterator[sockets.socket | None]:
     """Give access to a connection of libzmq by its descriptor; None when it has ended.
 
-    The descriptor may be closed at any moment, and given to something else: the caller checks that the ports are those
-    of its own socket before it changes anything.
+    The descriptor may be closed at any moment, and given to something else. So only a connection to the port of the
+    caller's own socket is given, on this side or on the other (`remote`); at worst it is a newer one. An error because
+    the connection has ended meanwhile ends the block without a word.
     """
-    try:
-        peer = sockets.socket(fileno=descriptor)
-    except OSError:  # closed, or no socket any more
+    peer = _connection(descriptor, port, remote)
+    if peer is None:
         yield None
         return
     try:
@@ -46,3 +46,18 @@ def borrowed(descriptor: int) -> Iterator[sockets.socket | None]:
             log.warning("a connection cannot be looked at or ended: %s", error)
     finally:
         peer.detach()  # it is libzmq's
+
+
+def _connection(descriptor: int, port: int, remote: bool) -> sockets.socket | None:
+    try:
+        peer = sockets.socket(fileno=descriptor)
+    except OSError:  # closed, or no socket any more
+        return None
+    try:
+        name = peer.getpeername() if remote else peer.getsockname()
+        if isinstance(name, tuple) and name[1] == port:
+            return peer
+    except OSError:  # it has ended, or is no connection
+        pass
+    peer.detach()
+    return None
