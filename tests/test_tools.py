@@ -33,6 +33,7 @@ TINY = {
     "bench_viewer.py": ("--size", "16", "--minutes", "0.05", "--engine", "echo"),
     "bench_window.py": ("--size", "16", "--frames", "64", "--seeds", "1"),
     "draw_presets.py": ("--out", "{tmp}/presets.png", "--size", "32", "--frames", "16"),
+    "fuzz_control_socket.py": ("--messages", "3000"),
     "fuzz_messages.py": ("--messages", "3000"),
     "make_golden.py": ("--out", "{tmp}"),
     "make_kernels.py": ("--out", "{tmp}/kernels.ptx"),

@@ -315,7 +315,9 @@ def frame(flags: int, body: bytes) -> bytes:
 
 def subscription(rng: random.Random) -> bytes:
     """Return a request for a topic, or the end of one, perhaps in many parts."""
-    topic = rng.choice((b"", b"den/", b"raw/", b"x" * 200, rng.randbytes(rng.randrange(64)), rng.randbytes(1023)))
+    topic = rng.choice((b"", b"den/", b"raw/", b"x" * 200, rng.randbytes(rng.randrange(64)), rng.randbytes(250)))
+    if rng.random() < 0.001:
+        topic = rng.randbytes(rng.choice((255, 256, 1024, 100_000)))  # longer than what is accepted
     body = rng.choice((b"\x01", b"\x00", b"\x01", b"", b"\x02", b"\xff")) + topic
     return frame(rng.choice((0, 0, 0, 0, 1, 2, 3)), body)
 

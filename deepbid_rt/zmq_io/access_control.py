@@ -24,16 +24,20 @@ MAX_PEERS = 64
 """Connections at a time. A session has a few viewers and consumers; each connection takes a descriptor."""
 MAX_PEER_MESSAGES = 64
 """Messages that one connection may send to a publisher. A subscriber sends one for each of its few topics."""
-MAX_PEER_MESSAGE_BYTES = 1024
+MAX_PEER_MESSAGE_BYTES, MAX_PEER_MESSAGE_BYTES_WITH_KEYS = 256, 1024
 """Longest message of a subscriber. The longest topic has 136 bytes, the longest step of a CURVE handshake 513."""
 HANDSHAKE_MS = 3000
 """Time in which a new connection must have said who it is."""
 BAN_S = 10.0
-"""Time for which a host gets no new connection after one of its connections asked for too many topics."""
-MAX_PEER_BYTES, MAX_PEER_BYTES_PER_S = 2**16, 2**10
+"""Time for which a host gets no new connection after one of its connections asked for too much."""
+MAX_BANNED = 4
+"""Hosts that have to wait at a time; with so many of them nobody new gets a connection, from whichever host."""
+MAX_PEER_BYTES, MAX_PEER_BYTES_PER_S = 2**14, 2**10
 """What a subscriber may send: all of its topics, and its heartbeats."""
-LOOK_MS = 100
-"""How often this is checked while anybody is connected."""
+RECEIVE_BUFFER_BYTES = 4096
+"""The kernel's buffer of each connection: what is in it when a connection is ended is read all the same."""
+LOOK_MS, NEW_LOOK_MS, NEW_S = 100, 5, 1.0
+"""How often this is checked while anybody is connected, and while a connection is younger than `NEW_S`."""
 LOG_EVERY_S = 10.0
 """Shortest time between two log lines about refusals of the same kind: strangers cannot fill the log."""
 
@@ -90,8 +94,7 @@ class AccessControl:
         self._allowed = AllowedKeys(keys) if keys else None
         self.refused: Counter[str] = Counter()
         """Refused connections by cause: ``key`` (not allowed), ``handshake`` (no keys, another key of the server, or
-        no ZeroMQ), ``too many``, ``flood``,
-        ``banned`` (after a flood)."""
+        no ZeroMQ), ``too many``, ``flood``, ``banned`` (after a flood from the same host, or several from others)."""
         self.failures = 0
         """Requests that could not be answered because of an error in this program; each was a refusal."""
         self._logged_s: dict[str, float] = {}
@@ -106,7 +109,10 @@ class AccessControl:
         self._thread: threading.Thread | None = None
         self._starts = 0
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_PEER_MESSAGE_BYTES)
+        # libzmq reads all topics that wait before it sends the next frame, so what may wait is little.
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_PEER_MESSAGE_BYTES_WITH_KEYS if keys else MAX_PEER_MESSAGE_BYTES)
+        socket.setsockopt(zmq.RCVBUF, RECEIVE_BUFFER_BYTES)
+        socket.setsockopt(zmq.RCVHWM, MAX_PEER_MESSAGES)
         if self._allowed:
             socket.setsockopt(zmq.CURVE_SERVER, 1)
             socket.setsockopt(zmq.CURVE_SECRETKEY, self._allowed.own.secret)
@@ -180,7 +186,7 @@ class AccessControl:
             for socket in filter(None, (monitor, zap)):
                 poller.register(socket, zmq.POLLIN)
             while True:
-                ready = dict(poller.poll(LOOK_MS if self._peers else None))
+                ready = dict(poller.poll(self._pause_ms()))
                 if zap in ready and zap is not None:
                     zap.send_multipart(self._answer(zap.recv_multipart()))
                 if monitor in ready and not self._observe(monitor.recv_multipart()):
@@ -223,8 +229,11 @@ class AccessControl:
                 self._messages.pop(descriptor, None)
                 self._peers[descriptor] = self._clock()
                 too_many, banned = len(self._peers) > self._max_peers, bool(self._banned)
+                crowd = sum(until_s > self._clock() for until_s in self._banned.values()) >= MAX_BANNED
             if banned and self._is_banned(descriptor):
-                self._shut_down(descriptor, "banned", "it has asked for too many topics before")
+                self._shut_down(descriptor, "banned", "it has asked for too much before")
+            elif crowd:
+                self._shut_down(descriptor, "banned", "too many others ask for too much at the moment")
             elif too_many:
                 self._shut_down(descriptor, "too many", f"there are {self._max_peers} connections already")
         elif kind == zmq.EVENT_DISCONNECTED:
@@ -236,10 +245,18 @@ class AccessControl:
             self._refuse("handshake", f"somebody connects {how}")
         return bool(kind != zmq.EVENT_MONITOR_STOPPED)
 
+    def _pause_ms(self) -> int | None:
+        """Return how long nobody needs to look at the connections; None without any."""
+        newest_s = self._clock() - NEW_S
+        with self._lock:
+            if not self._peers:
+                return None
+            return NEW_LOOK_MS if max(self._peers.values()) > newest_s else LOOK_MS
+
     def _look_at_traffic(self) -> None:
         """Shut down connections that send more than a subscriber can have to say."""
         now_s = self._clock()
-        if now_s - self._looked_s < LOOK_MS / 1e3:
+        if now_s - self._looked_s < (self._pause_ms() or LOOK_MS) / 1e3:
             return
         self._looked_s = now_s
         with self._lock:

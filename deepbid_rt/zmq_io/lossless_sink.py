@@ -30,7 +30,7 @@ STOPPED_WAIT_S = 2.0
 """The same once the sender was told to stop."""
 SAY_AFTER_S, SAY_EVERY_S = 1.0, 10.0
 """When it is said that the sender waits, and how often again."""
-PEER_BYTES_PER_S = 2**20
+PEER_BYTES, PEER_BYTES_PER_S = 2**17, 2**20
 """Requests of a consumer: 17 bytes and their envelope, for every few frames."""
 
 _POLL_MS = 10
@@ -109,6 +109,10 @@ class LosslessSink:
         # the consumer has room up to _limit. For the consumer, the first message that it gets has number 0.
         self._kept: deque[list[bytes]] = deque()
         self._confirmed = self._sent = self._limit = self._origin = 0
+        # The message that began the series, its number, and that of the first frame (or end) after it.
+        self._start: list[bytes] = []
+        self._started = 0
+        self._first: int | None = None
         self._beat_at_s = clock() + beat_s
         self._closing = threading.Event()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -124,6 +128,7 @@ class LosslessSink:
                 self._socket,
                 KeyFolder(keys) if keys is not None else None,
                 max_peers=MAX_PEERS,
+                peer_bytes=PEER_BYTES,
                 peer_bytes_per_s=PEER_BYTES_PER_S,
             )
             """Who may connect, with the counts of who was refused."""
@@ -179,6 +184,8 @@ class LosslessSink:
                 self._left = False
             encoder = Encoder(info, self._role)
             self._keep(encoder.start())
+            self._start, self._started = self._kept[-1], self._confirmed + len(self._kept) - 1
+            self._first = None
             self._encoder = encoder
         self._wait_until_sent("a consumer")
 
@@ -194,7 +201,7 @@ class LosslessSink:
         """
         with self._lock:
             self._check_left()
-            self._keep(self._series().frame(frame))
+            self._keep_content(self._series().frame(frame))
         self._wait_until_sent("the consumer to have room")
 
     def skip(self, gap: Gap) -> None:
@@ -206,7 +213,7 @@ class LosslessSink:
         """End the series, and wait until the consumer has confirmed everything. Raises `OverrunError`, see `put`."""
         with self._lock:
             self._check_left()
-            self._keep(self._series().end(end))
+            self._keep_content(self._series().end(end))
         self._wait("the consumer to confirm the last frames", lambda: not self._kept)
 
     def close(self) -> None:
@@ -278,6 +285,11 @@ class LosslessSink:
         """Copy a message, and keep it until it is confirmed."""
         self._kept.append([bytes(part) for part in parts])
 
+    def _keep_content(self, parts: list[Part]) -> None:
+        self._keep(parts)
+        if self._first is None:
+            self._first = self._confirmed + len(self._kept) - 1
+
     def _turn(self, wait_ms: int) -> None:
         """Read what consumers want, and send what the one that is served has room for."""
         read = 0
@@ -320,7 +332,23 @@ class LosslessSink:
             if request.again:
                 self._sent = first
         if request.leaving:
-            self._left, self._consumer = self._in_series, None
+            self._consumer = None
+            if self._in_series and not self._can_begin_again():
+                self._left = True
+
+    def _can_begin_again(self) -> bool:
+        """Prepare the series for another consumer; False when the one that has left took frames of it.
+
+        A consumer that leaves after a series may already have got the beginning of the next one.
+        """
+        end = self._confirmed + len(self._kept)
+        first = end if self._first is None else self._first
+        if not self._started <= self._confirmed <= first:
+            return False
+        kept = list(self._kept)[first - self._confirmed :]
+        self._kept = deque([self._start, *kept])
+        self._started = self._confirmed = self._sent = first - 1
+        return True
 
     @property
     def _in_series(self) -> bool:

@@ -31,8 +31,8 @@ def address(endpoint: str) -> tuple[str, int]:
 class RawPeer:
     """A TCP connection that says only what it is told to."""
 
-    def __init__(self, endpoint: str) -> None:
-        self.socket = socket.create_connection(address(endpoint), timeout=WAIT_S)
+    def __init__(self, endpoint: str, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection(address(endpoint), timeout=WAIT_S, source_address=(host, 0))
 
     def shake_hands(self, kind: bytes = b"SUB") -> None:
         """Become a peer without keys, if the other side accepts one."""

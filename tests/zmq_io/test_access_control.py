@@ -412,7 +412,7 @@ def test_parts_of_a_message_without_end_are_a_flood(stack: ExitStack) -> None:
     def flood() -> None:
         with suppress(OSError):
             while True:
-                peer.send([b"\x05" + bytes(1000)] * 100, more=True)
+                peer.send([b"\x05" + bytes(200)] * 100, more=True)
 
     flooding = threading.Thread(target=flood)
     flooding.start()
@@ -482,3 +482,22 @@ def test_no_socket_uses_the_heartbeats_of_libzmq(stack: ExitStack) -> None:
     for socket in (sink._socket, connecting):
         assert socket.getsockopt(zmq.HEARTBEAT_IVL) == 0
         assert socket.getsockopt(zmq.TCP_KEEPALIVE) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8 on its loopback interface")
+def test_floods_from_many_hosts_close_the_door_for_a_while_and_the_stream_goes_on(stack: ExitStack) -> None:
+    """Each host is banned for itself; a crowd of hosts is kept out together, and who is inside stays inside."""
+    sink = a_sink(stack)
+    source = a_source(stack, sink.endpoint)
+    assert sink.wait_for_subscriber(WAIT_S)
+    for number in range(access_control.MAX_BANNED):
+        peer = stack.enter_context(closing(RawPeer(sink.endpoint, host=f"127.0.1.{number + 1}")))
+        peer.shake_hands()
+        with suppress(OSError):
+            peer.send(b"\x01%d-%d" % (number, topic) for topic in range(2 * access_control.MAX_PEER_MESSAGES))
+        peer.read_until_closed()
+        until(lambda number=number: len(sink.access._banned) == number + 1)  # type: ignore[misc]
+    stranger = stack.enter_context(closing(RawPeer(sink.endpoint, host="127.0.2.1")))
+    stranger.read_until_closed()
+    until(lambda: sink.access.refused["banned"] == 1)
+    send_and_receive(sink, source)

@@ -188,6 +188,22 @@ def test_a_consumer_may_follow_another_between_two_series(stack: ExitStack) -> N
         source.close()
 
 
+def test_a_consumer_that_leaves_when_the_next_series_has_just_begun_makes_room_for_another(stack: ExitStack) -> None:
+    sink = a_sink(stack)
+    first = a_source(stack, sink.endpoint)
+    reader = reading(stack, first)
+    send(sink, a_stream(), 30)
+    reader.join(WAIT_S)
+    sink.start(info := a_stream())  # it goes to the first consumer, which has what it wanted
+    first.close()
+    until(lambda: sink._consumer is None)
+    second = reading(stack, a_source(stack, sink.endpoint))
+    put(sink, range(30))
+    sink.end(StreamEnd("done"))
+    second.join(WAIT_S)
+    assert second.events == [info, *range(30), StreamEnd("done")]
+
+
 def test_one_consumer_gets_one_series_after_the_other(stack: ExitStack) -> None:
     sink = a_sink(stack)
     reader = reading(stack, a_source(stack, sink.endpoint), series=3)
@@ -217,7 +233,12 @@ def test_a_consumer_that_has_died_between_two_series_makes_room_for_another(
 def test_a_consumer_that_leaves_in_the_middle_is_an_error_at_once(stack: ExitStack) -> None:
     sink = a_sink(stack)
     source = a_source(stack, sink.endpoint)
+    reader = reading(stack, source)
     sink.start(a_stream())
+    put(sink, range(20))
+    until(lambda: sink._confirmed > 0)
+    reader.stop.set()
+    reader.join(WAIT_S)
     source.close()
     with pytest.raises(OverrunError, match="has left in the middle of the series"):
         put(sink, range(40))
