@@ -242,6 +242,7 @@ def long(size: int, rate_hz: float, frames: int) -> dict[str, Any]:
         "unexplained": report.unexplained,
         "seconds": round(seconds, 1),
         "memory_growth_percent": round(100 * (last[0] / warm[0] - 1), 2),
+        "memory_mib": [round(rss / 2**20, 1) for rss, _, _ in samples[:: max(1, len(samples) // 20)]],
         "thread_growth": int(last[1] - warm[1]),
         "descriptor_growth": int(last[2] - warm[2]),
         "error": error,
