@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deepbid_rt.errors import EndpointError, require_effect
 from deepbid_rt.wire.loopback import is_loopback
+from deepbid_rt.zmq_io.dialect import plain_address
 from deepbid_rt.zmq_io.endpoint import host_of
 
 KeyFile = Path | str | None
@@ -38,7 +39,7 @@ class End:
     def is_open(self) -> bool:
         """Whether other computers can be reached there without keys. False for a malformed address."""
         try:
-            return not self.protected and not is_loopback(host_of(self.endpoint))
+            return not self.protected and not is_loopback(host_of(plain_address(self.endpoint)))
         except EndpointError:
             return False  # refused where it is used, with a message of its own
 

@@ -146,14 +146,8 @@ class Receiver:
             except Exception as error:
                 self._count_internal(error)
 
-    def refuse_endless(self, now_s: float) -> None:
-        """Count a message that was cut off because it became too long."""
-        error = WireError(
-            "endless",
-            "a message that is longer than the longest frame and has not ended",
-            expected="a topic, a header and the pixels of one frame",
-            todo="check what sends to this address; the connection was ended and begins again",
-        )
+    def refuse(self, error: WireError, now_s: float) -> None:
+        """Count a message that never came here, because it had no end or could not be translated."""
         with self._lock:
             self._refuse(error, now_s)
 

@@ -21,7 +21,7 @@ from deepbid_rt.zmq_io.client_keys import ClientKeys
 from deepbid_rt.zmq_io.connection_watch import Connection, ConnectionWatch
 from deepbid_rt.zmq_io.endpoint import POLL_MS, check_protection, set_common, unusable
 from deepbid_rt.zmq_io.lossless import AGAIN_S, BUSY, KEEP_ALIVE_S, NEW, NUMBER_BYTES, WINDOW, Request, unpack_number
-from deepbid_rt.zmq_io.message_limit import MessageLimit
+from deepbid_rt.zmq_io.message_limit import MessageLimit, endless
 from deepbid_rt.zmq_io.reconnection import Reconnection
 from deepbid_rt.zmq_io.source import receive_parts
 
@@ -168,7 +168,7 @@ class LosslessSource:
                 else:
                     self._receiver.tick(self._clock())
                     if limit.cut():
-                        self._receiver.refuse_endless(self._clock())
+                        self._receiver.refuse(endless(), self._clock())
                     reconnection.turn(socket)
                 now_s = self._clock()
                 room = self._expected + self._room() - self._limit

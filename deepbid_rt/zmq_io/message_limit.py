@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket as sockets
 import struct
 
+from deepbid_rt.errors import WireError
 from deepbid_rt.zmq_io.connection_watch import Connection
 from deepbid_rt.zmq_io.tcp_traffic import borrowed, bytes_received
 
@@ -60,3 +61,13 @@ class MessageLimit:
                 peer.shutdown(sockets.SHUT_RDWR)
                 cut = True
         return cut
+
+
+def endless() -> WireError:
+    """Return the error that a message counts as that was cut off because it became too long."""
+    return WireError(
+        "endless",
+        "a message that is longer than the longest frame and has not ended",
+        expected="a topic, a header and the pixels of one frame",
+        todo="check what sends to this address; the connection was ended and begins again",
+    )

@@ -11,15 +11,18 @@ from pathlib import Path
 
 import zmq
 
+from deepbid_rt.errors import EndpointError, WireError
 from deepbid_rt.frame import Event, Layout
+from deepbid_rt.wire.codec import Part
 from deepbid_rt.wire.quiet_log import QuietLog
 from deepbid_rt.wire.receive_ring import ReceiveRing
 from deepbid_rt.wire.receiver import Receiver
 from deepbid_rt.wire.source_status import SourceStatus
 from deepbid_rt.zmq_io.client_keys import ClientKeys
 from deepbid_rt.zmq_io.connection_watch import Connection, ConnectionWatch
+from deepbid_rt.zmq_io.dialect import dialect_of, plain_address
 from deepbid_rt.zmq_io.endpoint import HIGH_WATER_MESSAGES, POLL_MS, check_protection, set_common, unusable
-from deepbid_rt.zmq_io.message_limit import MessageLimit
+from deepbid_rt.zmq_io.message_limit import MessageLimit, endless
 from deepbid_rt.zmq_io.reconnection import Reconnection
 
 log = QuietLog(__name__)
@@ -37,7 +40,8 @@ class ZmqSource:
     Parameters
     ----------
     endpoint : str
-        ``tcp://HOST:PORT`` of the publisher, which may also start later.
+        ``tcp://HOST:PORT`` of the publisher, which may also start later; ``scanimage+tcp://HOST:PORT`` for ScanImage's
+        own publisher, see `dialect_of`.
     default_layout : Layout or None
         Scan layout of streams that do not state one; with None they are refused.
     topic : bytes
@@ -77,6 +81,15 @@ class ZmqSource:
         lost_s: float = 3.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._dialect = dialect_of(endpoint, default_layout)
+        if self._dialect is not None:
+            if server_key is not None:
+                raise EndpointError(
+                    f"a key for {endpoint}, which knows no keys",
+                    expected="this program on the computer of the microscope, or a network of its own",
+                    todo="leave the key out",
+                )
+            endpoint, topic = plain_address(endpoint), b""
         self.unprotected: str | None = check_protection(
             endpoint, connect=True, keys=server_key is not None, insecure_lan=insecure_lan
         )
@@ -157,6 +170,23 @@ class ZmqSource:
         if self._keys:
             self._keys.apply(socket)
 
+    def _push(self, parts: list[Part], now_s: float, now_ns: int) -> None:
+        receiver, dialect = self._receiver, self._dialect
+        if dialect is None:
+            receiver.push(parts, now_s=now_s, now_ns=now_ns)
+            return
+        try:
+            messages = dialect.translate(parts, now_s=now_s, now_ns=now_ns)
+        except WireError as error:
+            receiver.refuse(error, now_s)
+            return
+        for message in messages:
+            receiver.push(message, now_s=now_s, now_ns=now_ns)
+
+    def _translate_silence(self, silent_until_s: float) -> None:
+        for message in self._dialect.tick(silent_until_s) if self._dialect else ():
+            self._receiver.push(message, now_s=self._clock(), now_ns=time.time_ns())
+
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         receiver, longest_s = self._receiver, POLL_MS / 1000
         connection = self._watch.connection if self._watch else Connection()
@@ -170,16 +200,19 @@ class ZmqSource:
                 if socket.poll(math.ceil(1000 * receiver.wait_s(self._clock(), longest_s))):
                     parts = receive_parts(socket)
                     limit.arrived()
-                    receiver.push([part.buffer for part in parts], now_s=self._clock(), now_ns=time.time_ns())
+                    self._push([part.buffer for part in parts], self._clock(), time.time_ns())
                 else:
+                    self._translate_silence(self._clock())
                     receiver.tick(self._clock())
                     if limit.cut():
-                        receiver.refuse_endless(self._clock())
+                        receiver.refuse(endless(), self._clock())
                     reconnection.turn(socket)
         # Any error of the socket: the reader must learn that no more frames will come, and why.
         except Exception as error:
             self._ring.fail(error)
         finally:
+            self._translate_silence(math.inf)  # the end, and what the dialect holds
+            self._translate_silence(math.inf)  # the end, and what the dialect holds
             receiver.close(self._clock())
             socket.close()
 
