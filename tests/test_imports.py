@@ -1,6 +1,7 @@
 """Who may import whom: the contract of pyproject.toml, and what an import pulls in when it is really done."""
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from tests import ROOT
 HEAVY = {
     "PIL",
     "aiohttp",
+    "h5py",
     "PySide6",
     "matplotlib",
     "msgpack",
@@ -30,6 +32,7 @@ HEAVY = {
     "torch",
     "typer",
     "vispy",
+    "zarr",
     "zmq",
 }
 
@@ -76,7 +79,9 @@ def test_the_contract_knows_every_heavy_dependency():
     extras = project["project"]["optional-dependencies"]
     declared = {
         names.get(name, name)
-        for line in project["project"]["dependencies"] + extras["train"] + extras["http"] + extras["viewer"]
+        for line in itertools.chain(
+            project["project"]["dependencies"], *(extras[name] for name in ("train", "http", "viewer", "formats"))
+        )
         for name in re.findall(r"^[A-Za-z0-9-]+", line)
     }
     assert declared - confined == {"numpy", "onnxscript"}

@@ -1,0 +1,1 @@
+"""Recordings of every format that laboratories have, opened the same way: `open_movie_file`."""
