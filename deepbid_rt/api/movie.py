@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_scan
 from deepbid_rt.errors import FileError
-from deepbid_rt.recording.tiff_movie import TiffMovie
-
-TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
+from deepbid_rt.movies.movie_file import MovieFile
+from deepbid_rt.movies.movie_source import scan_of
+from deepbid_rt.movies.open_movie import open_movie_file
+from deepbid_rt.movies.wanted import Wanted
 
 
 class Movie:
@@ -33,19 +34,23 @@ class Movie:
         How lines were scanned.
     planes : int
         Planes that were scanned in turn.
+    facts : MovieFacts
+        What the recording says about itself, warnings included.
     """
 
     ndim = 4
 
-    def __init__(self, file: TiffMovie, *, scan: Scan, rate_hz: float, planes: int) -> None:
+    def __init__(self, file: MovieFile, *, scan: Scan, rate_hz: float | None) -> None:
         self._file = file
         self._closed = False
         self.path = file.path
         self.shape = file.shape
         self.dtype = file.dtype
-        self.rate_hz = rate_hz
+        self.facts = file.facts
+        known_hz = file.facts.rate_hz if rate_hz is None else rate_hz
+        self.rate_hz = DEFAULT_RATE_HZ if known_hz is None else known_hz
         self.scan = as_scan(scan)
-        self.planes = planes
+        self.planes = file.facts.planes
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -112,32 +117,40 @@ class Movie:
 def open_movie(
     path: str | Path,
     *,
-    channels: int = 1,
-    planes: int = 1,
+    channels: int | None = None,
+    planes: int | None = None,
+    flyback: int | None = None,
+    dataset: str | None = None,
+    shape: tuple[int, ...] | None = None,
+    dtype: str | None = None,
     scan: Scan = "ordinary",
-    rate_hz: float = DEFAULT_RATE_HZ,
+    rate_hz: float | None = None,
 ) -> Movie:
-    """Open a recording; pixels are read when asked for. Public as `deepbid_rt.open`.
+    """Open a recording of any format; pixels are read when asked for. Public as `deepbid_rt.open`.
 
     Parameters
     ----------
     path : str or Path
-        A TIFF, BigTIFF or ImageJ file of uint8, uint16, int16 or float32 pixels.
-    channels : int
-        Channels that follow each other as pages.
-    planes : int
-        Planes that were scanned in turn, frame by frame.
+        File, folder, or pattern with ``*``: ScanImage, Scanbox, Bruker, ThorImage, Femtonics, Micro-Manager, OME-TIFF,
+        ImageJ, NDTiff, plain TIFF, HDF5, NWB, OME-Zarr, numpy, or pixels alone.
+    channels, planes, flyback : int, optional
+        Stored channels, planes that were scanned in turn, and frames behind them that are left out; by default as the
+        recording says.
+    dataset : str, optional
+        Which array of an HDF5, NWB, MESc or Zarr file.
+    shape, dtype : tuple of int and str, optional
+        (Y, X) or (C, Y, X), and pixel type, of a file that holds nothing but pixels.
     scan : {"ordinary", "collinear"} or ScanGeometry
-        How lines were scanned; a TIFF file does not say.
-    rate_hz : float
-        Frames per second, all planes counted.
+        How lines were scanned; a recording says at most whether in both directions.
+    rate_hz : float, optional
+        Frames per second, all planes counted; by default as the recording says, else 30.
 
     Raises
     ------
     FileError
-        When the file is missing, damaged, or no TIFF.
+        When there is no such file, it is damaged, of no known format, or a package is missing that reads it.
     StreamError
-        When its pages differ from each other or hold a type that is not denoised.
+        When it contradicts itself or these arguments, or holds a type that is not denoised.
     """
     geometry = as_scan(scan)
     if not isinstance(path, str | Path):
@@ -146,13 +159,9 @@ def open_movie(
             expected="the path of a recording",
             todo="pass arrays to deepbid_rt.denoise as they are",
         )
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileError(f"no file {path}", expected="the path of a recording", todo="check the path")
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        raise FileError(
-            f"the file {path.name}, which ends in {path.suffix!r}",
-            expected=f"a TIFF ({', '.join(TIFF_SUFFIXES)})",
-            todo="load other formats with their own library, and pass the array to deepbid_rt.denoise",
-        )
-    return Movie(TiffMovie(path, channels), scan=geometry, rate_hz=rate_hz, planes=planes)
+    file = open_movie_file(path, Wanted(channels, planes, flyback, dataset, shape, dtype))
+    try:
+        return Movie(file, scan=scan_of(file.facts, geometry), rate_hz=rate_hz)
+    except BaseException:
+        file.close()
+        raise

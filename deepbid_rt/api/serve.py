@@ -30,6 +30,7 @@ from deepbid_rt.live.session import Session, SessionSettings
 from deepbid_rt.live.sink_worker import SinkSettings
 from deepbid_rt.live.status import SessionLimits
 from deepbid_rt.ports import FrameSource, Sink
+from deepbid_rt.recording.disk_sync import SYNC_S
 from deepbid_rt.runtimes import engine_digest
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
@@ -47,6 +48,8 @@ def serve(
     publish: str | None = None,
     record: str | Path | None = None,
     record_raw: bool = False,
+    name: str = "",
+    sync_s: float = SYNC_S,
     scan: Scan | None = None,
     merge: MergeMode = "mean",
     gap: GapPolicy = "auto",
@@ -86,6 +89,10 @@ def serve(
         Folder for the denoised recording and the session log.
     record_raw : bool
         Record the raw frames too; needs `record`.
+    name : str
+        Part of the names of the recorded files: letters, digits, ``_`` and ``-``.
+    sync_s : float
+        Seconds between two fsyncs of a recording; 0: after each frame.
     scan : {"ordinary", "collinear"} or ScanGeometry, optional
         Layout of an old sender that does not state it; senders state the rest of the scan.
     frames, series : int, optional
@@ -117,17 +124,25 @@ def serve(
     DeepbidError
         When something cannot be opened, or the session fails. What was received before is denoised and recorded.
     OptionError
-        When an argument cannot take effect: `record_raw` without `record`, `scan` for a source that is no address or
-        with more than the layout, `gap` for ``echo``, `precision`, `threads`, `runtime` or `trust` for this engine.
+        When an argument cannot take effect: `record_raw`, `name` or `sync_s` without `record`, `scan` for a source that
+        is no address or with more than the layout, `gap` for ``echo``, `precision`, `threads`, `runtime` or `trust` for
+        this engine.
     """
-    require_effect(
-        "record_raw",
-        record_raw,
-        record is not None,
-        why="without a folder",
-        expected="record=FOLDER beside it",
-        todo="name the folder",
-    )
+    if sync_s != 0:
+        check_number("sync_s", sync_s)
+    for argument, asked in {
+        "record_raw": record_raw,
+        f"name={name!r}": name,
+        f"sync_s={sync_s:g}": sync_s != SYNC_S,
+    }.items():
+        require_effect(
+            argument,
+            asked,
+            record is not None,
+            why="without a folder",
+            expected="record=FOLDER beside it",
+            todo="name the folder",
+        )
     require_effect(
         f"scan={scan!r}",
         scan is not None,
@@ -138,9 +153,9 @@ def serve(
     )
     _check_ends(source, sinks)
     check_denoising(merge=merge, gap=gap, stabilize=stabilize, line_phase=line_phase)
-    for name, limit in {"frames": frames, "series": series}.items():
+    for argument, limit in {"frames": frames, "series": series}.items():
         if limit is not None:
-            check_count(name, limit, 1)
+            check_count(argument, limit, 1)
     if idle_s is not None:
         check_number("idle_s", idle_s)
     if max_latency_ms is not None:
@@ -187,6 +202,8 @@ def serve(
             SessionSettings(
                 record=Path(record) if record is not None else None,
                 record_raw=record_raw,
+                name=name,
+                sync_s=sync_s,
                 max_latency_ms=max_latency_ms,
                 wait_for_room=lossless,
                 merge=merge,
@@ -197,12 +214,12 @@ def serve(
             ),
             sha256=engine_digest(str(engine)) if own else None,
             publisher=publisher,
-            denoised=[SinkSettings(name, sink) for name, sink in (sinks or {}).items()],
+            denoised=[SinkSettings(sink_name, sink) for sink_name, sink in (sinks or {}).items()],
         )
         _run(session, stop)
     report = session.report()
     lost = report.status.sink_lost
-    return {**report.summary(), "sinks_lost": {name: lost[name] for name in sinks or ()}}
+    return {**report.summary(), "sinks_lost": {sink: lost[sink] for sink in sinks or ()}}
 
 
 def _check_ends(source: object, sinks: object) -> None:

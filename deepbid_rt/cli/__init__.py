@@ -22,6 +22,7 @@ from deepbid_rt.cli.denoise import denoise_command
 from deepbid_rt.cli.doctor import doctor_command
 from deepbid_rt.cli.evaluate import evaluate_command
 from deepbid_rt.cli.export import export_command
+from deepbid_rt.cli.info import info_command
 from deepbid_rt.cli.interrupts import EXIT_CODE, INTERRUPTS
 from deepbid_rt.cli.keys import keys_command
 from deepbid_rt.cli.output import (
@@ -58,6 +59,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "status": status_command,
     "doctor": doctor_command,
     "view": view_command,
+    "info": info_command,
     "denoise": denoise_command,
     "recover": recover_command,
     "simulate": simulate_command,

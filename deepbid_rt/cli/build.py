@@ -20,7 +20,7 @@ from deepbid_rt.cli.output import print_json, print_table, progress_bar, say
 from deepbid_rt.denoising.network_inputs import padded_size
 from deepbid_rt.errors import EndpointError, EngineError, StreamError, require_effect
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
-from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.runtimes import find_engine
 from deepbid_rt.scan.directions import view_line_counts
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
@@ -181,7 +181,7 @@ def _wait_for_stream(address: str) -> StreamInfo:
 
 def _movie(path: Path | None, view: tuple[int, int]) -> list[np.ndarray[Any, Any]]:
     if path is not None:
-        with closing(TiffMovie(path, 1)) as movie:
+        with open_movie_file(path) as movie:
             return [movie.frame(n)[0] for n in range(min(PARITY_FRAMES, movie.shape[0]))]
     settings = ScanSettings(size=(min(view[0], 256), min(view[1], 256)), rate_hz=30.0, scan=ScanGeometry(), seed=7)
     source = SyntheticSource(SceneSettings(seed=7), settings, PARITY_FRAMES)

@@ -11,6 +11,7 @@ import typer
 
 from deepbid_rt.api.arguments import check_merge
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.movie_facts import say_facts
 from deepbid_rt.cli.output import print_json, progress_bar, say
 from deepbid_rt.denoising.denoiser import Denoiser, check_stabilizes
 from deepbid_rt.denoising.offline import denoise
@@ -18,13 +19,16 @@ from deepbid_rt.errors import FileError
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.live.line_phase_monitor import NO_LINE_PHASE, LinePhaseReading
 from deepbid_rt.live.motion_stats import MotionStats
-from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.movies.constant import check_not_constant
+from deepbid_rt.movies.movie_source import MovieSource
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
 
 
 def denoise_command(
-    source_path: Annotated[Path, typer.Argument(metavar="IN.tif", help="Recording to denoise.")],
+    source_path: Annotated[
+        Path, typer.Argument(metavar="IN", help="Recording to denoise: a file, folder, or pattern with *.")
+    ],
     out_path: Annotated[
         Path, typer.Argument(metavar="OUT.tif", help="Denoised recording to write; must not exist yet.")
     ],
@@ -33,9 +37,13 @@ def denoise_command(
     first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
-    channels: o.ChannelsOption = 1,
-    planes: o.PlanesOption = 1,
-    rate_hz: o.RateOption = 30.0,
+    channels: o.MovieChannelsOption = None,
+    planes: o.MoviePlanesOption = None,
+    flyback: o.FlybackOption = None,
+    dataset: o.DatasetOption = None,
+    shape: o.RawShapeOption = None,
+    dtype: o.RawTypeOption = None,
+    rate_hz: o.MovieRateOption = None,
     merge: o.MergeOption = o.MergeChoice.MEAN,
     stabilize: o.StabilizeOption = False,
     line_phase: o.LinePhaseOption = "auto",
@@ -43,9 +51,7 @@ def denoise_command(
     threads: o.ThreadsOption = 0,
     runtime: o.RuntimeOption = o.RuntimeChoice.AUTO,
     trust: o.TrustOption = False,
-    salvage: Annotated[
-        bool, typer.Option("--salvage", help="Denoise the whole frames of a file that is cut off or damaged.")
-    ] = False,
+    salvage: o.SalvageOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a recording. OUT has the pixel type and frame count of IN (collinear scans: half its lines)."""
@@ -53,14 +59,8 @@ def denoise_command(
     geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, policy)
     check_merge(f"--merge {merge.value}", merge.value, scan.value)
     engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
-    source = TiffSource(
-        source_path,
-        scan=geometry,
-        rate_hz=rate_hz,
-        channels=channels,
-        planes=planes,
-        salvage=salvage,
-    )
+    wanted = o.wanted(channels, planes, flyback, dataset, shape, dtype, salvage)
+    source = MovieSource(source_path, wanted, scan=geometry, rate_hz=rate_hz)
     if out_path.exists():
         raise FileError(
             f"{out_path} exists already",
@@ -74,6 +74,9 @@ def denoise_command(
             check_stabilizes(engine)
         source.open()
         stack.callback(source.close)
+        say_facts(source_path, source.facts)
+        if source.movie is not None:
+            check_not_constant(source.movie)
         if source.problem and source.info:
             say(f"{source_path} is damaged ({source.problem}); its {source.info.n_expected} whole frames are denoised")
 
@@ -82,7 +85,10 @@ def denoise_command(
 
         info, results = denoise(source, make)
         registered = " and registered to its first frame" if stabilize else ""
-        facts = {"processed": f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"}
+        facts: dict[str, object] = {"channels": info.shape[0], "planes": info.planes, "rate_hz": info.rate_hz}
+        if source.facts is not None and source.facts.pixel_um is not None:
+            facts |= dict(zip(("pixel_um_y", "pixel_um_x"), source.facts.pixel_um, strict=True))
+        facts["processed"] = f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"
         motion, line_phase_reading = MotionStats(), NO_LINE_PHASE
         writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))
         bar = stack.enter_context(progress_bar())
@@ -90,7 +96,7 @@ def denoise_command(
         begun = time.perf_counter()
         try:
             for frame in results:
-                writer.append(frame.pixels, frame.index, frame.index / rate_hz)
+                writer.append(frame.pixels, *source.stamp(frame.index))
                 if frame.motion is not None:
                     motion.add(frame.motion)
                 line_phase_reading = LinePhaseReading(frame.line_phase_px, frame.aligned_px)

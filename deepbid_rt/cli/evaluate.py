@@ -19,21 +19,22 @@ from deepbid_rt.evaluation.metrics import METRICS
 from deepbid_rt.evaluation.movie import MovieReader, temporal_mean
 from deepbid_rt.evaluation.temp_movie import TempMovie
 from deepbid_rt.frame import ScanGeometry
-from deepbid_rt.recording.tiff_movie import TiffMovie
-from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.movies.movie_file import MovieFile
+from deepbid_rt.movies.movie_source import MovieSource
+from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.recording.trace_table import read_traces
 from deepbid_rt.runtimes.average import AverageEngine
 
 
 def evaluate_command(
-    path: Annotated[Path | None, typer.Argument(metavar="MOVIE.tif", help="Movie to evaluate.")] = None,
+    path: Annotated[Path | None, typer.Argument(metavar="MOVIE", help="Movie to evaluate.")] = None,
     denoised: Annotated[Path | None, typer.Option(help="Movie to evaluate, given as an option.")] = None,
     truth: Annotated[Path | None, typer.Option(help="Clean movie.")] = None,
     raw: Annotated[Path | None, typer.Option(help="Raw recording; it and filtered versions are evaluated too.")] = None,
     cells: Annotated[Path | None, typer.Option(help="TIFF (Y, X) of cell numbers, 0 for none.")] = None,
     traces: Annotated[Path | None, typer.Option(help="True traces: CSV, columns frame,cell_1,...")] = None,
     reference: Annotated[Path | None, typer.Option(help="Sharp image for error maps; a movie is averaged.")] = None,
-    channels: o.ChannelsOption = 1,
+    channels: o.MovieChannelsOption = None,
     report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for report.md and pictures.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -66,8 +67,8 @@ def evaluate_command(
         )
     with ExitStack() as stack:
 
-        def open_movie(movie: Path, channels: int = channels) -> TiffMovie:
-            return stack.enter_context(closing(TiffMovie(movie, channels)))
+        def open_movie(movie: Path, channels: int | None = channels) -> MovieFile:
+            return stack.enter_context(open_movie_file(movie, o.wanted(channels)))
 
         movie = open_movie(movie_path)
         clean, noisy = (None if p is None else open_movie(p) for p in (truth, raw))
@@ -101,7 +102,7 @@ def evaluate_command(
         print_json(evaluation.result())
 
 
-def _single_page(path: Path, movie: TiffMovie) -> NDArray[Any]:
+def _single_page(path: Path, movie: MovieFile) -> NDArray[Any]:
     if movie.shape[0] != 1:
         raise StreamError(
             f"{path} of {movie.shape[0]} pages", expected="one image of numbered cells", todo="save it as one page"
@@ -110,17 +111,17 @@ def _single_page(path: Path, movie: TiffMovie) -> NDArray[Any]:
     return picture
 
 
-def _comparable(raw: TiffMovie, movie: TiffMovie) -> bool:
+def _comparable(raw: MovieFile, movie: MovieFile) -> bool:
     frames, channels, lines, pixels = movie.shape
     return raw.shape in (movie.shape, (frames, channels, 2 * lines, pixels))
 
 
-def _run_average_engine(path: Path, channels: int, raw: TiffMovie, movie: TiffMovie) -> TempMovie:
+def _run_average_engine(path: Path, channels: int | None, raw: MovieFile, movie: MovieFile) -> TempMovie:
     """Return the recording denoised by the engine ``average``; one with twice the lines of the movie is collinear."""
     scan = ScanGeometry("ordinary" if raw.shape == movie.shape else "collinear")
     temp_movie = TempMovie(movie.shape)
     try:
-        with closing(TiffSource(path, scan=scan, rate_hz=30.0, channels=channels)) as source:
+        with closing(MovieSource(path, o.wanted(channels), scan=scan)) as source:
             source.open()
             for frame in denoise(source, lambda info: Denoiser(AverageEngine(), info))[1]:
                 temp_movie.append(np.asarray(frame.pixels)[None])

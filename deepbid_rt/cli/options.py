@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from deepbid_rt.api.access import End, check_access
-from deepbid_rt.errors import FileError, StreamError, require_effect
+from deepbid_rt.errors import FileError, OptionError, StreamError, require_effect
 from deepbid_rt.frame import ScanGeometry
+from deepbid_rt.movies.wanted import Wanted
 from deepbid_rt.runtimes import DEFAULT_ENGINE
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 
@@ -112,10 +113,34 @@ UnmirroredOption = Annotated[
 UnidirectionalOption = Annotated[
     bool, typer.Option("--unidirectional", help="All lines are scanned in the same direction.")
 ]
-ChannelsOption = Annotated[
-    int, typer.Option(min=1, max=8, help="Number of channels, which alternate as pages of the file.")
+MovieChannelsOption = Annotated[
+    int | None,
+    typer.Option("--channels", min=1, max=8, help="Number of channels; by default as the recording says, else 1."),
 ]
-PlanesOption = Annotated[int, typer.Option(min=1, help="Number of planes, which are scanned in turn.")]
+MoviePlanesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--planes", min=1, help="Number of planes, which are scanned in turn; by default as the recording says, else 1."
+    ),
+]
+FlybackOption = Annotated[
+    int | None,
+    typer.Option("--flyback", min=0, help="Frames left out after the planes; by default as the recording says."),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Which array of an HDF5, NWB, MESc, Zarr or .npz file.")
+]
+RawShapeOption = Annotated[
+    str | None, typer.Option("--shape", help="Y,X or C,Y,X of a file that does not say it: pixels alone, or an array.")
+]
+RawTypeOption = Annotated[str | None, typer.Option("--dtype", help="Pixel type of pixels alone, such as int16.")]
+SalvageOption = Annotated[
+    bool, typer.Option("--salvage", help="Use the whole frames of a file that is cut off or damaged.")
+]
+MovieRateOption = Annotated[
+    float | None,
+    typer.Option("--rate", min=0.001, help="Frames per second; by default as the recording says, else 30."),
+]
 FramesOption = Annotated[int, typer.Option("--frames", min=1, help="Length of the movie, frames.")]
 SizeOption = Annotated[int, typer.Option("--size", min=8, max=2048, help="Lines and pixels of the field of view.")]
 SeedOption = Annotated[
@@ -197,6 +222,29 @@ def parse_max_latency(text: str) -> float | None:
             f"a latency of {text!r}", expected="none, or 1 to 1,000,000 milliseconds", todo="write it as 200 or none"
         )
     return limit_ms
+
+
+def wanted(
+    channels: int | None = None,
+    planes: int | None = None,
+    flyback: int | None = None,
+    dataset: str | None = None,
+    shape: str | None = None,
+    dtype: str | None = None,
+    salvage: bool = False,
+) -> Wanted:
+    """Return what the options say about a recording. Raises `OptionError` when the shape is no list of numbers."""
+    sides: tuple[int, ...] | None = None
+    if shape is not None:
+        parts = shape.replace("x", ",").split(",")
+        if not 2 <= len(parts) <= 4 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+            raise OptionError(
+                f"--shape {shape}",
+                expected="whole numbers such as 512,512",
+                todo="write lines, then pixels in a line, or leave --shape out",
+            )
+        sides = tuple(int(part) for part in parts)
+    return Wanted(channels, planes, flyback, dataset, sides, dtype, salvage)
 
 
 def scan_geometry(

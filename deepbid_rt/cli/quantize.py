@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.movie_facts import say_facts
 from deepbid_rt.cli.output import print_json, say
 from deepbid_rt.errors import EngineError
-from deepbid_rt.recording.tiff_source import TiffSource
+from deepbid_rt.movies.movie_source import MovieSource
 from deepbid_rt.runtimes import find_engine
 
 INPUTS = 48
@@ -22,14 +23,18 @@ def quantize_command(
     engine_name: Annotated[
         str, typer.Argument(metavar="ENGINE", help="Engine file (.onnx) of kind stream, or name of a shipped engine.")
     ],
-    like: Annotated[Path, typer.Option("--like", help="Recording (.tif) like those in use.")],
+    like: Annotated[Path, typer.Option("--like", help="Recording like those in use.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Engine file to write (.onnx).")],
     scan: o.ScanOption = o.LayoutChoice.ORDINARY,
     first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
-    channels: o.ChannelsOption = 1,
-    planes: o.PlanesOption = 1,
+    channels: o.MovieChannelsOption = None,
+    planes: o.MoviePlanesOption = None,
+    flyback: o.FlybackOption = None,
+    dataset: o.DatasetOption = None,
+    shape: o.RawShapeOption = None,
+    dtype: o.RawTypeOption = None,
     overwrite: o.OverwriteOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
@@ -47,8 +52,9 @@ def quantize_command(
         ) from error
     path = find_engine(engine_name)
     card = read_stream_card(path)
-    source = TiffSource(like, scan=geometry, rate_hz=30.0, channels=channels, planes=planes)
+    source = MovieSource(like, o.wanted(channels, planes, flyback, dataset, shape, dtype), scan=geometry)
     source.open()
+    say_facts(like, source.facts)
     with closing(source):
         inputs = sampled_inputs(card, source, INPUTS)
     difference = quantize(path, out, inputs)

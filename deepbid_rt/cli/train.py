@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.movie_facts import say_facts
 from deepbid_rt.cli.output import number, print_json, progress_bar, say
-from deepbid_rt.errors import EngineError, require_effect
-from deepbid_rt.recording.tiff_movie import TiffMovie
+from deepbid_rt.errors import EngineError, StreamError, require_effect
+from deepbid_rt.movies.constant import check_not_constant
+from deepbid_rt.movies.movie_file import MovieFile
+from deepbid_rt.movies.movie_source import scan_of
+from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.runtimes import find_engine
 
 
@@ -41,7 +45,9 @@ class PresetChoice(StrEnum):
 
 
 def train_command(
-    recordings: Annotated[list[Path], typer.Argument(metavar="RECORDING.tif...", help="Raw recordings.")],
+    recordings: Annotated[
+        list[Path], typer.Argument(metavar="RECORDING...", help="Raw recordings: files, folders, or patterns with *.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there is continued.")],
     mode: Annotated[ModeChoice | None, typer.Option(help="Where input and target come from.")] = None,
     preset_name: Annotated[
@@ -64,8 +70,12 @@ def train_command(
     first: o.FirstOption = o.DirectionChoice.FORWARD,
     unmirrored: o.UnmirroredOption = False,
     unidirectional: o.UnidirectionalOption = False,
-    channels: o.ChannelsOption = 1,
-    planes: o.PlanesOption = 1,
+    channels: o.MovieChannelsOption = None,
+    planes: o.MoviePlanesOption = None,
+    flyback: o.FlybackOption = None,
+    dataset: o.DatasetOption = None,
+    shape: o.RawShapeOption = None,
+    dtype: o.RawTypeOption = None,
     line_phase: o.LinePhaseOption = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a log for TensorBoard too.")] = False,
     as_json: o.JsonOption = False,
@@ -101,7 +111,12 @@ def train_command(
         # Accepted: a run is continued by the command that began it, which may have --from.
         say(f"the run in {out} is continued from its last checkpoint; --from had its effect when it began")
     with ExitStack() as stack:
-        files = [stack.enter_context(closing(TiffMovie(path, channels))) for path in recordings]
+        wanted = o.wanted(channels, planes, flyback, dataset, shape, dtype)
+        files = [stack.enter_context(open_movie_file(path, wanted)) for path in recordings]
+        for file in files:
+            if writes:
+                say_facts(file.path, file.facts)
+            check_not_constant(file)
         bar = stack.enter_context(progress_bar(writes))
         task = bar.add_task("training", total=recipe.steps, note="")
 
@@ -111,8 +126,8 @@ def train_command(
             bar.update(task, completed=progress.step, note=note)
 
         file_movies = [movies.FileMovie(file) for file in files]
-        scans = [geometry] * len(files)
-        options = {"planes": planes, "line_phase": policy, "tensorboard": tensorboard}
+        scans = [scan_of(file.facts, geometry) for file in files]
+        options = {"planes": _common_planes(files), "line_phase": policy, "tensorboard": tensorboard}
         summary = trainer.train(file_movies, scans, recipe, out, start, report, **options, report=True)
     if not writes:
         return
@@ -125,6 +140,19 @@ def train_command(
         say(f"losses and pictures: {summary.report}")
     if as_json:
         print_json({key: str(v) if isinstance(v, Path) else v for key, v in asdict(summary).items()})
+
+
+def _common_planes(files: list[MovieFile]) -> int:
+    """Return the number of planes of all recordings. Raises `StreamError` when they differ."""
+    numbers = {file.facts.planes: file.path for file in files}
+    if len(numbers) > 1:
+        shown = ", ".join(f"{planes} in {path}" for planes, path in numbers.items())
+        raise StreamError(
+            f"recordings of different numbers of planes ({shown})",
+            expected="the same number in all of them",
+            todo="train on those of one kind, or say the number with --planes",
+        )
+    return files[0].facts.planes
 
 
 _END_REASONS = {"steps": "all steps", "minutes": "time limit", "patience": "no improvement"}

@@ -85,7 +85,9 @@ def load_engine(
     name = _as_text(name)
     if name in _ENGINES_WITHOUT_FILE:
         why = f"for engine {name!r}, which has no network"
-        _refuse_unused(why, precision=precision, threads=threads, runtime=runtime, trust=trust)
+        # They use one thread, so 1 is what happens.
+        unused = 0 if threads == 1 else threads
+        _refuse_unused(why, precision=precision, threads=unused, runtime=runtime, trust=trust)
         return _ENGINES_WITHOUT_FILE[name]()
     path = find_engine(name)
     if path.suffix == ".plan":

@@ -62,15 +62,13 @@ def test_what_cannot_be_opened_is_refused(path, tmp_path):
     (tmp_path / "C.tif").write_bytes(b"no TIFF")
     with pytest.raises(FileError, match="cannot be read as a TIFF"):
         rt.open(tmp_path / "C.tif")
-    np.save(tmp_path / "D.npy", PIXELS)
-    with pytest.raises(
-        FileError, match=r"the file D.npy, which ends in '.npy'; .* pass the array to deepbid_rt.denoise"
-    ):
-        rt.open(tmp_path / "D.npy")
+    (tmp_path / "D.mrc").write_bytes(bytes(1024))
+    with pytest.raises(FileError, match=r"D\.mrc, an MRC stack; .* convert it to TIFF"):
+        rt.open(tmp_path / "D.mrc")
     for thing in (None, PIXELS):
         with pytest.raises(FileError, match="in place of a file; expected the path of a recording; pass arrays to"):
             rt.open(thing)
-    with pytest.raises(StreamError, match=re.escape("of 6 pages for 4 channels")):
+    with pytest.raises(StreamError, match=re.escape("with 6 pages for 4 channels")):
         rt.open(path, channels=4)
     with pytest.raises(StreamError, match="scan=3"):
         rt.open(path, scan=3)

@@ -46,13 +46,15 @@ def test_a_session_records_and_publishes(tmp_path):
             engine="average",
             record=tmp_path,
             record_raw=True,
+            name="mouse7",
+            sync_s=0.0,
             publish="tcp://127.0.0.1:0",
             series=1,
             max_latency_ms=None,
         )
         sender.join()
     assert summary["frames_out"] == 30
-    with rt.open(next(tmp_path.glob("*_raw.tif"))) as movie:
+    with rt.open(next(tmp_path.glob("*mouse7*_raw.tif"))) as movie:
         assert movie[:, 0, 0, 0].tolist() == list(range(30))
     assert len(summary["recordings"]) == 2
 
@@ -129,6 +131,9 @@ def test_a_sink_that_raises_ends_the_session_with_its_error():
 def test_what_cannot_take_effect_is_refused():
     with pytest.raises(OptionError, match=re.escape("record_raw without a folder; expected record=FOLDER")):
         rt.serve(source_of(1), "echo", record_raw=True)
+    for argument in ({"name": "mouse7"}, {"sync_s": 0.0}):
+        with pytest.raises(OptionError, match="without a folder"):
+            rt.serve(source_of(1), "echo", **argument)
 
 
 def test_no_sink_can_change_what_another_one_gets():

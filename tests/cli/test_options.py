@@ -21,6 +21,7 @@ STARTS = {
     "serve": ("--engine", "echo", "--source", "nowhere"),
     "status": ("nowhere",),
     "doctor": ("--engine", "echo"),
+    "info": ("{tmp}/none.tif",),
     "denoise": ("{tmp}/none.tif", "{tmp}/out.tif", "--engine", "echo"),
     "recover": ("{tmp}/none",),
     "simulate": ("--size", "16", "--frames", "2", "--bind", "tcp://127.0.0.1:*", "--truth", "{tmp}/none/truth.tif"),
@@ -98,6 +99,12 @@ def scan_options(command: str, *line_phase: str) -> list[Refused]:
     ]
 
 
+def movie_options(command: str, movie: str = "none.tif") -> list[Refused]:
+    """Options about formats that the movie, a TIFF file that is there, is none of."""
+    given = (("--dataset", "/frames"), ("--shape", "8,8"), ("--dtype", "int16"))
+    return [Refused(command, option, (option, value), f"{option} for {{tmp}}/{movie}") for option, value in given]
+
+
 def connecting(command: str, address: str, server_key: str) -> list[Refused]:
     return [
         Refused(command, "--keys", ("--keys", "{tmp}/k"), "--keys without --server-key"),
@@ -122,6 +129,8 @@ REFUSED = [
     Refused("status", "--timeout", ("--timeout", "3"), "--timeout without --once"),
     Refused("doctor", "--trust", ("--trust",), "--trust for engine 'echo', which is no .plan"),
     *engine_options("demo"),
+    *(case for command in ("info", "denoise", "replay", "train") for case in movie_options(command)),
+    Refused("info", "--shape", ("--shape", "8"), "--shape 8"),
     Refused("demo", "--http-token", *PAGE),
     *file_engine_options("serve"),
     Refused("serve", "--record-raw", ("--record-raw",), "--record-raw without --record"),
@@ -185,17 +194,19 @@ TAKE_EFFECT = {
     "status": "--once --json",
     "doctor": "--engine --size --rate --record --json",
     "view": "--connect --raw --history --out --rois --seconds --json",
-    "denoise": "--engine --scan --channels --planes --rate --salvage --json",
+    "info": "--channels --planes --flyback --salvage --json",
+    "denoise": "--engine --scan --channels --planes --flyback --rate --salvage --json",
     "recover": "--json",
     "simulate": "--bind --frames --size --rate --scan --photons --motion --seed --stamped --truth --raw --wait"
     " --jitter --keys --lossless --json",
     "synth": "--out --preset --frames --size --seed --scan --bits --photons --motion --sinusoidal --json",
-    "replay": "--bind --rate --scan --channels --planes --loop --wait --jitter --keys --lossless --json",
+    "replay": "--bind --rate --scan --channels --planes --flyback --loop --wait --jitter --keys --lossless --json",
     "keys": "--show --json",
     # --from has no effect when a run is continued. But a run is continued by the command that began it.
-    "train": "--out --mode --recipe --steps --minutes --from --scan --channels --planes --tensorboard --json",
+    "train": "--out --mode --recipe --steps --minutes --from --scan --channels --planes --flyback --tensorboard --json",
     "export": "--out --name --overwrite --json",
-    "quantize": "--like --out --scan --channels --planes --overwrite --json",
+    # The last three are refused by the same code as for the commands above, once the engine is found.
+    "quantize": "--like --out --scan --channels --planes --flyback --overwrite --dataset --shape --dtype --json",
     "evaluate": "--truth --raw --reference --channels --report --json",
     # --size and --source are refused together, see tests/e2e/test_plans.py.
     "build": "--out --size --source --level --workspace --keep-onnx --print-trtexec --json",
@@ -226,8 +237,10 @@ def test_an_option_that_cannot_take_effect_is_refused(
     if case.needs:
         pytest.importorskip(case.needs, reason="the train extra is not installed")
         save_checkpoint_of_this_package(folder)
-    if (case.command, case.option) == ("replay", "--restart"):  # only the file says how many frames there are
+    # Only the file says how many frames there are, and which options its format takes.
+    if (case.command, case.option) == ("replay", "--restart") or case.option in ("--dataset", "--shape", "--dtype"):
         tifffile.imwrite(folder / "none.tif", np.zeros((4, 8, 8), np.int16), photometric="minisblack")
+    if (case.command, case.option) == ("replay", "--restart"):
         arguments = (*arguments, "--bind", "tcp://192.0.2.1:9")  # no address of this computer
     before = sorted(folder.rglob("*"))
     error = run(folder, case.command, *arguments)
@@ -272,6 +285,7 @@ ACCEPTED: list[tuple[str, tuple[str, ...]]] = [
     ("serve", ("--engine", "average", "--gap", "reset", "--stabilize")),
     ("denoise", ("--unidirectional", "--first", "forward", "--line-phase", "off")),
     ("denoise", ("--unidirectional", "--line-phase", "0")),
+    ("denoise", ("--engine", "average", "--threads", "1")),
     ("denoise", ("--scan", "collinear", "--merge", "interleave", "--first", "backward", "--unmirrored")),
     ("denoise", ("--engine", "{tmp}/m.plan", "--trust")),
     ("denoise", ("--engine", "{tmp}/m.onnx", "--threads", "1", "--precision", "f32", "--runtime", "openvino")),

@@ -32,7 +32,7 @@ def test_a_missing_package_is_reported_before_training(package: str, monkeypatch
 @pytest.fixture
 def requested(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[Recipe, Path | None]]:
     """Run the command up to the trainer; return the recipe and the starting point that the trainer gets."""
-    tifffile.imwrite(tmp_path / "movie.tif", np.zeros((2, 8, 8), np.uint16))
+    tifffile.imwrite(tmp_path / "movie.tif", np.arange(128, dtype=np.uint16).reshape(2, 8, 8))
 
     def request(*arguments: str) -> tuple[Recipe, Path | None]:
         received: list[tuple[Recipe, Path | None]] = []

@@ -12,8 +12,8 @@ import zmq
 
 from deepbid_rt.errors import RefusedError
 from deepbid_rt.frame import Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.movies.movie_source import MovieSource
 from deepbid_rt.ports import FrameSource
-from deepbid_rt.recording.tiff_source import TiffSource
 from deepbid_rt.simulator.synthetic import ScanSettings, SyntheticSource
 from deepbid_rt.simulator.tissue import SceneSettings
 from deepbid_rt.wire.codec import Encoder
@@ -48,7 +48,7 @@ def tiff(folder: Path, _: ExitStack) -> SourceUnderTest:
     tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
 
     def source(name: str) -> FrameSource:
-        return TiffSource(folder / name, scan=INFO.scan, rate_hz=30.0)
+        return MovieSource(folder / name, scan=INFO.scan, rate_hz=30.0)
 
     return SourceUnderTest(source("movie.tif"), unopenable=lambda: source("none.tif"))
 

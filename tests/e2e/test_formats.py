@@ -1,0 +1,67 @@
+"""A recording of another program through `denoise`: what came in is in the output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.cli.test_info import HEADER
+from tests.e2e.commands import run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A ScanImage recording in two files: 4 volumes of 3 planes and a fly-back frame, 2 channels.
+
+    The border of the files lies inside a volume. Pixel value: 1000 x channel + frame number, fly-back frames included.
+    """
+    folder = tmp_path / "mouse7"
+    folder.mkdir()
+    pages = [(frame, channel) for frame in range(16) for channel in range(2)]
+    for part, its_pages in enumerate((pages[:20], pages[20:]), start=1):
+        with tifffile.TiffWriter(folder / f"mouse7_00001_{part:05}.tif", bigtiff=True) as writer:
+            for frame, channel in its_pages:
+                writer.write(
+                    np.full((16, 24), 1000 * channel + frame, np.int16),
+                    contiguous=False,
+                    metadata=None,
+                    photometric="minisblack",
+                    software=HEADER,
+                    description=f"frameNumbers = {frame + 1}\nframeTimestamps_sec = {frame / 30:.9f}\n",
+                )
+    return folder
+
+
+def test_planes_channels_times_and_rate_of_a_volume_are_in_the_output(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tif"
+    done = run("denoise", folder, out, "--engine", "echo", "--json")
+    assert done.code == 0, done.stderr
+    assert done.result["frames_out"] == 12
+    assert "fly-back" in done.stderr
+    with tifffile.TiffFile(out) as file:
+        values = [int(page.asarray()[0, 0]) for page in file.pages]
+        descriptions = [page.tags["ImageDescription"].value for page in file.pages]
+    frames = [frame for frame in range(16) if frame % 4 < 3]
+    assert values == [1000 * channel + frame for frame in frames for channel in range(2)]
+    times = [float(text.split("frameTimestamps_sec = ")[1].split("\n")[0]) for text in descriptions[::2]]
+    assert np.allclose(np.diff(times), np.diff(frames) / 30)
+    found = run("info", out, "--json").result
+    assert {key: found[key] for key in ("frames", "planes", "channels", "shape", "dtype")} == {
+        "frames": 4,
+        "planes": 3,
+        "channels": 2,
+        "shape": [16, 24],
+        "dtype": "int16",
+    }
+    assert found["rate_hz"] == pytest.approx(7.5)
+
+
+def test_a_movie_of_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    np.save(tmp_path / "dark.npy", np.zeros((8, 16, 24), np.int16))
+    done = run("denoise", tmp_path / "dark.npy", tmp_path / "out.tif", "--engine", "echo")
+    assert done.code == 2
+    assert "in which every pixel is 0" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["dark.npy"]
