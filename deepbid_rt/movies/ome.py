@@ -58,6 +58,7 @@ class OmeImage:
     names: tuple[str, ...] = ()
     times_s: dict[tuple[int, int], float] = field(default_factory=dict)
     """By (time point, slice)."""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> list[str | None]:
@@ -252,14 +253,36 @@ def open_set(path: Path, image: OmeImage, *, salvage: bool) -> PageList:
     missing = [one for one in paths if not one.is_file()]
     if missing == paths and len(paths) == 1:
         return _renamed(path, image, salvage=salvage)
-    if missing:
+    if missing and not _leave_out_channels(image, {one.name for one in missing}):
         raise FileError(
             f"no file {missing[0]}" + (f", nor {len(missing) - 1} others" if len(missing) > 1 else "") + ", which the "
             "OME-XML names",
             expected=f"all {len(paths)} files of the set in one folder",
             todo="copy the whole folder",
         )
-    return PageList(paths, salvage=salvage)
+    return PageList([path if name is None else path.parent / name for name in image.files], salvage=salvage)
+
+
+def _leave_out_channels(image: OmeImage, missing: set[str]) -> bool:
+    """Leave out the channels whose files are all missing, as when one channel of a set was copied; False otherwise."""
+    if any(block.count != 1 for block in image.blocks):
+        return False
+    gone = {block.first[0] for block in image.blocks if block.file in missing}
+    kept = sorted({block.first[0] for block in image.blocks if block.file not in missing})
+    if not kept or gone & set(kept):
+        return False
+    channels = image.stack.channels
+    names = [image.names[c] if c < len(image.names) and image.names[c] else str(c + 1) for c in sorted(gone)]
+    why = f"their files, such as {min(missing)}, are not here"
+    image.warnings.append(f"{len(gone)} of {channels} channels ({', '.join(names)}) are left out: {why}")
+    image.blocks = [
+        _Block(block.file, block.page, 1, (kept.index(block.first[0]), *block.first[1:]))
+        for block in image.blocks
+        if block.file not in missing
+    ]
+    image.names = tuple(image.names[c] for c in kept if c < len(image.names))
+    image.stack = Hyperstack(len(kept), image.stack.slices, image.stack.frames)
+    return True
 
 
 def _renamed(path: Path, image: OmeImage, *, salvage: bool) -> PageList:
@@ -302,6 +325,7 @@ def order_ome(pages: PageList, image: OmeImage, wanted: Wanted) -> tuple[NDArray
             "OME-TIFF", given.pages, given.planes, pixel_um=facts.pixel_um, warnings=given.warnings
         )
     table, warnings = _table(pages, image, wanted)
+    warnings = [*image.warnings, *warnings]
     planes, warning = slices_as_planes(Hyperstack(stack.channels, stack.slices, len(table)), wanted.planes)
     warnings += [warning] if warning else []
     order = table.reshape(-1, stack.channels)

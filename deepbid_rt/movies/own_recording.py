@@ -87,7 +87,8 @@ def read_own(pages: PageList, wanted: Wanted) -> tuple[NDArray[np.int64], MovieF
         format="deepbid-rt",
         pages=words,
         planes=planes,
-        rate_hz=_rate(head.get("rate_hz")) or median_rate_hz(times_s),
+        rate_hz=_positive(head.get("rate_hz")) or median_rate_hz(times_s),
+        pixel_um=_pixel_um(head),
         bidirectional=scan.get("bidirectional"),
         mirrored=scan.get("mirrored", True),
         times_s=times_s,
@@ -101,12 +102,17 @@ def _count(text: str | None) -> int | None:
     return int(text) if text is not None and re.fullmatch(r"\d{1,6}", text) else None
 
 
-def _rate(text: str | None) -> float | None:
+def _positive(text: str | None) -> float | None:
     try:
-        rate = float(text or "")
+        value = float(text or "")
     except ValueError:
         return None
-    return rate if 0 < rate < 1e6 else None
+    return value if 0 < value < 1e6 else None
+
+
+def _pixel_um(head: dict[str, str]) -> tuple[float, float] | None:
+    y, x = (_positive(head.get(f"pixel_um_{axis}")) for axis in "yx")
+    return None if y is None or x is None else (y, x)
 
 
 def _scan_beside(path: Path, *, denoised: bool) -> dict[str, Any]:

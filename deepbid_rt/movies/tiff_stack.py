@@ -20,47 +20,17 @@ from numpy.typing import NDArray
 from deepbid_rt.errors import DeepbidError, FileError, StreamError
 from deepbid_rt.frame import MAX_SIDE
 from deepbid_rt.recording.tiff_expansion import check_expansion
-from deepbid_rt.recording.tiff_pages import MAX_TAG_BYTES, NO_START, DamagedError, PageLayout, TiffPages
+from deepbid_rt.recording.tiff_pages import NO_START, DamagedError, PageLayout, TiffPages
 
 PHOTOMETRIC, DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 262, 270, 282, 283, 296
 SOFTWARE, ARTIST, MICRO_MANAGER = 305, 315, 51123
 """Numbers of tags, as TIFF 6.0 gives them; the last one is Micro-Manager's own."""
 CUT_OFF = "it is cut off"
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _RATIONAL = 5
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _KEPT = ("|u1", "<u2", "<i2", "<f4")
 _TURNED = {"|i1": "<i2", "<f2": "<f4", "<i4": "<f4", "<u4": "<f4", "<f8": "<f4", "<i8": "<f4", "<u8": "<f4"}
-
-
-class _Directories(TiffPages):
-    """Page directories whose values may be shared.
-
-    ScanImage points from every page to one header of 20 kB. So a value counts towards what may be read when it is
-    read, not when a directory names it.
-    """
-
-    def _directory(self, offset: int) -> tuple[NDArray[np.void], int]:
-        width = 8 if self.big else 2
-        count = int.from_bytes(self._read(offset, width), "little" if self.order == "<" else "big")
-        if not 1 <= count <= 1000:
-            raise DamagedError(f"no page at byte {offset}")
-        raw = self._read(offset + width, count * self._entry.itemsize)
-        self._spend(len(raw), offset)
-        return np.frombuffer(raw, self._entry), self._offset_at(offset + width + len(raw))
-
-    def _value(self, entry: np.void, offset: int) -> bytes:
-        length = _SIZES.get(int(entry["type"]), 1) * int(entry["count"])
-        if length > MAX_TAG_BYTES:
-            raise DamagedError(f"the page at byte {offset} has a tag of {length} bytes")
-        self._spend(length, offset)
-        return super()._value(entry, offset)
-
-    def tag(self, offset: int, code: int) -> list[tuple[int, bytes]]:
-        """Return type and bytes of all tags of one number in the directory at an offset. Raises `DamagedError`."""
-        entries, _ = self._directory(offset)
-        return [(int(entry["type"]), self._value(entry, offset)) for entry in entries[entries["code"] == code]]
 
 
 class TiffStack:
@@ -119,7 +89,7 @@ class TiffStack:
             ) from error
 
     def _index(self, salvage: bool) -> None:
-        self._pages = _Directories(self._file)
+        self._pages = TiffPages(self._file)
         found = self._pages.find(salvage=salvage)
         layout = found.first.layout
         self._check_layout(layout, found.first.offset)

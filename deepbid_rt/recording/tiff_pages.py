@@ -120,8 +120,8 @@ class TiffPages:
     def __init__(self, file: io.RawIOBase | io.BufferedIOBase) -> None:
         self._file = file
         self.size = file.seek(0, io.SEEK_END)
-        # A directory or tag belongs to one page, so together they are no larger than the file. A little is shared by
-        # some writers, such as a resolution.
+        # Most directories and tags belong to one page, so together they are no larger than the file. What is shared
+        # (ScanImage points from every page to one header of 20 kB) counts only when it is read.
         self._budget = 2 * self.size + 2**16
         header = self._read(0, 8)
         if header[:4] in (b"II*\0", b"MM\0*"):
@@ -252,6 +252,11 @@ class TiffPages:
                 return self._value(entry, offset).split(b"\0")[0].decode("ascii", "replace")
         return ""
 
+    def tag(self, offset: int, code: int) -> list[tuple[int, bytes]]:
+        """Return type and bytes of all tags of one number in the directory at an offset. Raises `DamagedError`."""
+        entries, _ = self._directory(offset)
+        return [(int(entry["type"]), self._value(entry, offset)) for entry in entries[entries["code"] == code]]
+
     def last(self) -> TiffPage | None:
         """Return the last page that another one points to, of a movie of `TiffMovieWriter`; None when none is found.
 
@@ -289,10 +294,8 @@ class TiffPages:
         if not 1 <= count <= MAX_TAGS:
             raise DamagedError(f"no page at byte {offset}")
         raw = self._read(offset + width, count * self._entry.itemsize)
-        entries = np.frombuffer(raw, self._entry)
-        sizes = [_SIZES.get(int(kind), 1) * int(n) for kind, n in zip(entries["type"], entries["count"], strict=True)]
-        self._spend(len(raw) + sum(sizes), offset)
-        return entries, self._offset_at(offset + width + len(raw))
+        self._spend(len(raw), offset)
+        return np.frombuffer(raw, self._entry), self._offset_at(offset + width + len(raw))
 
     def _spend(self, count: int, offset: int) -> None:
         self._budget -= count
@@ -307,6 +310,7 @@ class TiffPages:
 
     def _value(self, entry: np.void, offset: int) -> bytes:
         length = _SIZES.get(int(entry["type"]), 1) * int(entry["count"])
+        self._spend(length, offset)
         if length <= (8 if self.big else 4):
             return entry.tobytes()[-self._entry["value"].itemsize :][:length]
         return self._read(int(entry["value"]), length)

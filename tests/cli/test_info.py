@@ -26,6 +26,7 @@ SI.hFastZ.numDiscardFlybackFrames = 1
 SI.hRoiManager.scanFrameRate = 30
 SI.hRoiManager.scanVolumeRate = 7.5
 SI.hScan2D.bidirectional = true
+SI.hRoiManager.imagingFovUm = [-12 -16;12 -16;12 16;-12 16]
 """
 
 

@@ -57,6 +57,7 @@ def test_planes_channels_times_and_rate_of_a_volume_are_in_the_output(folder: Pa
         "dtype": "int16",
     }
     assert found["rate_hz"] == pytest.approx(7.5)
+    assert found["pixel_um"] == pytest.approx([2.0, 1.0])
 
 
 def test_a_movie_of_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:

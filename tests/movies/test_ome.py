@@ -122,6 +122,35 @@ def test_a_set_of_files_is_one_recording(tmp_path: Path) -> None:
         open_movie(paths[0], Wanted())
 
 
+def set_of_channels(folder: Path) -> dict[tuple[int, int], Path]:
+    """Write a set of one page per file: 3 time points of 2 channels, by (t, c)."""
+    paths = {(t, c): folder / f"m_{t}_{c}.ome.tif" for t in range(3) for c in range(2)}
+    blocks = "".join(
+        f'<TiffData FirstT="{t}" FirstC="{c}" FirstZ="0" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{path.name}">urn:uuid:{t}{c}</UUID></TiffData>'
+        for (t, c), path in paths.items()
+    )
+    for (t, c), path in paths.items():
+        file(path, [value(t, 0, c)], xml(blocks, sizes=(2, 1, 3), uuid=f'UUID="urn:uuid:{t}{c}"'))
+    return paths
+
+
+def test_a_channel_that_was_not_copied_is_left_out_with_a_word(tmp_path: Path) -> None:
+    paths = set_of_channels(tmp_path)
+    for t in range(3):
+        paths[t, 0].unlink()
+    with open_movie(paths[1, 1], Wanted()) as movie:
+        assert firsts(movie) == [[value(t, 0, 1)] for t in range(3)]
+        assert any("1 of 2 channels (1) are left out: their files, such as m_0_0" in w for w in movie.facts.warnings)
+
+
+def test_a_file_that_is_missing_beside_others_of_its_channel_is_refused(tmp_path: Path) -> None:
+    paths = set_of_channels(tmp_path)
+    paths[1, 0].unlink()
+    with pytest.raises(FileError, match=r"no file .*m_1_0\.ome\.tif, which the OME-XML names"):
+        open_movie(paths[0, 1], Wanted())
+
+
 def test_many_files_of_a_set_are_not_all_open(tmp_path: Path) -> None:
     paths = set_of_files(tmp_path, name="m_{:03d}.ome.tif", files=40)
     with open_movie(paths[0], Wanted()) as movie:

@@ -19,6 +19,7 @@ REAL = {
     # path: format, (N, C, Y, X), planes, dtype, frames/s over all planes
     "allen_ultralow": ("HDF5", (100, 1, 100, 100), 1, "int16", None),
     "bruker_2plane": ("Bruker", (10, 1, 512, 512), 2, "uint16", 20.63),
+    "bruker_bidi_frame": ("OME-TIFF", (1, 1, 512, 512), 1, "uint16", None),
     "datajoint_A": ("NumPy", (20, 1, 256, 256), 1, "uint16", None),
     "fissa_v1_A01": ("TIFF (tifffile)", (288, 1, 176, 156), 1, "uint16", None),
     "fmi_gcamp": ("TIFF (tifffile)", (300, 1, 256, 256), 1, "uint16", None),
