@@ -54,7 +54,7 @@ def denoise_command(
     salvage: o.SalvageOption = False,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Denoise a recording. OUT has the pixel type and frame count of IN (collinear scans: half its lines)."""
+    """Denoise a recording. OUT has the pixel type and frames that `info IN` shows (collinear scans: half its lines)."""
     policy = o.parse_line_phase(line_phase)
     geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, policy)
     check_merge(f"--merge {merge.value}", merge.value, scan.value)

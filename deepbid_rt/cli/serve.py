@@ -25,7 +25,13 @@ from deepbid_rt.zmq_io.descriptor_limit import raise_descriptor_limit
 
 
 def serve_command(
-    source: Annotated[str, typer.Option("--source", help="Address of the raw stream, tcp://HOST:PORT.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source",
+            help="Address of the raw stream, tcp://HOST:PORT, or scanimage+tcp://HOST:PORT for ScanImage's own publisher.",
+        ),
+    ],
     engine_name: o.EngineOption = o.ENGINE_DEFAULT,
     publish: Annotated[str | None, typer.Option(help="Address to publish denoised frames on.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder to record into.")] = None,

@@ -38,6 +38,6 @@ def check_not_constant(movie: MovieFile) -> None:
     if value is not None:
         raise StreamError(
             f"{movie.path}, in which {said(value)}",
-            expected="a recording of something",
+            expected="a movie with an image in it",
             todo="check how it was recorded or exported, and whether it is the right file",
         )

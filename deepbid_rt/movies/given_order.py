@@ -84,9 +84,10 @@ _WORDS = {"channels": "channels", "planes": "planes", "flyback": "fly-back frame
 
 def pages_in_words(channels: int, planes: int, flyback: int = 0) -> str:
     """Say how pages become frames, for `MovieFacts.pages`."""
-    frames = f"{channels} channels follow each other" if channels > 1 else "each page is a frame"
+    frames = f"{channels} channels in alternating pages" if channels > 1 else "each page is a frame"
     if planes == 1 and not flyback:
         return frames
     if not flyback:
-        return f"{frames}, then {planes} planes"
-    return f"{frames}, then {planes} of {planes + flyback} planes ({flyback} fly-back frames left out)"
+        return f"{frames}; each volume has {planes} planes"
+    left_out = "1 fly-back frame, which is" if flyback == 1 else f"{flyback} fly-back frames, which are"
+    return f"{frames}; each volume has {planes} planes and {left_out} left out"

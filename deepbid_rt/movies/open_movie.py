@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deepbid_rt.errors import FileError, require_effect
+from deepbid_rt.errors import FileError, StreamError, require_effect
 from deepbid_rt.movies import (
     bruker,
     hdf5,
@@ -85,9 +85,17 @@ def open_movie_file(path: Path | str, wanted: Wanted | None = None) -> MovieFile
         reader = _reader(path)
     if reader is not None:
         _check_wishes(path, wanted, reader)
-        return reader.format.open_movie(path, wanted)
+        movie = reader.format.open_movie(path, wanted)
+        if wanted.flyback and wanted.planes is None and movie.facts.planes == 1:
+            movie.close()
+            raise StreamError(
+                f"--flyback {wanted.flyback} for {path}, which says nothing of planes",
+                expected="the planes of a volume beside it",
+                todo="add --planes",
+            )
+        return movie
     raise FileError(
-        f"{path}, which no reader knows",
+        f"{path}, which is in no format that deepbid-rt can read",
         expected="a recording in one of the formats of docs/reference/formats.md",
         todo="give the file or folder that the microscope's software wrote, or convert it to TIFF",
     )

@@ -248,9 +248,9 @@ def _ordered(pages: PageList, scan: _Scan, facts: MovieFacts) -> tuple[NDArray[n
     order, more = _volumes(pages, scan, table, numbers) if scan.planes > 1 else _plain(scan, table, numbers)
     words = pages_in_words(scan.channels, scan.planes, scan.flyback)
     if scan.frames_per_slice > 1:
-        words += f", {scan.frames_per_slice} frames of each slice dealt out to its time points"
+        words += f"; the {scan.frames_per_slice} frames of each slice become {scan.frames_per_slice} time points"
     if scan.announced and len(order) != scan.announced:
-        more.warnings.append(f"the header announces {scan.announced} frames, and {len(order)} are here")
+        more.warnings.append(f"the header says {scan.announced} frames, and the files hold {len(order)}")
     if scan.averaged > 1:
         more.warnings.append(f"each stored frame is the mean of {scan.averaged} acquired ones")
     return order, replace(
@@ -320,7 +320,7 @@ def _volumes(
         if first is not None and first[0] > 1 and len(pages.paths) == 1:
             warnings.append("its pages have no frame numbers, so its first page is taken as the first of a volume")
         if pages.torn:
-            warnings.append("pages behind the damaged place may be shown in a wrong plane")
+            warnings.append("frames behind the damaged page may be assigned to the wrong plane")
     volumes = whole_volumes(acquired // step, acquired % step, scan.places)
     if not len(volumes.frames):
         raise StreamError(

@@ -167,11 +167,11 @@ def _warn_of_alternation(movie: TiffPagesMovie) -> None:
     if period is None:
         return
     note = (
-        f"its pages alternate: every {_nth(period)} is alike and the others are not, as with {period} channels or "
-        f"planes that are read as time; give --channels {period} or --planes {period}, or --channels 1 when it is right"
+        f"every {_nth(period)} page looks alike, which suggests {period} channels or planes: give --channels {period} "
+        f"or --planes {period}, or --channels 1 if each page is a frame"
     )
     movie.facts = dataclasses.replace(movie.facts, warnings=(*movie.facts.warnings, note))
 
 
 def _nth(number: int) -> str:
-    return {2: "second one", 3: "third one", 4: "fourth one"}[number]
+    return {2: "second", 3: "third", 4: "fourth"}[number]

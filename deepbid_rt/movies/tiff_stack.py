@@ -173,7 +173,7 @@ class TiffStack:
             f"{self.path} {what} after {self.count} complete pages{why}",
             expected="a complete file",
             todo="copy it again, or use its complete pages: deepbid-rt recover writes them to a new file, and "
-            "--salvage takes them where they are",
+            "deepbid-rt denoise --salvage denoises them",
         )
 
     def _decode_at_opening(self, number: int) -> None:

@@ -63,7 +63,7 @@ class _Message:
             raise WireError(
                 "scanimage",
                 f"frame {number:g} of {channels:g} channels, {lines:g} lines and {pixels_per_line:g} pixels",
-                expected=f"1..{MAX_CHANNELS} channels, 1..{MAX_SIDE} lines and pixels, and a whole number",
+                expected=f"1..{MAX_CHANNELS} channels, 1..{MAX_SIDE} lines and pixels, and a whole frame number",
                 todo=_CHECK,
             )
         shape = int(channels), int(lines), int(pixels_per_line)
@@ -156,7 +156,7 @@ class ScanImageDialect:
         """Announce the series and send its first frame."""
         rate_hz = _rate_hz(first, second)
         if rate_hz is None:
-            log.warning("the time stamps of ScanImage do not tell the frame rate; %g Hz is assumed", DEFAULT_RATE_HZ)
+            log.warning("the time stamps of ScanImage do not give the frame rate; %g Hz is assumed", DEFAULT_RATE_HZ)
         used = self._planes / (self._planes + self._flyback)
         info = StreamInfo(
             shape=first.shape,

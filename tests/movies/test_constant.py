@@ -65,5 +65,5 @@ def test_frames_that_differ_in_brightness_alone_are_something() -> None:
     ],
 )
 def test_nothing_to_see_is_refused(pixels: NDArray[Any], said: str) -> None:
-    with pytest.raises(StreamError, match=f"^movie.tif, in which {said}; expected a recording of something"):
+    with pytest.raises(StreamError, match=f"^movie.tif, in which {said}; expected a movie with an image in it"):
         check_not_constant(ArrayFile(pixels))

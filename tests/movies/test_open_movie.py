@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from deepbid_rt.errors import FileError, OptionError, RefusedError
+from deepbid_rt.errors import FileError, OptionError, RefusedError, StreamError
 from deepbid_rt.movies.open_movie import READERS, open_movie_file
 from deepbid_rt.movies.wanted import Wanted
 from tests import ROOT
@@ -86,6 +86,13 @@ def test_wishes_that_cannot_take_effect_are_refused(tiff: Path, wanted: Wanted) 
         open_movie_file(tiff, wanted)
 
 
+def test_fly_back_frames_need_planes(tiff: Path) -> None:
+    with pytest.raises(StreamError, match=r"--flyback 1 for .*movie\.tif, which says nothing of planes"):
+        open_movie_file(tiff, Wanted(flyback=1))
+    with open_movie_file(tiff, Wanted(planes=1, flyback=1)) as movie:
+        assert movie.shape == (2, 1, 6, 8)
+
+
 def test_a_folder_with_one_recording_is_that_recording(tmp_path: Path) -> None:
     np.save(tmp_path / "movie.npy", np.zeros((3, 6, 8), np.int16))
     (tmp_path / "notes.txt").write_text("a mouse")
@@ -102,7 +109,7 @@ def test_nothing_that_can_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="with 0 recordings"):
         open_movie_file(tmp_path)
     (tmp_path / "movie.xyz").write_bytes(b"abc")
-    with pytest.raises(FileError, match="which no reader knows"):
+    with pytest.raises(FileError, match="which is in no format that deepbid-rt can read"):
         open_movie_file(tmp_path / "movie.xyz")
     with pytest.raises(FileError):
         open_movie_file(tmp_path / "none_*.tif")

@@ -105,7 +105,7 @@ def test_flyback_frames_are_left_out(tmp_path: Path) -> None:
         assert firsts(movie) == expected([(t, p) for t in range(4) for p in range(3)], 2)
         assert movie.facts.planes == 3
         assert movie.facts.rate_hz == 18.0
-        assert "3 of 5 planes (2 fly-back frames left out)" in movie.facts.pages
+        assert "3 planes and 2 fly-back frames, which are left out" in movie.facts.pages
         assert movie.facts.numbers is not None
         assert movie.facts.numbers.tolist() == list(range(1, 13))
 
@@ -141,7 +141,7 @@ def test_a_file_from_the_middle_of_a_series_begins_inside_a_volume(tmp_path: Pat
     assert "file 2 of 3" in said
     assert "a volume may begin in another one" in said
     assert "1 frames of the incomplete first volume are left out" in said
-    assert "announces 12 frames" in said
+    assert "says 12 frames" in said
 
 
 def test_an_aborted_acquisition_loses_its_last_volume_with_a_word(tmp_path: Path) -> None:
@@ -470,7 +470,7 @@ def test_real_volumes_over_three_files() -> None:
         assert movie.facts.pixel_um == pytest.approx((0.84375, 0.84375))
         assert movie.facts.extra["f_res_hz"] == 12050.3
         assert movie.facts.extra["phase_s"] == -7.44e-7
-        assert movie.facts.warnings == ("the header announces 900 frames, and 270 are here",)
+        assert movie.facts.warnings == ("the header says 900 frames, and the files hold 270",)
         assert movie.facts.numbers is not None
         assert movie.facts.numbers.tolist() == list(range(1, 271))
         np.testing.assert_array_equal(movie.read(0, 270), raw)
