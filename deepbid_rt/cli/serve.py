@@ -29,7 +29,7 @@ def serve_command(
         str,
         typer.Option(
             "--source",
-            help="Address of the raw stream, tcp://HOST:PORT, or scanimage+tcp://HOST:PORT for ScanImage's own publisher.",
+            help="Address of the raw stream, tcp://HOST:PORT; scanimage+tcp://HOST:PORT for ScanImage's publisher.",
         ),
     ],
     engine_name: o.EngineOption = o.ENGINE_DEFAULT,
