@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_scan
+from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_scan, check_count, check_number
 from deepbid_rt.errors import FileError
 from deepbid_rt.movies.movie_file import MovieFile
 from deepbid_rt.movies.movie_source import scan_of
 from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.movies.wanted import Wanted
+
+
+class MovieWarning(UserWarning):
+    """What a user has to know about a recording that was opened; `Movie.facts` has it too."""
 
 
 class Movie:
@@ -145,6 +150,11 @@ def open_movie(
     rate_hz : float, optional
         Frames per second, all planes counted; by default as the recording says, else 30.
 
+    Warns
+    -----
+    MovieWarning
+        For what has to be known: frames that are left out, values that were converted, what had to be assumed.
+
     Raises
     ------
     FileError
@@ -153,6 +163,13 @@ def open_movie(
         When it contradicts itself or these arguments, or holds a type that is not denoised.
     """
     geometry = as_scan(scan)
+    for name, number in {"channels": channels, "planes": planes}.items():
+        if number is not None:
+            check_count(name, number, 1)
+    if flyback is not None:
+        check_count("flyback", flyback, 0)
+    if rate_hz is not None:
+        check_number("rate_hz", rate_hz)
     if not isinstance(path, str | Path):
         raise FileError(
             f"a {type(path).__name__} in place of a file",
@@ -160,6 +177,8 @@ def open_movie(
             todo="pass arrays to deepbid_rt.denoise as they are",
         )
     file = open_movie_file(path, Wanted(channels, planes, flyback, dataset, shape, dtype))
+    for text in (*file.facts.warnings, *([f"the file is damaged: {file.problem}"] if file.problem else ())):
+        warnings.warn(f"{path}: {text}", MovieWarning, stacklevel=2)
     try:
         return Movie(file, scan=scan_of(file.facts, geometry), rate_hz=rate_hz)
     except BaseException:

@@ -85,7 +85,11 @@ def denoise_command(
 
         info, results = denoise(source, make)
         registered = " and registered to its first frame" if stabilize else ""
-        facts: dict[str, object] = {"channels": info.shape[0], "planes": info.planes, "rate_hz": info.rate_hz}
+        facts: dict[str, object] = {"channels": info.shape[0], "planes": info.planes}
+        if rate_hz is not None or (source.facts is not None and source.facts.rate_hz is not None):
+            facts["rate_hz"] = info.rate_hz
+        else:
+            say(f"{source_path} states no frame rate; {info.rate_hz:g} Hz is assumed for time stamps and line phase")
         if source.facts is not None and source.facts.pixel_um is not None:
             facts |= dict(zip(("pixel_um_y", "pixel_um_x"), source.facts.pixel_um, strict=True))
         facts["processed"] = f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"

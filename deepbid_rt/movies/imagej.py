@@ -59,6 +59,11 @@ def read_imagej(pages: PageList, wanted: Wanted) -> tuple[NDArray[np.int64], Mov
         each = stack.channels * (stack.slices if stack.frames > 1 else 1)
         stack = Hyperstack(stack.channels, each // stack.channels, max(1, images // each))
     warnings: list[str] = []
+    if said.get("c0") is not None:
+        warnings.append(
+            f"the file says that counts are {said['c0']} + {said.get('c1', '1')} x what is stored; the stored "
+            "values are taken, as Fiji shifts signed counts by 32768"
+        )
     given = given_order(
         pages.count,
         wanted,

@@ -249,6 +249,14 @@ def open_set(path: Path, image: OmeImage, *, salvage: bool) -> PageList:
     StreamError
         When two files have different pages.
     """
+    if path.name not in image.files and None not in image.files and path.suffix.lower() in (".tif", ".tiff", ".btf"):
+        if len(image.files) == 1:  # a copy with another name, perhaps beside the original
+            return _renamed(path, image, salvage=salvage)
+        raise StreamError(
+            f"{path.name}, which is none of the {len(image.files)} files that its OME-XML names",
+            expected="a file of the set",
+            todo="give one of those, or give the file back its name",
+        )
     paths = [path if name is None else path.parent / name for name in image.files]
     missing = [one for one in paths if not one.is_file()]
     if missing == paths and len(paths) == 1:

@@ -76,6 +76,7 @@ def open_movie_file(path: Path | str, wanted: Wanted | None = None) -> MovieFile
         When a wish cannot take effect for this format.
     """
     path, wanted = Path(path).expanduser(), wanted or Wanted()
+    _check_path(path)
     reader = _reader(path)
     stem = reader is not None and reader.format is scanbox  # Scanbox's users name a recording without its suffix
     if not path.exists() and "*" not in path.name and not stem:
@@ -101,6 +102,24 @@ def open_movie_file(path: Path | str, wanted: Wanted | None = None) -> MovieFile
     )
 
 
+def _check_path(path: Path) -> None:
+    """Refuse what cannot be looked at, and what is neither a file nor a folder, such as a pipe, which would hang."""
+    try:
+        there = path.exists()
+        usable = not there or path.is_file() or path.is_dir()
+        matches = there or "*" not in path.name or any(path.parent.glob(path.name))
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"{path} cannot be read ({getattr(error, 'strerror', None) or error})",
+            expected="a path that this program may read",
+            todo="check the path and its rights",
+        ) from error
+    if not usable:
+        raise FileError(f"{path}, which is neither a file nor a folder", expected="a recording", todo="check the path")
+    if not matches:
+        raise FileError(f"no file matches {path}", expected="the files of a recording", todo="check the pattern")
+
+
 def _reader(path: Path) -> _Reader | None:
     return next((reader for reader in READERS if reader.format.claims(path)), None)
 
@@ -111,6 +130,7 @@ def _only_recording(folder: Path) -> Path:
         path
         for path in sorted(folder.iterdir())
         if not path.name.startswith(".")
+        and (path.is_file() or path.is_dir())  # a pipe would hang
         and (reader := _reader(path)) is not None
         and reader.format not in (raw, unsupported)
     ]

@@ -240,11 +240,35 @@ def _refuse_unlike_size(pages: PageList, header: ScanImageHeader) -> None:
         )
 
 
+def _refuse_torn_frames(pages: PageList, table: NDArray[np.int64], numbers: FrameNumbers) -> None:
+    """Refuse frames whose channels have different numbers: a page is missing, and all behind it are shifted.
+
+    Raises
+    ------
+    StreamError
+        Names the first page of such a frame.
+    """
+    for channel in range(1, table.shape[1]):
+        others = frame_numbers(pages, table[:, channel]).numbers
+        if numbers.numbers is None or others is None:
+            return
+        torn = np.flatnonzero(others != numbers.numbers)
+        if torn.size:
+            at = int(torn[0])
+            raise StreamError(
+                f"{pages.name}, in which page {table[at, channel]} belongs to frame {others[at]} and page "
+                f"{table[at, 0]}, the first of its channels, to frame {numbers.numbers[at]}",
+                expected="all channels of each frame, one after the other",
+                todo="a page is missing: copy the file again, or give what the pages are with --channels",
+            )
+
+
 def _ordered(pages: PageList, scan: _Scan, facts: MovieFacts) -> tuple[NDArray[np.int64], MovieFacts]:
     table, warnings = _frames_of_files(pages, scan.channels)
     if (beginnings := len(_beginnings(pages))) > 1:
         warnings.append(f"{beginnings} acquisitions follow each other, each with frame numbers and times of its own")
     numbers = frame_numbers(pages, table[:, 0])
+    _refuse_torn_frames(pages, table, numbers)
     order, more = _volumes(pages, scan, table, numbers) if scan.planes > 1 else _plain(scan, table, numbers)
     words = pages_in_words(scan.channels, scan.planes, scan.flyback)
     if scan.frames_per_slice > 1:

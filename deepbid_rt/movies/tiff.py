@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.movies.alternation import period_of_pages
-from deepbid_rt.movies.given_order import given_order
+from deepbid_rt.movies.given_order import given_order, pages_in_words
 from deepbid_rt.movies.imagej import read_imagej
 from deepbid_rt.movies.micromanager import read_micromanager
 from deepbid_rt.movies.movie_facts import MovieFacts
@@ -69,6 +69,8 @@ def open_movie(path: Path, wanted: Wanted) -> MovieFile:
         if xml is not None and not is_own(pages.first) and read_header(pages.first) is None:
             return _open_ome(path, paths, pages, xml, wanted)
         order, facts, unnamed = _read(pages, wanted, folder=path.is_dir())
+        if len(paths) > 1 and facts.format not in ("ScanImage", "deepbid-rt"):
+            order, facts = _joined(pages, wanted, order, facts)
         facts = _with_series(path, paths, facts)
         movie = TiffPagesMovie(path, pages, order, facts)
     except BaseException:
@@ -119,6 +121,7 @@ def _read(pages: PageList, wanted: Wanted, *, folder: bool) -> _Read:
     stack = pages.first
     description = stack.description(0)
     if is_own(stack):
+        _refuse_foreign(pages)
         return *read_own(pages, wanted), False
     if (header := read_header(stack)) is not None:
         if folder:
@@ -133,12 +136,60 @@ def _read(pages: PageList, wanted: Wanted, *, folder: bool) -> _Read:
     return _plain(pages, wanted)
 
 
+def _refuse_foreign(pages: PageList) -> None:
+    """Refuse files of other programs beside recordings of deepbid-rt. Raises `StreamError`."""
+    for start, path in zip(np.cumsum([0, *pages.counts[:-1]]).tolist(), pages.paths, strict=True):
+        if not pages.description(start).startswith("frameNumbers = "):
+            raise StreamError(
+                f"{path.name} beside {pages.paths[0].name}, which deepbid-rt wrote",
+                expected="the files of one recording",
+                todo="give one of them",
+            )
+
+
 def _plain(pages: PageList, wanted: Wanted) -> _Read:
     given = given_order(pages.count, wanted, name=pages.name, stated=False)
     if given is not None:
         return given.order, MovieFacts("TIFF", given.pages, given.planes, warnings=given.warnings), False
     order = np.arange(pages.count).reshape(-1, 1)
     return order, MovieFacts("TIFF", "each page is a frame; the file does not say more"), True
+
+
+def _joined(
+    pages: PageList, wanted: Wanted, order: NDArray[np.int64], facts: MovieFacts
+) -> tuple[NDArray[np.int64], MovieFacts]:
+    """Order the files of a folder or pattern, each of which says for itself what its pages are.
+
+    Raises
+    ------
+    StreamError
+        When two of them are not of one kind.
+    """
+    orders, first = [], None
+    for one, start in zip(pages.paths, np.cumsum([0, *pages.counts[:-1]]).tolist(), strict=True):
+        alone = PageList([one], salvage=wanted.salvage)
+        try:
+            its_order, its_facts, _ = _read(alone, Wanted(salvage=wanted.salvage), folder=False)
+        finally:
+            alone.close()
+        orders.append(its_order + start)
+        kind = (its_facts.format, its_order.shape[1], its_facts.planes, its_facts.rate_hz, its_facts.pixel_um)
+        first = first or kind
+        if kind != first:
+            raise StreamError(
+                f"{one.name}, a recording of another kind than {pages.paths[0].name} (format, channels, planes, rate "
+                f"or pixel size: {kind} and {first})",
+                expected="the files of one recording",
+                todo="give one file, or a pattern that matches the files of one recording",
+            )
+    note = f"{len(orders)} files, {pages.paths[0].name} to {pages.paths[-1].name}, are joined to one recording"
+    joined = dataclasses.replace(facts, warnings=(*facts.warnings, note))
+    if wanted.channels is None and wanted.planes is None and first is not None and first[1] * first[2] > 1:
+        words = pages_in_words(first[1], first[2])
+        return np.concatenate(orders), dataclasses.replace(
+            joined, pages=f"{words}, as each file says", planes=first[2], times_s=None, numbers=None
+        )
+    return order, joined
 
 
 def _with_series(path: Path, paths: list[Path], facts: MovieFacts) -> MovieFacts:

@@ -26,6 +26,7 @@ PHOTOMETRIC, DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 262, 270
 SOFTWARE, ARTIST, MICRO_MANAGER = 305, 315, 51123
 """Numbers of tags, as TIFF 6.0 gives them; the last one is Micro-Manager's own."""
 CUT_OFF = "it is cut off"
+_ORIENTATION = 274
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 _RATIONAL = 5
 _KINDS = {1: "u", 2: "i", 3: "f"}
@@ -149,6 +150,12 @@ class TiffStack:
             notes.append(f"{stored.name} pixels become {self.dtype.name}{lossy}")
         if colours == _WHITE_IS_ZERO:
             notes.append("the file says that 0 is white; its counts are taken as they are, not inverted")
+        orientation = self._pages.tag(offset, _ORIENTATION)
+        turned = int.from_bytes(orientation[0][1][:2], self._endian) if orientation else 1
+        if turned not in (0, 1):
+            notes.append(
+                f"the file asks viewers to turn or mirror its pages (orientation {turned}); they are not turned"
+            )
         self.notes = tuple(notes)
 
     @property

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 
 import deepbid_rt as rt
+from deepbid_rt.api.movie import MovieWarning
 from deepbid_rt.errors import FileError, StreamError
 
 PIXELS = np.arange(6 * 4 * 5, dtype="<i2").reshape(6, 4, 5)
@@ -79,3 +80,20 @@ def test_a_closed_movie_says_so(path):
     movie.close()
     with pytest.raises(FileError, match="which is closed; expected an open movie; open it again"):
         _ = movie[0]
+
+
+def test_what_has_to_be_known_of_a_recording_is_a_warning(tmp_path):
+    (tmp_path / "pixels.raw").write_bytes(bytes(range(100)) * 2)
+    with pytest.warns(MovieWarning, match=r"pixels\.raw: "):
+        movie = rt.open(tmp_path / "pixels.raw", shape=(6, 8), dtype="uint8")
+    with movie:
+        assert movie.shape == (4, 1, 6, 8)
+        assert movie.facts.warnings
+
+
+@pytest.mark.parametrize(
+    "argument", [{"channels": "2"}, {"planes": 0}, {"flyback": -1}, {"rate_hz": "30"}, {"rate_hz": 0}]
+)
+def test_arguments_that_are_no_numbers_are_refused(path, argument):
+    with pytest.raises(StreamError, match="; expected a"):
+        rt.open(path, **argument)

@@ -94,6 +94,21 @@ def test_what_cannot_be_is_refused(scanimage: Path, channels: int, error: type[E
     assert isinstance(found.exception, error)
 
 
+@pytest.mark.parametrize("lost", [(1,), (5, 11)])
+def test_a_lost_page_does_not_swap_the_channels(scanimage: Path, lost: tuple[int, ...]) -> None:
+    """Each page says to which frame it belongs, so that channels of different frames are not taken for one."""
+    with tifffile.TiffFile(scanimage) as file:
+        pages = [(page.asarray(), page.tags["ImageDescription"].value) for page in file.pages]
+    with tifffile.TiffWriter(scanimage, bigtiff=True) as writer:
+        for number, (pixels, description) in enumerate(pages):
+            if number not in lost:
+                options = {"contiguous": False, "metadata": None, "photometric": "minisblack", "software": HEADER}
+                writer.write(pixels, description=description, **options)
+    found = CliRunner().invoke(app, ["info", str(scanimage)])
+    assert isinstance(found.exception, StreamError)
+    assert "belongs to frame" in str(found.exception)
+
+
 def test_no_movie(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a mouse")
     for path in (tmp_path / "notes.txt", tmp_path / "none.tif"):

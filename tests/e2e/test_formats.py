@@ -66,3 +66,14 @@ def test_a_movie_of_nothing_is_refused_before_anything_is_written(tmp_path: Path
     assert done.code == 2
     assert "in which every pixel is 0" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["dark.npy"]
+
+
+def test_a_rate_that_was_assumed_does_not_become_a_fact(tmp_path: Path) -> None:
+    movie = np.arange(8 * 16 * 24, dtype=np.int16).reshape(8, 16, 24)
+    tifffile.imwrite(tmp_path / "in.tif", movie, photometric="minisblack", metadata=None)
+    done = run("denoise", tmp_path / "in.tif", tmp_path / "out.tif", "--engine", "echo")
+    assert "30 Hz is assumed" in done.stderr
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert "rate_hz" not in file.pages[0].tags["ImageDescription"].value
+    run("denoise", tmp_path / "in.tif", tmp_path / "known.tif", "--engine", "echo", "--rate", "15")
+    assert run("info", tmp_path / "known.tif", "--json").result["rate_hz"] == 15.0

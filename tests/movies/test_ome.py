@@ -151,6 +151,26 @@ def test_a_file_that_is_missing_beside_others_of_its_channel_is_refused(tmp_path
         open_movie(paths[0, 1], Wanted())
 
 
+def test_a_copy_beside_the_original_shows_its_own_pixels(tmp_path: Path) -> None:
+    """Programs that register a movie copy the XML, which names the original."""
+    block = '<TiffData IFD="0" PlaneCount="4"><UUID FileName="raw.ome.tif">urn:uuid:1</UUID></TiffData>'
+    text = xml(block, uuid='UUID="urn:uuid:1"')
+    file(tmp_path / "raw.ome.tif", range(4), text)
+    file(tmp_path / "registered.ome.tif", range(50, 54), text)
+    for name, first in (("raw", 0), ("registered", 50)):
+        with open_movie(tmp_path / f"{name}.ome.tif", Wanted()) as movie:
+            assert firsts(movie) == [[first + t] for t in range(4)]
+
+
+def test_a_copy_of_a_file_of_a_set_takes_its_place(tmp_path: Path) -> None:
+    """Its own UUID says which file of the set it is."""
+    paths = set_of_files(tmp_path)
+    copy = tmp_path / "copy.ome.tif"
+    copy.write_bytes(paths[0].read_bytes())
+    with open_movie(copy, Wanted()) as movie:
+        assert firsts(movie) == expected([(t, 0) for t in range(6)], 2)
+
+
 def test_many_files_of_a_set_are_not_all_open(tmp_path: Path) -> None:
     paths = set_of_files(tmp_path, name="m_{:03d}.ome.tif", files=40)
     with open_movie(paths[0], Wanted()) as movie:

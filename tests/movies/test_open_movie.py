@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -101,6 +102,29 @@ def test_a_folder_with_one_recording_is_that_recording(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "movie.npy", tmp_path / "other.npy")
     with pytest.raises(FileError, match=r"with 2 recordings \(movie.npy, other.npy\)"):
         open_movie_file(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(FileError, match="neither a file nor a folder"):
+        open_movie_file(tmp_path / "pipe.tif")
+    with pytest.raises(FileError, match="with 0 recordings"):
+        open_movie_file(tmp_path)
+
+
+def test_a_path_that_may_not_be_looked_at_is_refused(tiff: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    with pytest.raises(FileError, match=r"cannot be read \(Permission denied\)"):
+        open_movie_file(tiff)
+
+
+def test_a_pattern_without_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"no file matches .*z\*\.tif"):
+        open_movie_file(tmp_path / "z*.tif")
 
 
 def test_nothing_that_can_be_read(tmp_path: Path) -> None:
