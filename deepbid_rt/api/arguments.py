@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from deepbid_rt.denoising.denoiser import GapPolicy
 from deepbid_rt.errors import EndpointError, EngineError, StreamError, require_effect
 from deepbid_rt.frame import DTYPES, MAX_CHANNELS, Layout, ScanGeometry, StreamInfo
+from deepbid_rt.movies.movie_facts import DEFAULT_RATE_HZ
 from deepbid_rt.ports import Engine
 from deepbid_rt.runtimes import DEFAULT_ENGINE, Runtime, load_engine
 from deepbid_rt.runtimes.precision import Precision
@@ -26,7 +27,6 @@ order."""
 
 EngineLike = str | Path | Engine
 """The name of a shipped engine, the path of an engine file, or an open engine."""
-DEFAULT_RATE_HZ = 30.0
 
 __all__ = ["DEFAULT_ENGINE", "DEFAULT_RATE_HZ", "ArrayLike", "EngineLike", "Precision", "Runtime", "Scan"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbid_rt.api.arguments import DEFAULT_RATE_HZ, Scan, as_scan, check_count, check_number
+from deepbid_rt.api.arguments import Scan, as_scan, check_count, check_number
 from deepbid_rt.errors import FileError
 from deepbid_rt.movies.movie_file import MovieFile
 from deepbid_rt.movies.movie_source import scan_of
@@ -52,8 +52,7 @@ class Movie:
         self.shape = file.shape
         self.dtype = file.dtype
         self.facts = file.facts
-        known_hz = file.facts.rate_hz if rate_hz is None else rate_hz
-        self.rate_hz = DEFAULT_RATE_HZ if known_hz is None else known_hz
+        self.rate_hz = file.facts.assumed_rate_hz(rate_hz)
         self.scan = as_scan(scan)
         self.planes = file.facts.planes
 
@@ -177,10 +176,10 @@ def open_movie(
             todo="pass arrays to deepbid_rt.denoise as they are",
         )
     file = open_movie_file(path, Wanted(channels, planes, flyback, dataset, shape, dtype))
-    for text in (*file.facts.warnings, *([f"the file is damaged: {file.problem}"] if file.problem else ())):
-        warnings.warn(f"{path}: {text}", MovieWarning, stacklevel=2)
     try:
+        for text in file.facts.warnings:
+            warnings.warn(f"{path}: {text}", MovieWarning, stacklevel=2)
         return Movie(file, scan=scan_of(file.facts, geometry), rate_hz=rate_hz)
-    except BaseException:
+    except BaseException:  # any: a caller may turn warnings into errors
         file.close()
         raise

@@ -13,7 +13,8 @@ from deepbid_rt.cli.movie_facts import say_facts
 from deepbid_rt.cli.output import print_json
 from deepbid_rt.cli.publish import publish
 from deepbid_rt.errors import OptionError
-from deepbid_rt.movies.movie_source import DEFAULT_RATE_HZ, MovieSource
+from deepbid_rt.movies.movie_facts import DEFAULT_RATE_HZ
+from deepbid_rt.movies.movie_source import MovieSource
 from deepbid_rt.simulator.publisher import Faults
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+DEFAULT_RATE_HZ = 30.0
+"""Frames per second of a recording that does not say."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MovieFacts:
@@ -38,3 +41,8 @@ class MovieFacts:
     """Further facts under their wire names (``f_res_hz``, ``phase_s``, ``ff_t`` …)."""
     warnings: tuple[str, ...] = ()
     """What a user has to know: frames that are left out, contradictions that were decided, values that are odd."""
+
+    def assumed_rate_hz(self, given_hz: float | None) -> float:
+        """Return frames per second over all planes: as given, else as the recording says, else `DEFAULT_RATE_HZ`."""
+        known_hz = self.rate_hz if given_hz is None else given_hz
+        return DEFAULT_RATE_HZ if known_hz is None else known_hz

@@ -14,13 +14,10 @@ import numpy as np
 
 from deepbid_rt.errors import StreamError
 from deepbid_rt.frame import Event, Frame, Gap, ScanGeometry, StreamEnd, StreamInfo
-from deepbid_rt.movies.movie_facts import MovieFacts
+from deepbid_rt.movies.movie_facts import DEFAULT_RATE_HZ, MovieFacts
 from deepbid_rt.movies.movie_file import MovieFile
 from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.movies.wanted import Wanted
-
-DEFAULT_RATE_HZ = 30.0
-"""Frames per second of a recording that does not say."""
 
 
 class MovieSource:
@@ -75,12 +72,11 @@ class MovieSource:
         self.close()
         movie = open_movie_file(self._path, self._wanted)
         facts = movie.facts
-        rate_hz = facts.rate_hz if self._rate_hz is None else self._rate_hz
         try:
             self._info = StreamInfo(
                 shape=movie.shape[1:],
                 dtype=movie.dtype,
-                rate_hz=DEFAULT_RATE_HZ if rate_hz is None else rate_hz,
+                rate_hz=facts.assumed_rate_hz(self._rate_hz),
                 scan=scan_of(facts, self._scan),
                 source=re.sub(r"[^A-Za-z0-9_-]+", "_", self._path.stem)[:64] or "movie",
                 planes=facts.planes,
