@@ -190,6 +190,9 @@ class Frame:
     forward lines. None before the first measurement, for raw frames, and for frames from the wire."""
     aligned_px: float = 0.0
     """Pixels by which backward lines were moved to the left before this frame was denoised."""
+    acquired_s: float | None = None
+    """Time at which the frame was acquired, seconds on the acquisition's own clock, whose zero is its own; None if
+    unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,8 @@ def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int)
     crc = header.integer_or_none("crc", high=2**32 - 1)
     if crc is not None and crc != zlib.crc32(payload):
         raise header.refusal("crc", f"{zlib.crc32(payload)}, that of the payload", kind="crc")
-    for key in ("t_acq", "t_rx"):
-        if header.values.get(key) is not None:
-            header.number(key)
+    if header.values.get("t_rx") is not None:
+        header.number("t_rx")
     sent_ns = header.integer("ts") if role == "raw" else 0
     pixels = np.frombuffer(payload, dtype).reshape(shape)
     pixels.flags.writeable = False
@@ -109,6 +108,7 @@ def _read_frame(header: Header, payload: memoryview, role: str, arrived_ns: int)
         pixels=pixels,
         t_ns=header.integer("t_src", default=sent_ns),
         arrived_ns=arrived_ns,
+        acquired_s=None if header.values.get("t_acq") is None else header.number("t_acq"),
         plane=header.integer("plane", high=4095, default=0),
         flags=FrameFlag(header.integer("flags", high=2**32 - 1, default=0)),
         motion=None if header.values.get("motion") is None else _read_motion(header.section("motion")),
@@ -202,7 +202,7 @@ class Encoder:
             "dtype": info.dtype.str,
             "plane": frame.plane,
             "flags": int(frame.flags | self._lost_before),
-            "t_acq": None,
+            "t_acq": frame.acquired_s,
             "t_rx": frame.arrived_ns or None,
         }
         if self.role != "raw" and frame.t_ns:

@@ -81,20 +81,27 @@ def read_golden(name: str) -> list[wire.Part]:
     plane=st.integers(0, 4095),
     flags=st.integers(0, 63),
     arrived_ns=st.integers(0, 2**63 - 1),
+    acquired_s=st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
 @settings(max_examples=25, deadline=None)
 def test_a_decoded_frame_equals_the_encoded_one(
-    dtype: str, shape: tuple[int, int, int], index: int, plane: int, flags: int, arrived_ns: int
+    dtype: str,
+    shape: tuple[int, int, int],
+    index: int,
+    plane: int,
+    flags: int,
+    arrived_ns: int,
+    acquired_s: float | None,
 ) -> None:
     info = a_stream(dtype, shape)
-    sent = a_frame(info, index, plane=plane, flags=FrameFlag(flags))
+    sent = a_frame(info, index, plane=plane, flags=FrameFlag(flags), acquired_s=acquired_s)
     message = wire.decode(an_encoder(info).frame(sent), arrived_ns=arrived_ns)
     assert isinstance(message, FrameMessage)
     got = message.frame
     assert got.pixels.dtype.str == dtype
     np.testing.assert_array_equal(got.pixels, sent.pixels)
     assert (got.index, got.plane, got.flags) == (index, plane, FrameFlag(flags))
-    assert (got.t_ns, got.arrived_ns) == (TS, arrived_ns)
+    assert (got.t_ns, got.arrived_ns, got.acquired_s) == (TS, arrived_ns, acquired_s)
 
 
 plain = st.recursive(
@@ -241,6 +248,7 @@ def test_the_layout_of_the_stream_takes_precedence_over_that_of_the_caller() -> 
         ("key", {"flags": 1.5}),
         ("key", {"t_acq": math.nan}),
         ("key", {"t_rx": "soon"}),
+        ("key", {"t_acq": math.nan}),
         ("key", {"t_src": -1}),
         ("header", {"blob": b"binary"}),
         ("header", {"when": msgpack.Timestamp(1)}),
