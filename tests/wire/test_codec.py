@@ -248,7 +248,6 @@ def test_the_layout_of_the_stream_takes_precedence_over_that_of_the_caller() -> 
         ("key", {"flags": 1.5}),
         ("key", {"t_acq": math.nan}),
         ("key", {"t_rx": "soon"}),
-        ("key", {"t_acq": math.nan}),
         ("key", {"t_src": -1}),
         ("header", {"blob": b"binary"}),
         ("header", {"when": msgpack.Timestamp(1)}),
