@@ -50,6 +50,7 @@ class Calibration:
         self._unbiased = self._fixed or card.kind == "average"
         self._bias: NDArray[np.float64] | None = None  # (C,) network units
         self._waiting: PlaneFrames = []
+        self._missing: list[NDArray[np.bool_] | None] = []  # of the frames that wait
         self.reset(keep_scale=False)
 
     @property
@@ -67,14 +68,16 @@ class Calibration:
         """Bias of the engine (C,): mean of its output minus mean of its input, network units. None until measured."""
         return self._bias
 
-    def push(self, plane_frame: int, views: NDArray[Any]) -> PlaneFrames:
+    def push(self, plane_frame: int, views: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> PlaneFrames:
         """Add a frame and return the frames that can be denoised now.
 
         During the calibration these are none; when it is complete, all frames that waited; afterwards, this frame.
+        Pixels that are True in `missing` (C, V, Y, X) were filled without a measurement, and are not calibrated on.
         """
         if self._calibrated:
             return [(plane_frame, views)]
         self._waiting.append((plane_frame, views.copy()))
+        self._missing.append(missing)
         return self.measure() if len(self._waiting) == self._card.normalization.frames else []
 
     def measure(self) -> PlaneFrames:
@@ -82,6 +85,12 @@ class Calibration:
         waiting, self._waiting = self._waiting, []
         if waiting:
             frames = np.stack([views for _, views in waiting])  # (T, C, V, Y, X)
+            if any(missing is not None for missing in self._missing):
+                frames = frames.astype(np.float32)
+                for views, missing in zip(frames, self._missing, strict=True):
+                    if missing is not None:
+                        views[missing] = np.nan
+            self._missing.clear()
             self._normalizers = [self._measure_channel(frames[:, channel]) for channel in range(frames.shape[1])]
             self._calibrated = True
         return waiting
@@ -97,6 +106,7 @@ class Calibration:
     def reset(self, *, keep_scale: bool) -> None:
         """Forget the frames that wait. Without `keep_scale`, also calibrate anew on the next frames."""
         self._waiting.clear()
+        self._missing.clear()
         if not keep_scale:
             self._calibrated = self._fixed
             self._bias = np.zeros(len(self._normalizers)) if self._unbiased else None

@@ -11,9 +11,10 @@ import dataclasses
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepbid_rt.card import STREAMING
 from deepbid_rt.denoising.answer import Answer
@@ -25,6 +26,7 @@ from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
 from deepbid_rt.ports import Engine
 from deepbid_rt.scan.directions import MergeMode
 from deepbid_rt.scan.line_phase_corrector import LinePhaseCorrector, LinePhasePolicy
+from deepbid_rt.scan.missing_pixels import MaskedRegion, MissingPixels
 from deepbid_rt.scan.normalizer import LARGEST_COUNT, Normalizer, without_impossible
 from deepbid_rt.scan.splitter import ScanSplitter
 
@@ -151,6 +153,10 @@ class Denoiser:
         if self._expected is not None and frame.index > self._expected:
             done = self.skip(frame.index - self._expected)
         self._expected = frame.index + 1
+        missing = None
+        if not frame.flags & FrameFlag.FLYBACK:
+            filled = self._missing[frame.plane].push(frame.pixels)
+            frame, missing = dataclasses.replace(frame, pixels=filled.pixels), filled.missing
         corrector = self._line_phase_corrector
         corrector.push(frame)
         line_offset = corrector.line_offset
@@ -169,7 +175,8 @@ class Denoiser:
             plane_frame = frame.index // self._info.planes
             self._index_of[frame.plane, plane_frame] = frame.index
             self._last_plane_frame[frame.plane] = plane_frame
-            self._collect(frame.plane, self._planes[frame.plane].push(plane_frame, frame.pixels, line_offset))
+            plane = self._planes[frame.plane]
+            self._collect(frame.plane, plane.push(plane_frame, frame.pixels, line_offset, missing))
         return done + self._release()
 
     def skip(self, count: int) -> list[Frame]:
@@ -198,6 +205,13 @@ class Denoiser:
         self._planes: Sequence[PlaneDenoiser] = make_plane_denoisers(
             self._engine, self._info, self._splitter, self._pipelines, stabilize=self._stabilize
         )
+        self._missing = [MissingPixels(self._info.shape) for _ in range(self._info.planes)]
+        # By plane, the masked region of the raw frames with the same in the geometry of the denoised ones.
+        nothing: NDArray[Any] = np.empty(0)
+        self._masks: list[tuple[MaskedRegion | None, NDArray[Any], NDArray[Any]]] = [
+            (None, nothing, nothing) for _ in range(self._info.planes)
+        ]
+        self._told = [False] * self._info.planes
         self._expected = None
         self._order: deque[Frame] = deque()  # frames inside, without their pixels
         self._ready: dict[int, Answer] = {}  # denoised frames by index, until all frames before them are ready
@@ -241,8 +255,8 @@ class Denoiser:
         count = int(np.isnan(pixels).sum())
         if not self._impossible:
             log.warning(
-                "frame %d has %d pixels of %d that are NaN, infinite or beyond %g: such pixels are denoised as if they "
-                "had the mean of the series, in later frames too",
+                "frame %d has %d pixels of %d that are NaN, infinite or beyond %g: such pixels are filled from what "
+                "was measured around them, in later frames too",
                 frame.index,
                 count,
                 pixels.size,
@@ -250,6 +264,24 @@ class Denoiser:
             )
         self._impossible += count
         return dataclasses.replace(frame, pixels=pixels)
+
+    def _tell(self, plane: int, missing: MissingPixels) -> None:
+        """Log once for each plane which pixels hold no measurement, when its first frame comes out."""
+        self._told[plane] = True
+        if missing.stuck_pixels:
+            log.warning(
+                "%d pixels of plane %d stand far above all others and never change: they are taken for stuck and are "
+                "filled from what was measured around them",
+                missing.stuck_pixels,
+                plane,
+            )
+        if missing.masked is not None:
+            log.info(
+                "%.1f %% of the frames of plane %d never change: they are taken to lie outside the field, are kept as "
+                "they are, and tell nothing about motion and noise",
+                100 * missing.masked.where.mean(),
+                plane,
+            )
 
     def _collect(self, plane: int, answers: list[Answer]) -> None:
         for answer in answers:
@@ -260,8 +292,24 @@ class Denoiser:
         while self._order and self._order[0].index in self._ready:
             frame = self._order.popleft()
             answer = self._ready.pop(frame.index)
+            flyback = bool(frame.flags & FrameFlag.FLYBACK)
+            pixels = answer.pixels if flyback else self._with_mask(answer.pixels, frame.plane)
             registered = FrameFlag.MOTION_CORRECTED if self._stabilize and answer.motion else FrameFlag.NONE
-            done.append(
-                dataclasses.replace(frame, pixels=answer.pixels, motion=answer.motion, flags=frame.flags | registered)
-            )
+            done.append(dataclasses.replace(frame, pixels=pixels, motion=answer.motion, flags=frame.flags | registered))
         return done
+
+    def _with_mask(self, pixels: NDArray[Any], plane: int) -> NDArray[Any]:
+        """Put the counts outside the field back into a denoised frame (C, Y, X)."""
+        missing = self._missing[plane]
+        masked = missing.masked
+        if not self._told[plane]:
+            self._tell(plane, missing)
+        if masked is None:
+            return pixels
+        if masked is not self._masks[plane][0]:
+            split, join = self._splitter.split, self._splitter.join
+            where = join(split(masked.where.astype(np.float32)), np.float32) == 1  # where all views are masked
+            self._masks[plane] = masked, where, join(split(masked.counts).astype(np.float32))
+        _, where, counts = self._masks[plane]
+        np.copyto(pixels, counts, where=where)
+        return pixels

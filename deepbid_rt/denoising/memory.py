@@ -20,8 +20,9 @@ _RUNTIME = 40 * 2**20
 """Bytes of a runtime that has compiled a network, beside what grows with the frames."""
 _STREAM_NETWORK = 300
 """Bytes for each pixel of a view while the network of a stream engine runs. Measured: 200 to 270 (widths 16 to 48)."""
-_WINDOW_NETWORK = 230
-"""The same of a window engine of width 16, for each pixel and frame of the window. Measured: 200 to 220."""
+_WINDOW_NETWORK = 370
+"""The same of a window engine of width 16, for each pixel and frame of the window. Measured: 200 to 220 on processors
+with AVX-512, 350 on one without."""
 _WINDOW_WIDTH = 16
 _SCRATCH = 64
 """Bytes for each pixel of a view: a few arrays in float64 while a frame is prepared."""

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.card import STREAMING
@@ -37,8 +38,11 @@ class ViewDenoiser(Protocol):
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         ...
 
-    def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
-        """Add the views (C, V, Y, X) of a frame, raw counts, not kept; return the views that are ready."""
+    def push(self, plane_frame: int, views: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> list[Answer]:
+        """Add the views (C, V, Y, X) of a frame, raw counts, not kept; return the views that are ready.
+
+        Pixels that are True in `missing` (C, V, Y, X) were filled without a measurement.
+        """
         ...
 
     def flush(self) -> list[Answer]:
@@ -54,7 +58,13 @@ class PlaneDenoiser(Protocol):
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         ...
 
-    def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
+    def push(
+        self,
+        plane_frame: int,
+        pixels: NDArray[Any],
+        line_offset: LineOffset | None = None,
+        missing: NDArray[np.bool_] | None = None,
+    ) -> list[Answer]:
         """Add a raw frame and return the frames that are ready.
 
         Parameters
@@ -65,6 +75,8 @@ class PlaneDenoiser(Protocol):
             (C, Y, X) as scanned; not kept.
         line_offset : LineOffset, optional
             Line-phase correction of this frame.
+        missing : ndarray, optional
+            (C, Y, X), True for pixels that were filled without a measurement.
         """
         ...
 
@@ -93,9 +105,16 @@ class HostPlaneDenoiser:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self._views.normalizers
 
-    def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
+    def push(
+        self,
+        plane_frame: int,
+        pixels: NDArray[Any],
+        line_offset: LineOffset | None = None,
+        missing: NDArray[np.bool_] | None = None,
+    ) -> list[Answer]:
         """Add a raw frame and return the frames that are ready, see `PlaneDenoiser.push`."""
-        return self._joined(self._views.push(plane_frame, self._splitter.split(pixels, line_offset)))
+        lacks = None if missing is None else self._splitter.split(missing)
+        return self._joined(self._views.push(plane_frame, self._splitter.split(pixels, line_offset), lacks))
 
     def flush(self) -> list[Answer]:
         """Denoise every frame inside without later frames, and forget them."""
@@ -135,12 +154,18 @@ class DevicePlaneDenoiser:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self._calibration.normalizers
 
-    def push(self, plane_frame: int, pixels: NDArray[Any], line_offset: LineOffset | None = None) -> list[Answer]:
+    def push(
+        self,
+        plane_frame: int,
+        pixels: NDArray[Any],
+        line_offset: LineOffset | None = None,
+        missing: NDArray[np.bool_] | None = None,
+    ) -> list[Answer]:
         """Add a raw frame and return the frames that are ready, see `PlaneDenoiser.push`."""
         if self.normalizers:
             return [self._push_to_device(plane_frame, pixels, line_offset)]
         self._first.append((plane_frame, pixels.copy(), line_offset))
-        answers = self._host.push(plane_frame, pixels, line_offset)
+        answers = self._host.push(plane_frame, pixels, line_offset, missing)
         if self.normalizers:
             self._hand_over()
         return answers

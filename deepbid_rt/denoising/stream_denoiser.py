@@ -63,7 +63,7 @@ class StreamDenoiser:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self.calibration.normalizers
 
-    def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
+    def push(self, plane_frame: int, views: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> list[Answer]:
         """Add one frame and return the frames that are ready.
 
         Parameters
@@ -72,8 +72,10 @@ class StreamDenoiser:
             Number of the frame within its plane, above all earlier ones. Missing frames make the averages older.
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
+        missing : ndarray, optional
+            (C, V, Y, X), True for pixels that were filled without a measurement.
         """
-        return self._answer(self.calibration.push(plane_frame, views))
+        return self._answer(self.calibration.push(plane_frame, views, missing))
 
     def flush(self) -> list[Answer]:
         """Denoise every frame inside without later frames, and forget them.

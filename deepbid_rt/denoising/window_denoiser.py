@@ -59,7 +59,7 @@ class WindowDenoiser:
         """Offset and scale of each channel; None until calibrated, constant from then on."""
         return self._calibration.normalizers
 
-    def push(self, plane_frame: int, views: NDArray[Any]) -> list[Answer]:
+    def push(self, plane_frame: int, views: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> list[Answer]:
         """Add one frame and return the frames that are ready.
 
         Parameters
@@ -69,10 +69,12 @@ class WindowDenoiser:
             frame before them, which are not returned.
         views : ndarray
             (C, V, Y, X) raw counts in image order; not kept.
+        missing : ndarray, optional
+            (C, V, Y, X), True for pixels that were filled without a measurement.
         """
         return [
             answer
-            for number, calibrated in self._calibration.push(plane_frame, views)
+            for number, calibrated in self._calibration.push(plane_frame, views, missing)
             for answer in self._advance(number, calibrated)
         ]
 

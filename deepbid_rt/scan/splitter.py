@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from deepbid_rt.frame import StreamInfo
 from deepbid_rt.scan.directions import (
@@ -74,9 +74,10 @@ class ScanSplitter:
                 views[:, v, -1] = view[..., -1, :] if view.shape[-2] else (backward, forward)[v][..., -1, :]
         return views
 
-    def join(self, views: NDArray[np.float32]) -> NDArray[Any]:
-        """Merge denoised views (C, V, Y', X) in counts to a frame (C, Y, X) in the type of the stream."""
-        return to_dtype(merge_views(self._scanned_lines(views), self._info.scan, self._merge), self._info.dtype)
+    def join(self, views: NDArray[np.float32], dtype: DTypeLike | None = None) -> NDArray[Any]:
+        """Merge denoised views (C, V, Y', X) in counts to a frame (C, Y, X) of `dtype`, by default the stream's."""
+        merged = merge_views(self._scanned_lines(views), self._info.scan, self._merge)
+        return to_dtype(merged, self._info.dtype if dtype is None else dtype)
 
     def _with_line_offset(self, image: NDArray[Any], line_offset: LineOffset | None) -> NDArray[Any]:
         """Apply the line offset to the backward lines of an ordinary frame (C, Y, X) in image order."""

@@ -91,8 +91,8 @@ def test_such_pixels_are_said_once_for_each_series(caplog: pytest.LogCaptureFixt
     said = [record.getMessage() for record in caplog.records if "NaN" in record.getMessage()]
     (text,) = said
     assert text == (
-        f"frame 5 has 6 pixels of {frames[0].size} that are NaN, infinite or beyond 1e+30: such pixels are denoised as "
-        "if they had the mean of the series, in later frames too"
+        f"frame 5 has 6 pixels of {frames[0].size} that are NaN, infinite or beyond 1e+30: such pixels are filled from "
+        "what was measured around them, in later frames too"
     )
 
 
