@@ -154,6 +154,20 @@ def check_denoising(
         )
 
 
+def as_channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the channels to denoise as a tuple; None for all. Raises `StreamError` when they are no whole numbers."""
+    if channels is None:
+        return None
+    try:
+        if isinstance(channels, str | bytes):
+            raise TypeError
+        return tuple(operator.index(number) for number in channels)
+    except TypeError as error:
+        raise StreamError(
+            f"denoise_channels={channels!r}", expected="numbers of channels from 0", todo="write a list such as [0, 2]"
+        ) from error
+
+
 def as_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """Return a pixel type in little-endian order. Raises `StreamError` when a stream cannot carry it."""
     try:

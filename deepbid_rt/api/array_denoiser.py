@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import DTypeLike, NDArray
@@ -13,6 +14,7 @@ from deepbid_rt.api.arguments import (
     Precision,
     Runtime,
     Scan,
+    as_channels,
     as_dtype,
     as_engine,
     as_frame_pixels,
@@ -56,6 +58,7 @@ class Denoiser(core.Denoiser):
         gap: core.GapPolicy = "auto",
         stabilize: bool = False,
         line_phase: LinePhasePolicy = "auto",
+        denoise_channels: Sequence[int] | None = None,
         precision: Precision = "auto",
         threads: int = 0,
         runtime: Runtime = "auto",
@@ -86,6 +89,8 @@ class Denoiser(core.Denoiser):
             Register the denoised frames to where the tissue lay in the first one.
         line_phase : float, "auto" or "off"
             Pixels by which backward lines lie too far right; ``auto`` measures them.
+        denoise_channels : sequence of int, optional
+            Channels to denoise; the others are passed through in the same geometry. By default all.
         precision : {"auto", "bf16", "f32"}
             Arithmetic of the network; ``auto`` takes bf16 where the processor has it.
         threads : int
@@ -100,7 +105,7 @@ class Denoiser(core.Denoiser):
         EngineError
             When there is no such engine, or it cannot take frames of this size.
         StreamError
-            When shape, type, rate or scan are impossible, or the engine was not trained for this scan.
+            When shape, type, rate, scan or channels are impossible, or the engine was not trained for this scan.
         OptionError
             When an argument cannot take effect: `merge` for an ordinary scan, `gap` for ``echo``, `precision`,
             `threads`, `runtime` or `trust` for this engine.
@@ -114,7 +119,15 @@ class Denoiser(core.Denoiser):
         )
         opened, own = as_engine(engine, precision=precision, threads=threads, runtime=runtime, trust=trust)
         try:
-            denoiser = cls(opened, info, merge=merge, gap=gap, stabilize=stabilize, line_phase=line_phase)
+            denoiser = cls(
+                opened,
+                info,
+                merge=merge,
+                gap=gap,
+                stabilize=stabilize,
+                line_phase=line_phase,
+                channels=as_channels(denoise_channels),
+            )
         except BaseException:
             if own:
                 opened.close()

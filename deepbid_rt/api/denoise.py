@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ def denoise(
     merge: MergeMode = "mean",
     stabilize: bool = False,
     line_phase: LinePhasePolicy = "auto",
+    denoise_channels: Sequence[int] | None = None,
     precision: Precision = "auto",
     threads: int = 0,
     runtime: Runtime = "auto",
@@ -56,7 +57,7 @@ def denoise(
         Frames per second; that of the `Movie`, or 30.
     planes : int, optional
         Planes that were scanned in turn; those of the `Movie`, or 1.
-    merge, stabilize, line_phase, precision, threads, runtime, trust
+    merge, stabilize, line_phase, denoise_channels, precision, threads, runtime, trust
         See `Denoiser.for_array`.
 
     Returns
@@ -94,6 +95,7 @@ def denoise(
         merge=merge,
         stabilize=stabilize,
         line_phase=line_phase,
+        denoise_channels=denoise_channels,
         precision=precision,
         threads=threads,
         runtime=runtime,

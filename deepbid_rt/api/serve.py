@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from deepbid_rt.api.arguments import (
     Precision,
     Runtime,
     Scan,
+    as_channels,
     as_engine,
     as_layout,
     check_count,
@@ -55,6 +56,7 @@ def serve(
     gap: GapPolicy = "auto",
     stabilize: bool = False,
     line_phase: LinePhasePolicy = "auto",
+    denoise_channels: Sequence[int] | None = None,
     frames: int | None = None,
     series: int | None = None,
     idle_s: float | None = None,
@@ -79,7 +81,8 @@ def serve(
     source : str or FrameSource
         ``tcp://HOST:PORT`` of a microscope's stream, or any object with the methods of `FrameSource`.
     engine : str, Path or Engine
-        See `Denoiser.for_array`, as for merge, gap, stabilize, line_phase, precision, threads, runtime, trust.
+        See `Denoiser.for_array`, as for merge, gap, stabilize, line_phase, denoise_channels, precision,
+        threads, runtime, trust.
     sinks : mapping of str to Sink, optional
         Objects with the methods of `Sink`, by name. Each gets every denoised frame in a thread of its own. A sink
         that is slower than the stream loses its oldest frames; how many is in the summary.
@@ -210,6 +213,7 @@ def serve(
                 gap=gap,
                 stabilize=stabilize,
                 line_phase=line_phase,
+                denoise_channels=as_channels(denoise_channels),
                 limits=SessionLimits(frames=frames, series=series, idle_s=idle_s),
             ),
             sha256=engine_digest(str(engine)) if own else None,

@@ -20,6 +20,7 @@ from deepbid_rt.card import STREAMING
 from deepbid_rt.denoising.answer import Answer
 from deepbid_rt.denoising.denoised_stream import denoised_stream
 from deepbid_rt.denoising.network_inputs import padded_size
+from deepbid_rt.denoising.passed_channels import PassedChannels, check_channels
 from deepbid_rt.denoising.plane_denoiser import PlaneDenoiser, make_plane_denoisers, open_pipelines
 from deepbid_rt.errors import EngineError, StreamError
 from deepbid_rt.frame import Frame, FrameFlag, StreamInfo
@@ -65,11 +66,14 @@ class Denoiser:
         Register the denoised frames to the first one, see `Registration`.
     line_phase : float, "auto" or "off"
         Correction of the line phase, see `LinePhaseCorrector`.
+    channels : sequence of int, optional
+        Channels to denoise; the others are passed through with the same geometry, and the motion is measured without
+        them. None: all.
 
     Raises
     ------
     StreamError
-        When the engine was not trained for the layout, or `line_phase` does not fit the scan.
+        When the engine was not trained for the layout, `line_phase` does not fit the scan, or there is no such channel.
     EngineError
         When the engine cannot process frames of this size, or `stabilize` is set and it does not estimate motion.
     """
@@ -85,6 +89,7 @@ class Denoiser:
         gap: GapPolicy = "auto",
         stabilize: bool = False,
         line_phase: LinePhasePolicy = "auto",
+        channels: Sequence[int] | None = None,
     ) -> None:
         if info.scan.layout not in engine.card.scan:
             raise StreamError(
@@ -97,16 +102,22 @@ class Denoiser:
             check_stabilizes(engine)
         self._engine = engine
         self._info = info
+        self._channels = check_channels(channels, info.shape[0])
+        self._chosen = dataclasses.replace(info, shape=(len(self._channels), *info.shape[1:]))
         self._stabilize = stabilize
         streams = engine.card.kind in STREAMING
         self.gap: Literal["reset", "hold"] = gap if gap != "auto" else "hold" if streams else "reset"
         """The gap policy, with ``auto`` resolved."""
-        added = {"engine": engine.card.name, "delay_frames": self.delay, **({"stabilized": True} if stabilize else {})}
+        added: dict[str, Any] = {"engine": engine.card.name, "delay_frames": self.delay}
+        if stabilize:
+            added["stabilized"] = True
+        if len(self._channels) < info.shape[0]:
+            added["denoised_channels"] = list(self._channels)
         self.info = denoised_stream(info, merge, added)
         """Description of the denoised series."""
         self._line_phase: LinePhasePolicy = line_phase
         self._splitter = ScanSplitter(info, merge)
-        self._pipelines, self.runtime = open_pipelines(engine, info, merge, stabilize=stabilize)
+        self._pipelines, self.runtime = open_pipelines(engine, self._chosen, merge, stabilize=stabilize)
         """Runtime, device and precision of the engine, and where frames are prepared; for reports."""
         engine.warm_up((engine.card.depth, *padded_size(self._splitter.size, engine.card.grid)))
         self._skipped = self._impossible = 0
@@ -134,7 +145,7 @@ class Denoiser:
 
     @property
     def normalizers(self) -> list[tuple[Normalizer, ...] | None]:
-        """Offset and scale of each plane and channel; None for planes that are not calibrated yet."""
+        """Offset and scale of each plane and denoised channel; None for planes that are not calibrated yet."""
         return [plane.normalizers for plane in self._planes]
 
     def push(self, frame: Frame) -> list[Frame]:
@@ -175,8 +186,12 @@ class Denoiser:
             plane_frame = frame.index // self._info.planes
             self._index_of[frame.plane, plane_frame] = frame.index
             self._last_plane_frame[frame.plane] = plane_frame
-            plane = self._planes[frame.plane]
-            self._collect(frame.plane, plane.push(plane_frame, frame.pixels, line_offset, missing))
+            pixels, passed = frame.pixels, self._passed
+            if passed:
+                passed[frame.plane].keep(plane_frame, pixels, line_offset)
+                chosen = passed[frame.plane].denoised
+                pixels, missing = pixels[chosen], None if missing is None else missing[chosen]
+            self._collect(frame.plane, self._planes[frame.plane].push(plane_frame, pixels, line_offset, missing))
         return done + self._release()
 
     def skip(self, count: int) -> list[Frame]:
@@ -203,8 +218,14 @@ class Denoiser:
     def _begin(self) -> None:
         self._line_phase_corrector = LinePhaseCorrector(self._info, self._line_phase)
         self._planes: Sequence[PlaneDenoiser] = make_plane_denoisers(
-            self._engine, self._info, self._splitter, self._pipelines, stabilize=self._stabilize
+            self._engine, self._chosen, self._splitter, self._pipelines, stabilize=self._stabilize
         )
+        self._passed: list[PassedChannels] = []  # by plane; empty when all channels are denoised
+        if len(self._channels) < self._info.shape[0]:
+            self._passed = [
+                PassedChannels(self._info, self._splitter, self._channels, stabilize=self._stabilize)
+                for _ in range(self._info.planes)
+            ]
         self._missing = [MissingPixels(self._info.shape) for _ in range(self._info.planes)]
         # By plane, the masked region of the raw frames with the same in the geometry of the denoised ones.
         nothing: NDArray[Any] = np.empty(0)
@@ -285,6 +306,9 @@ class Denoiser:
 
     def _collect(self, plane: int, answers: list[Answer]) -> None:
         for answer in answers:
+            if self._passed:
+                whole = self._passed[plane].join(answer.plane_frame, answer.pixels, answer.motion)
+                answer = dataclasses.replace(answer, pixels=whole)
             self._ready[self._index_of.pop((plane, answer.plane_frame))] = answer
 
     def _release(self) -> list[Frame]:

@@ -82,6 +82,8 @@ class SessionSettings:
     gap: GapPolicy = "auto"
     stabilize: bool = False
     line_phase: LinePhasePolicy = "auto"
+    denoise_channels: tuple[int, ...] | None = None
+    """Channels to denoise; the others are passed through. None: all."""
     limits: SessionLimits = field(default_factory=SessionLimits)
     lag_frames: int = 256
     """Largest number of frames waiting for the engine; beyond it the older half is dropped."""
@@ -270,6 +272,7 @@ class Session:
             gap=settings.gap,
             stabilize=settings.stabilize,
             line_phase=settings.line_phase,
+            channels=settings.denoise_channels,
         )
 
     def _make_pass_through(self, info: StreamInfo) -> PassThrough:
@@ -290,6 +293,7 @@ class Session:
             gap=denoiser.gap,
             stabilized=settings.stabilize,
             line_phase=settings.line_phase,
+            denoise_channels=settings.denoise_channels,
             delay_frames=denoiser.delay,
         )
         return denoiser

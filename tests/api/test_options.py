@@ -144,13 +144,23 @@ def test_access_from_other_computers_to_a_loopback_address_is_refused() -> None:
 CHECKED = {"merge", "gap", "record_raw", "insecure_lan", "precision", "threads", "runtime", "trust"}
 CHECKED |= {"keys", "server_key", "source_key", "lossless"}
 TAKE_EFFECT = {
-    rt.denoise: {"movie", "engine", "scan", "rate_hz", "planes", "stabilize", "line_phase"},
-    rt.Denoiser.for_array: {"engine", "shape", "dtype", "rate_hz", "scan", "planes", "stabilize", "line_phase"},
+    rt.denoise: {"movie", "engine", "scan", "rate_hz", "planes", "stabilize", "line_phase", "denoise_channels"},
+    rt.Denoiser.for_array: {
+        "engine",
+        "shape",
+        "dtype",
+        "rate_hz",
+        "scan",
+        "planes",
+        "stabilize",
+        "line_phase",
+        "denoise_channels",
+    },
     # dataset, shape and dtype are checked too, see tests/movies/test_open_movie.py; name and sync_s in test_serve.py.
     rt.open: {"path", "channels", "planes", "flyback", "scan", "rate_hz", "dataset", "shape", "dtype"},
     rt.publish: {"endpoint", "shape", "dtype", "rate_hz", "scan", "planes", "name"},
     # scan is checked too, see above.
-    rt.serve: {"source", "engine", "sinks", "publish", "record", "scan", "stabilize", "line_phase"}
+    rt.serve: {"source", "engine", "sinks", "publish", "record", "scan", "stabilize", "line_phase", "denoise_channels"}
     | {"frames", "series", "idle_s", "stop", "max_latency_ms", "name", "sync_s"},
     rt.subscribe: {"endpoint", "series", "timeout_s", "scan"},
     rt.load_engine: {"name"},
