@@ -59,6 +59,21 @@ def test_shifts_at_0_4_photons_per_pixel_are_measured_to_a_fifth_of_a_pixel():
     assert np.sqrt(np.mean(error**2)) < 0.2
 
 
+@pytest.mark.parametrize("strength", [0.1, 0.3, 1.0])
+def test_stripes_that_drift_over_still_tissue_do_not_move_it(strength):
+    """Interference of a power supply, up to several times as bright as most of the tissue."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    tissue = at(scene(seed=2))
+    estimator, shifts = RigidMotionEstimator((SIDE, SIDE)), []
+    rng = np.random.default_rng(4)
+    for t in range(60):
+        stripes = strength * (1 + np.sin(2 * np.pi * (0.06 * x + 0.02 * y) + 0.9 * t))
+        counts = rng.poisson(tissue + stripes).astype(np.float32)
+        motion = estimator.push((counts - counts.mean()) / np.float32(np.sqrt(tissue.mean() + strength)))
+        shifts.append((motion.dy, motion.dx))
+    assert np.std(shifts[20:], axis=0).max() < 0.35
+
+
 def test_the_reference_follows_slow_drift():
     tissue = scene(2)
     rigid_estimator = RigidMotionEstimator((SIDE, SIDE))
