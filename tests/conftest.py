@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import zmq
+from hypothesis import HealthCheck, settings
 
 from deepbid_rt.frame import Frame, ScanGeometry, StreamInfo
 from deepbid_rt.ports import Engine
@@ -26,6 +27,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Read when torch is imported, also by the commands and tools that tests start. Several test processes share the
     # cores: with a thread pool each, small networks take up to ten times as long.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine draws examples slowly, which says nothing about the code.
+settings.register_profile("deepbid-rt", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("deepbid-rt")
 
 GRACE_S = 2.0
 """Time for threads and processes that are just ending, seconds."""

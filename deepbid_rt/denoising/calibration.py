@@ -26,6 +26,19 @@ SMALLEST_BIAS = 0.03
 can be off by this much even on a microscope that the network was trained on."""
 
 
+_LEAST_FRAMES = 4
+"""Frames of each plane to calibrate on, at least, where many planes share the frames of the card."""
+
+
+def calibration_frames(card: ModelCard, planes: int) -> int:
+    """Return how many frames of each plane are calibrated on, and wait until then.
+
+    The frames that the card names are those of all planes: the first answer comes after as much time as with one plane.
+    """
+    frames = card.normalization.frames
+    return max(min(frames, _LEAST_FRAMES), -(-frames // planes))
+
+
 class Calibration:
     """Offset and scale of each channel, and the bias of the engine.
 
@@ -35,6 +48,8 @@ class Calibration:
         States whether to measure, and on how many frames.
     channels : int
         C. Each channel has its own offset and scale, which its views share.
+    planes : int
+        Planes of the series, see `calibration_frames`.
 
     Notes
     -----
@@ -43,8 +58,9 @@ class Calibration:
     it is below `SMALLEST_BIAS`. Engines of kind ``average`` have no bias.
     """
 
-    def __init__(self, card: ModelCard, channels: int) -> None:
+    def __init__(self, card: ModelCard, channels: int, planes: int = 1) -> None:
         self._card = card
+        self._frames = calibration_frames(card, planes)
         self._fixed = card.normalization.rule == "fixed"
         self._normalizers = [Normalizer(card.normalization.offset, card.normalization.scale)] * channels
         self._unbiased = self._fixed or card.kind == "average"
@@ -78,7 +94,7 @@ class Calibration:
             return [(plane_frame, views)]
         self._waiting.append((plane_frame, views.copy()))
         self._missing.append(missing)
-        return self.measure() if len(self._waiting) == self._card.normalization.frames else []
+        return self.measure() if len(self._waiting) == self._frames else []
 
     def measure(self) -> PlaneFrames:
         """Calibrate on the frames that wait, even if they are too few, and return them."""

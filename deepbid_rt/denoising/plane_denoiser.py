@@ -265,9 +265,9 @@ def make_plane_denoisers(
     """
     arguments = engine, info.shape[0], splitter.count, splitter.size
     if engine.card.kind not in STREAMING:
-        return [HostPlaneDenoiser(WindowDenoiser(*arguments), splitter) for _ in range(info.planes)]
+        return [HostPlaneDenoiser(WindowDenoiser(*arguments, planes=info.planes), splitter) for _ in range(info.planes)]
     denoisers = [
-        StreamDenoiser(*arguments, separate_views=splitter.separate_views, stabilize=stabilize)
+        StreamDenoiser(*arguments, planes=info.planes, separate_views=splitter.separate_views, stabilize=stabilize)
         for _ in range(info.planes)
     ]
     if pipelines:

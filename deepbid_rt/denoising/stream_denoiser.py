@@ -34,6 +34,8 @@ class StreamDenoiser:
         C and V. Each channel has its own offset, scale and temporal averages, which its views share.
     size : tuple of int
         (Y, X) of one view, unpadded.
+    planes : int
+        Planes of the series, see `calibration_frames`.
     separate_views : bool
         Denoise each view separately, even if the engine accepts the mean of both.
     stabilize : bool
@@ -47,12 +49,13 @@ class StreamDenoiser:
         views: int,
         size: tuple[int, int],
         *,
+        planes: int = 1,
         separate_views: bool = False,
         stabilize: bool = False,
     ) -> None:
         self._engine = engine
         self._mean_of_views = engine.card.views == "mean" and not separate_views
-        self.calibration = Calibration(engine.card, channels)
+        self.calibration = Calibration(engine.card, channels, planes)
         """Conversion between counts and network units."""
         self._shape = channels, views, *size
         self._contexts = FrameContextBuilder(engine.card.memories, engine.card.look_ahead, channels, size)

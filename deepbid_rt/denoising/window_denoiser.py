@@ -37,6 +37,8 @@ class WindowDenoiser:
         C and V. Each channel has its own offset and scale, which its views share.
     size : tuple of int
         (Y, X) of one view, unpadded.
+    planes : int
+        Planes of the series, see `calibration_frames`.
 
     Notes
     -----
@@ -44,14 +46,14 @@ class WindowDenoiser:
     Windows at other positions make the output flicker (see docs/explanation/window-engine.md).
     """
 
-    def __init__(self, engine: Engine, channels: int, views: int, size: tuple[int, int]) -> None:
+    def __init__(self, engine: Engine, channels: int, views: int, size: tuple[int, int], *, planes: int = 1) -> None:
         self._engine = engine
         self._card = engine.card
         self._size = size
         padded = padded_size(size, self._card.grid)
         make = engine.open_window if isinstance(engine, WindowEngine) else FrameWindow
         self._windows = [[make(self._card.window, padded) for _ in range(views)] for _ in range(channels)]
-        self._calibration = Calibration(self._card, channels)
+        self._calibration = Calibration(self._card, channels, planes)
         self.reset()
 
     @property

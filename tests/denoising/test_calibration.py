@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepbid_rt.card import Normalization
-from deepbid_rt.denoising.calibration import SMALLEST_BIAS, Calibration
+from deepbid_rt.denoising.calibration import SMALLEST_BIAS, Calibration, calibration_frames
 from deepbid_rt.denoising.network_inputs import pad, padded_size
 from deepbid_rt.scan.normalizer import calibrate
 from tests.fakes import WINDOW_CARD
@@ -59,3 +59,31 @@ def test_the_rules_mean_and_minimum_measure_the_offset_only(rule, offset):
     for channel, normalizer in enumerate(calibration.normalizers):
         assert normalizer.offset == pytest.approx(offset(frames[:, channel]), rel=1e-5)
         assert normalizer.scale == 2.0
+
+
+@pytest.mark.parametrize(("planes", "frames"), [(1, 16), (2, 8), (3, 6), (4, 4), (100, 4)])
+def test_planes_share_the_frames_that_are_waited_for(planes, frames):
+    card = dataclasses.replace(WINDOW_CARD, normalization=Normalization(frames=16))
+    assert calibration_frames(card, planes) == frames
+    calibration = Calibration(card, 1, planes)
+    counts = np.random.default_rng(0).normal(100, 30, (1, 1, 8, 8)).astype(np.float32)
+    waited = [len(calibration.push(n, counts)) for n in range(frames + 1)]
+    assert waited == [0] * (frames - 1) + [frames, 1]
+
+
+def test_a_card_that_asks_for_fewer_frames_gets_them():
+    assert calibration_frames(dataclasses.replace(WINDOW_CARD, normalization=Normalization(frames=2)), 3) == 2
+
+
+def test_pixels_without_a_measurement_are_not_calibrated_on():
+    frames = np.random.default_rng(0).normal(100, 30, (WINDOW_CARD.normalization.frames, 1, 1, 16, 16))
+    missing = np.zeros((1, 1, 16, 16), bool)
+    missing[..., 4:] = True
+    filled = np.where(missing, 7, np.rint(frames)).astype(np.int16)
+    calibration = Calibration(WINDOW_CARD, 1)
+    for n, frame in enumerate(filled):
+        ready = calibration.push(n, frame, missing)
+    (normalizer,) = calibration.normalizers
+    assert normalizer.offset == pytest.approx(100, abs=4)  # not 30
+    assert normalizer.scale == pytest.approx(30, rel=0.1)
+    assert np.array_equal(ready[3][1], filled[3])  # the frames themselves keep what fills them
