@@ -81,9 +81,11 @@ class MissingPixels:
         self._looked = False
         # Pixels that have had one and the same count in all frames so far, of each kind.
         self._regions = self._columns = self._stuck = self._candidates = np.zeros(0, bool)
-        self._constant: NDArray[np.bool_] | None = None  # those of them that are filled; None without any
+        self.constant: NDArray[np.bool_] | None = None
+        """(C, Y, X): those of them that are filled; None without any."""
         self._first: NDArray[Any] = np.zeros(0)  # the frame in which they were found
-        self._extension: NDArray[Any] = np.zeros(0)  # what fills them
+        self.extension: NDArray[Any] = np.zeros(0)
+        """(C, Y, X): what fills them."""
         self.masked: MaskedRegion | None = None
         """What the acquisition masks out, as far as the frames tell; to be put back into denoised frames."""
 
@@ -105,7 +107,7 @@ class MissingPixels:
             self._look(pixels, missing)
         else:
             self._check(pixels)
-        constant = self._constant
+        constant = self.constant
         if missing is None and constant is None and not self._ever.size:
             return FilledFrame(pixels)
         self._average(pixels, missing)
@@ -113,7 +115,7 @@ class MissingPixels:
             return FilledFrame(pixels)
         filled = pixels.copy()
         if constant is not None:
-            np.copyto(filled, self._extension, where=constant)
+            np.copyto(filled, self.extension, where=constant)
         if missing is not None:
             self._fill(filled, missing)
             if constant is not None:
@@ -165,11 +167,11 @@ class MissingPixels:
             self._settle()
             counts = pixels.astype(np.float32)
             counts[lacks | self._stuck] = np.nan
-            self._extension = as_counts(np.stack([spread(image) for image in counts]), pixels.dtype)
+            self.extension = as_counts(np.stack([spread(image) for image in counts]), pixels.dtype)
 
     def _check(self, pixels: NDArray[Any]) -> None:
         """Take pixels whose count has changed out of the masked regions and the stuck pixels."""
-        if self._constant is None:
+        if self.constant is None:
             return
         changed = self._candidates & (pixels != self._first)
         if changed.any() and not all(image.min() == image.max() for image in pixels):
@@ -184,7 +186,7 @@ class MissingPixels:
         solid = np.stack([covered(region, _LEAST_SIDE) for region in self._regions]) | self._columns
         constant: NDArray[np.bool_] = solid | self._stuck
         self._candidates = self._regions | self._columns | self._stuck
-        self._constant = constant if constant.any() else None
+        self.constant = constant if constant.any() else None
         self.masked = MaskedRegion(solid, self._first) if solid.any() else None
 
 

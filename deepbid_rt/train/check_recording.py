@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.scan.normalizer import Normalizer, calibrate
+from deepbid_rt.train.filled_movie import FilledMovie
 from deepbid_rt.train.movie import BlockReader
 
 MAX_SATURATED = 0.05
@@ -59,7 +60,7 @@ def check_recording(movie: BlockReader, calibration_frames: int) -> tuple[Normal
         _require_contrast(movie, channel, samples)
         # The noise is measured between frames, for every scan. Motion then counts as noise too: engines trained in
         # this way are better on still tissue and in blood, see docs/lab-notes/2026-11-29-quality.md, "What is noise".
-        normalizer = calibrate(start[:, None])
+        normalizer = calibrate(_only_measured(movie, start, channel)[:, None])
         if calibration_frames > 1 and (start == start[0]).all():
             raise StreamError(
                 f"a recording whose channel {channel} is the same picture in each of its first "
@@ -69,6 +70,12 @@ def check_recording(movie: BlockReader, calibration_frames: int) -> tuple[Normal
             )
         normalizers.append(normalizer)
     return tuple(normalizers)
+
+
+def _only_measured(movie: BlockReader, start: NDArray[np.generic], channel: int) -> NDArray[np.generic]:
+    """Return the first frames of a channel with NaN in place of pixels that are filled in all of them."""
+    constant = movie.constant if isinstance(movie, FilledMovie) else None
+    return start if constant is None else np.where(constant[channel], np.float32(np.nan), start.astype(np.float32))
 
 
 def _blocks(movie: BlockReader, channel: int) -> Iterator[tuple[int, NDArray[np.generic]]]:

@@ -16,6 +16,7 @@ from deepbid_rt.scan.directions import split_scan, to_image_order
 from deepbid_rt.scan.line_phase_corrector import LinePhasePolicy
 from deepbid_rt.scan.normalizer import Normalizer
 from deepbid_rt.train.check_recording import check_recording
+from deepbid_rt.train.filled_movie import filled
 from deepbid_rt.train.line_phase_corrected_movie import LinePhaseCorrectedMovie, line_offset_of
 from deepbid_rt.train.movie import BlockReader, PlaneMovie
 from deepbid_rt.train.pairs import Split, block_size
@@ -130,6 +131,7 @@ def open_recording(movie: BlockReader, scan: ScanGeometry, recipe: Recipe, slice
     FileError
         When a frame cannot be read.
     """
+    movie = filled(movie)
     split = _split_of(recipe.mode, scan)
     if recipe.gap_weight and split == "mp-collinear":
         raise StreamError(
