@@ -18,6 +18,19 @@ from deepbid_rt.train.collapse import collapse_error
 from tests import ROOT
 
 TINY = {
+    "bench_connectors.py": (
+        "--connectors",
+        "tiff",
+        "raw",
+        "tcp",
+        "--size",
+        "16",
+        "--seconds",
+        "1",
+        "--folder",
+        "{tmp}",
+    ),
+    "bench_doctor.py": ("--size", "64", "--frames", "40", "--seeds", "1", "--photons", "3", "--faults", "drop"),
     "bench_engine.py": ("--size", "16", "--frames", "16", "--runs", "1", "--engines", "default,window,average"),
     "bench_gpu.py": ("--tiny", "--out", "{tmp}/figures"),
     "bench_leakage.py": ("--engine", "echo", "--size", "16"),

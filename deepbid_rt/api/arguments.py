@@ -159,9 +159,7 @@ def as_channels(channels: Sequence[int] | None) -> tuple[int, ...] | None:
     if channels is None:
         return None
     try:
-        if isinstance(channels, str | bytes):
-            raise TypeError
-        return tuple(operator.index(number) for number in channels)
+        return tuple(operator.index(number) for number in channels)  # a letter of a text is no number
     except TypeError as error:
         raise StreamError(
             f"denoise_channels={channels!r}", expected="numbers of channels from 0", todo="write a list such as [0, 2]"

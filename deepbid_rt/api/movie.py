@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepbid_rt.api.arguments import Scan, as_scan, check_count, check_number
+from deepbid_rt.conversion.convert import check_nwb, convert
+from deepbid_rt.conversion.target import Format, Target
 from deepbid_rt.errors import FileError
 from deepbid_rt.movies.movie_file import MovieFile
 from deepbid_rt.movies.movie_source import scan_of
@@ -53,6 +56,7 @@ class Movie:
         self.dtype = file.dtype
         self.facts = file.facts
         self.rate_hz = file.facts.assumed_rate_hz(rate_hz)
+        self._given_rate_hz = rate_hz
         self.scan = as_scan(scan)
         self.planes = file.facts.planes
 
@@ -71,12 +75,7 @@ class Movie:
         StageError
             When a frame cannot be read or decoded.
         """
-        if self._closed:
-            raise FileError(
-                f"frames of {self.path}, which is closed",
-                expected="an open movie",
-                todo="open it again, or close it later",
-            )
+        self._check_open()
         frames, *within = key if isinstance(key, tuple) else (key,)
         if frames is Ellipsis:
             return np.asarray(self._file.read(0, len(self))[key])
@@ -105,6 +104,56 @@ class Movie:
 
     def __repr__(self) -> str:
         return f"<Movie {self.path.name!r}, (T, C, Y, X) = {self.shape}, {self.dtype}, {self.rate_hz:g} Hz>"
+
+    def save(
+        self,
+        out: str | Path,
+        *,
+        format: Format | None = None,  # noqa: A002  # as it is called everywhere
+        nwb: Mapping[str, object] | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write the recording in a format of other programs, with all that it says about itself; return the path.
+
+        Type of the pixels, order of planes and channels, pixel size, rate, times, frame numbers and names of channels
+        are kept. The file has its name only when it is whole. Memory does not grow with its length.
+
+        Parameters
+        ----------
+        out : str or Path
+            File to write, or folder for OME-Zarr.
+        format : {"ome-tiff", "ome-zarr", "nwb", "imagej"}, optional
+            By default by the end of the name: ``.ome.tif``, ``.zarr`` or ``.nwb``.
+        nwb : mapping, optional
+            What an NWB file states beside the recording: ``session_start``, ``session_description``, ``identifier``,
+            ``device``, ``location``; ``indicator``, ``excitation_nm``, ``emission_nm`` (one value, or a list with one
+            for each channel); ``experimenter``, ``institution``, ``subject_id``, ``species``, ``sex``, ``age``.
+        overwrite : bool
+            Replace a file that exists.
+
+        Raises
+        ------
+        FileError
+            When the file exists, its folder does not, there is no room, the movie is closed, or a package is missing.
+        OptionError
+            When the name does not tell the format, or `nwb` cannot take effect.
+        StreamError
+            When the recording lacks what the format requires: NWB needs a rate.
+        StageError
+            When a frame cannot be read, or the disk refuses.
+        """
+        target = Target(Path(out), format, overwrite=overwrite)
+        facts = check_nwb("nwb", nwb or {}, target)
+        self._check_open()
+        return convert(self._file, target, rate_hz=self._given_rate_hz, nwb=facts).path
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise FileError(
+                f"frames of {self.path}, which is closed",
+                expected="an open movie",
+                todo="open it again, or close it later",
+            )
 
     def close(self) -> None:
         """Close the file; may be called twice."""

@@ -1,1 +1,1 @@
-"""What ``deepbid-rt doctor`` looks at: one file for each part of a computer. Nothing here prints."""
+"""What ``deepbid-rt checkup`` looks at: one file for each part of a computer. Nothing here prints."""

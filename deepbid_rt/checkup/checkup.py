@@ -69,6 +69,6 @@ def check_up(checks: Sequence[Check]) -> Iterator[Finding]:
         # Any error: one check that fails must not hide what the others find.
         except Exception as error:
             text = f"the check failed: {type(error).__name__}: {error}"
-            yield Finding(part, "problem", text, "report this, with the whole output of deepbid-rt doctor --json")
+            yield Finding(part, "problem", text, "report this, with the whole output of deepbid-rt checkup --json")
             continue
         yield from [found] if isinstance(found, Finding) else found

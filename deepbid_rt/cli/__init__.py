@@ -17,6 +17,8 @@ import typer
 
 from deepbid_rt.cli.bench import bench_command
 from deepbid_rt.cli.build import build_command
+from deepbid_rt.cli.checkup import checkup_command
+from deepbid_rt.cli.convert import convert_command
 from deepbid_rt.cli.demo import demo_command
 from deepbid_rt.cli.denoise import denoise_command
 from deepbid_rt.cli.doctor import doctor_command
@@ -57,10 +59,12 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo_command,
     "serve": serve_command,
     "status": status_command,
+    "checkup": checkup_command,
     "doctor": doctor_command,
     "view": view_command,
     "info": info_command,
     "denoise": denoise_command,
+    "convert": convert_command,
     "recover": recover_command,
     "simulate": simulate_command,
     "synth": synth_command,

@@ -11,6 +11,7 @@ import typer
 
 from deepbid_rt.api.arguments import check_merge
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.config import ConfigOption
 from deepbid_rt.cli.movie_facts import say_facts
 from deepbid_rt.cli.output import print_json, progress_bar, say
 from deepbid_rt.denoising.denoiser import Denoiser, check_stabilizes
@@ -21,6 +22,7 @@ from deepbid_rt.live.line_phase_monitor import NO_LINE_PHASE, LinePhaseReading
 from deepbid_rt.live.motion_stats import MotionStats
 from deepbid_rt.movies.constant import check_not_constant
 from deepbid_rt.movies.movie_source import MovieSource
+from deepbid_rt.recording.acquisition_facts import page_facts
 from deepbid_rt.recording.tiff_writer import SOFTWARE, TiffMovieWriter
 from deepbid_rt.runtimes import engine_digest, load_engine
 
@@ -47,15 +49,18 @@ def denoise_command(
     merge: o.MergeOption = o.MergeChoice.MEAN,
     stabilize: o.StabilizeOption = False,
     line_phase: o.LinePhaseOption = "auto",
+    denoise_channels: o.DenoiseChannelsOption = None,
     precision: o.PrecisionOption = o.PrecisionChoice.AUTO,
     threads: o.ThreadsOption = 0,
     runtime: o.RuntimeOption = o.RuntimeChoice.AUTO,
     trust: o.TrustOption = False,
     salvage: o.SalvageOption = False,
+    config: ConfigOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a recording. OUT has the pixel type and frames that `info IN` shows (collinear scans: half its lines)."""
     policy = o.parse_line_phase(line_phase)
+    chosen = o.parse_channels(denoise_channels)
     geometry = o.scan_geometry(scan, first, unmirrored, unidirectional, policy)
     check_merge(f"--merge {merge.value}", merge.value, scan.value)
     engine = load_engine(engine_name, precision=precision.value, threads=threads, runtime=runtime.value, trust=trust)
@@ -81,17 +86,15 @@ def denoise_command(
             say(f"{source_path} is damaged ({source.problem}); its {source.info.n_expected} whole frames are denoised")
 
         def make(info: StreamInfo) -> Denoiser:
-            return Denoiser(engine, info, merge=merge.value, stabilize=stabilize, line_phase=policy)
+            return Denoiser(engine, info, merge=merge.value, stabilize=stabilize, line_phase=policy, channels=chosen)
 
         info, results = denoise(source, make)
         registered = " and registered to its first frame" if stabilize else ""
-        facts: dict[str, object] = {"channels": info.shape[0], "planes": info.planes}
+        facts: dict[str, object] = {"channels": info.shape[0], "planes": info.planes, **page_facts(info)}
         if rate_hz is not None or (source.facts is not None and source.facts.rate_hz is not None):
             facts["rate_hz"] = info.rate_hz
         else:
             say(f"{source_path} states no frame rate; {info.rate_hz:g} Hz is assumed for time stamps and line phase")
-        if source.facts is not None and source.facts.pixel_um is not None:
-            facts |= dict(zip(("pixel_um_y", "pixel_um_x"), source.facts.pixel_um, strict=True))
         facts["processed"] = f"denoised by {SOFTWARE} with {engine.card.name}{registered}, not raw data"
         motion, line_phase_reading = MotionStats(), NO_LINE_PHASE
         writer = stack.enter_context(closing(TiffMovieWriter(part, facts=facts)))

@@ -11,7 +11,9 @@ import typer
 
 from deepbid_rt.cli import options as o
 from deepbid_rt.cli.output import print_json, say
-from deepbid_rt.errors import EngineError
+from deepbid_rt.errors import EngineError, OptionError
+
+_OF_RECORDINGS = (".tif", ".tiff", ".nwb", ".zarr", ".btf")
 
 
 class OffsetChoice(StrEnum):
@@ -45,6 +47,12 @@ def export_command(
     as_json: o.JsonOption = False,
 ) -> None:
     """Write a run's best network as an engine file, checked against torch."""
+    if out.name.lower().endswith(_OF_RECORDINGS):
+        raise OptionError(
+            f"the network of a training run for {out.name}",
+            expected="an engine file (.onnx)",
+            todo="write recordings in other formats with deepbid-rt convert",
+        )
     o.check_overwrite(out, overwrite)
     try:
         from deepbid_rt.train.export import export

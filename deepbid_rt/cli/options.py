@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -87,6 +88,14 @@ GapOption = Annotated[
     ),
 ]
 StabilizeOption = Annotated[bool, typer.Option("--stabilize", help="Register the denoised movie to its first frame.")]
+DenoiseChannelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--denoise-channels",
+        metavar="LIST",
+        help="Channels to denoise, such as 0 or 0,2; the others are passed through. By default all.",
+    ),
+]
 HttpOption = Annotated[
     str | None, typer.Option("--http", help="Show a read-only page to browsers at HOST:PORT, such as 127.0.0.1:8080.")
 ]
@@ -196,6 +205,17 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a fi
 RestartOption = Annotated[
     int | None, typer.Option("--restart", min=1, help="For tests: begin a new series after this many frames.")
 ]
+
+
+def parse_channels(text: str | None) -> tuple[int, ...] | None:
+    """Return the channels that ``0,2`` names; None for all. Raises `typer.BadParameter` for anything else."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d+( *, *\d+)*", text.strip()):
+        raise typer.BadParameter(
+            f"{text!r}; expected numbers of channels from 0, such as 0 or 0,2; separate them by commas"
+        )
+    return tuple(int(number) for number in text.split(","))
 
 
 def parse_line_phase(text: str) -> LinePhasePolicy:

@@ -11,6 +11,7 @@ import typer
 from deepbid_rt.api.access import End, check_access
 from deepbid_rt.api.arguments import check_gap
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.config import ConfigOption
 from deepbid_rt.cli.output import print_json, print_table, say
 from deepbid_rt.cli.page import make_page, page_sinks
 from deepbid_rt.cli.session import interruptible_preparation, run_session, summary_rows, what_was_wrong
@@ -51,6 +52,7 @@ def serve_command(
     gap: o.GapOption = o.GapChoice.AUTO,
     stabilize: o.StabilizeOption = False,
     line_phase: o.LinePhaseOption = "auto",
+    denoise_channels: o.DenoiseChannelsOption = None,
     frames: Annotated[int | None, typer.Option(min=1, help="End after this many frames.")] = None,
     idle_timeout_s: Annotated[
         float | None, typer.Option("--idle-timeout", min=0.001, help="End after this many seconds without a frame.")
@@ -75,10 +77,12 @@ def serve_command(
     ] = None,
     insecure_lan: o.InsecureOption = False,
     lossless: o.LosslessOption = False,
+    config: ConfigOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Denoise a live stream. Ctrl-C ends the session: all received frames are denoised first."""
     policy = o.parse_line_phase(line_phase)
+    channels_denoised = o.parse_channels(denoise_channels)
     max_latency_ms = o.parse_max_latency(max_latency)
     for option, asked in {
         "--record-raw": record_raw,
@@ -145,6 +149,7 @@ def serve_command(
                 gap=gap.value,
                 stabilize=stabilize,
                 line_phase=policy,
+                denoise_channels=channels_denoised,
                 limits=SessionLimits(frames, idle_timeout_s),
                 lag_frames=lag_frames,
                 max_latency_ms=max_latency_ms,

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from deepbid_rt.cli import options as o
+from deepbid_rt.cli.config import ConfigOption
 from deepbid_rt.cli.movie_facts import say_facts
 from deepbid_rt.cli.output import number, print_json, progress_bar, say
 from deepbid_rt.errors import EngineError, StreamError, require_effect
@@ -78,6 +79,7 @@ def train_command(
     dtype: o.RawTypeOption = None,
     line_phase: o.LinePhaseOption = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a log for TensorBoard too.")] = False,
+    config: ConfigOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Train on recordings. Ctrl-C saves a checkpoint; the same command continues from it."""

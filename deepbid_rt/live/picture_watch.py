@@ -246,9 +246,9 @@ class PictureWatch:
         if block is None or reference is None:
             return
         ratio = block.noise / reference.noise if reference.noise else None
-        flickers = _flickers(block)
+        flickering = flickers(block)
         self.reading = replace(
-            self.reading, noise_ratio=ratio, flicker=block.relative_flicker if _shows_flicker(block) else None
+            self.reading, noise_ratio=ratio, flicker=block.relative_flicker if shows_flicker(block) else None
         )
         if watch.began_dark and not self.reading.dark_start:
             self.reading = replace(self.reading, dark_start=True)
@@ -257,7 +257,7 @@ class PictureWatch:
         self._note(
             place,
             "flicker",
-            flickers,
+            flickering,
             f"the brightness of the whole picture{where} changes by {100 * block.relative_flicker:.0f} % from frame to "
             "frame: check laser and detector, and that channels or planes are not mixed",
         )
@@ -294,14 +294,15 @@ def _part(problem: Problem) -> str:
     return f"the picture ({problem})"
 
 
-def _shows_flicker(block: Block) -> bool:
+def shows_flicker(block: Block) -> bool:
     """Tell whether there is a picture that can flicker; the offset of a dark channel always moves a little."""
     return block.structure > DARK_STRUCTURE * block.noise or block.flicker > block.noise / 2
 
 
-def _flickers(block: Block) -> bool:
+def flickers(block: Block) -> bool:
+    """Tell whether the brightness of the whole picture flickers."""
     return (
-        _shows_flicker(block)
+        shows_flicker(block)
         and block.relative_flicker > FLICKER
         and block.flicker_ratio > FLICKER_RATIO
         and block.flicker_memory < FLICKER_MEMORY

@@ -18,6 +18,7 @@ from deepbid_rt.movies.movie_facts import DEFAULT_RATE_HZ, MovieFacts
 from deepbid_rt.movies.movie_file import MovieFile
 from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.movies.wanted import Wanted
+from deepbid_rt.recording.acquisition_facts import user_facts
 
 
 class MovieSource:
@@ -37,6 +38,9 @@ class MovieSource:
         How many times it is played; the frame numbers continue.
     own_numbers : bool
         Number the frames as the recording does, with a `Gap` where it lacks some. Else from 0 without gaps.
+
+    Frames have the times of the recording as `Frame.acquired_s`, and `StreamInfo.user` its pixel size and names of
+    channels, where the recording has them.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class MovieSource:
         """Open the recording. Raises `FileError` or `StreamError` when it cannot be played."""
         self.close()
         movie = open_movie_file(self._path, self._wanted)
-        facts = movie.facts
+        facts, channels = movie.facts, movie.shape[1]
         try:
             self._info = StreamInfo(
                 shape=movie.shape[1:],
@@ -81,6 +85,7 @@ class MovieSource:
                 source=re.sub(r"[^A-Za-z0-9_-]+", "_", self._path.stem)[:64] or "movie",
                 planes=facts.planes,
                 n_expected=movie.shape[0] * self._loop,
+                user=user_facts(facts.pixel_um, facts.channel_names if len(facts.channel_names) == channels else ()),
             )
         except StreamError:
             movie.close()
@@ -98,12 +103,17 @@ class MovieSource:
         numbers = self._numbers(movie)
         expected = int(numbers[0])
         step = int(numbers[-1]) - int(numbers[0]) + 1
+        times_s = (
+            movie.facts.times_s if movie.facts.times_s is not None and len(movie.facts.times_s) == frames else None
+        )
+        length_s = 0.0 if times_s is None else float(times_s[-1] - times_s[0]) + 1 / info.rate_hz
         for turn in range(self._loop):
             for i in range(frames):
                 number = int(numbers[i]) + turn * step
                 if number > expected:
                     yield Gap(expected, number - expected, "source")
-                yield Frame(index=number, pixels=movie.frame(i), plane=i % info.planes)
+                acquired_s = None if times_s is None else float(times_s[i]) + turn * length_s
+                yield Frame(number, movie.frame(i), plane=i % info.planes, acquired_s=acquired_s)
                 expected = number + 1
         self.close()
         yield StreamEnd("done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from deepbid_rt.movies.tiff_stack import SOFTWARE, TiffStack
 from deepbid_rt.movies.wanted import Wanted
 from deepbid_rt.recording.sidecar import read_log_beside
 
-_LINE = re.compile(r"^(\w{1,40}) = (.{0,400})$", re.MULTILINE)
+_LINE = re.compile(r"^(\w{1,40}) = (.{0,4000})$", re.MULTILINE)
 
 
 def is_own(stack: TiffStack) -> bool:
@@ -89,6 +90,7 @@ def read_own(pages: PageList, wanted: Wanted) -> tuple[NDArray[np.int64], MovieF
         planes=planes,
         rate_hz=_positive(head.get("rate_hz")) or median_rate_hz(times_s),
         pixel_um=_pixel_um(head),
+        channel_names=_channel_names(head, order.shape[1]),
         bidirectional=scan.get("bidirectional"),
         mirrored=scan.get("mirrored", True),
         times_s=times_s,
@@ -113,6 +115,15 @@ def _positive(text: str | None) -> float | None:
 def _pixel_um(head: dict[str, str]) -> tuple[float, float] | None:
     y, x = (_positive(head.get(f"pixel_um_{axis}")) for axis in "yx")
     return None if y is None or x is None else (y, x)
+
+
+def _channel_names(head: dict[str, str], channels: int) -> tuple[str, ...]:
+    try:
+        names = json.loads(head.get("channel_names", "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    good = isinstance(names, list) and len(names) == channels and all(isinstance(name, str) for name in names)
+    return tuple(names) if good else ()
 
 
 def _scan_beside(path: Path, *, denoised: bool) -> dict[str, Any]:

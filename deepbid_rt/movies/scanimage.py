@@ -113,6 +113,14 @@ def read_scanimage(pages: PageList, header: ScanImageHeader, wanted: Wanted) -> 
     return _ordered(pages, scan, facts)
 
 
+def frames_per_volume(pages: PageList, header: ScanImageHeader, wanted: Wanted) -> int:
+    """Return the stored frames of a volume, fly-back frames included; raises as `read_scanimage`."""
+    scan = _legacy_scan(header) if header.legacy else _scan(pages, header, wanted)
+    planes = scan.places if wanted.planes is None else wanted.planes
+    flyback = (scan.flyback if wanted.planes is None else 0) if wanted.flyback is None else wanted.flyback
+    return planes + flyback
+
+
 def position_in_series(path: Path) -> tuple[int, int] | None:
     """Return which file of how many of its series a file is (1-based), by the names beside it.
 

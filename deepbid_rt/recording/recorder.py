@@ -10,8 +10,10 @@ from typing import Any
 
 from deepbid_rt.errors import DeepbidError, FileError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, StreamEnd, StreamInfo
+from deepbid_rt.recording.acquisition_facts import page_facts
 from deepbid_rt.recording.disk_room import DiskRoom
 from deepbid_rt.recording.disk_sync import SYNC_S
+from deepbid_rt.recording.frame_clock import FrameClock
 from deepbid_rt.recording.motion_trace import MotionTrace
 from deepbid_rt.recording.recording_name import RecordingName, Stream
 from deepbid_rt.recording.sidecar import Sidecar
@@ -27,8 +29,9 @@ class Recorder:
     The files are readable even when the process is killed at any moment. Nothing is ever overwritten: when the folder
     already has a recording of the series, or after a failure, a new part begins, ``..._raw_part002.tif``. With
     `roll_frames` the names end in ``_00001.tif`` and so on. The pages follow the order of the frames; the channels of a
-    frame follow each other. Pixel type and counts stay as they are. Gaps, file names and motion go into the session
-    log, which its owner closes after all recorders.
+    frame follow each other. Pixel type and counts stay as they are, and pixel size and channel names that the sender
+    states are on the first page. The times of the pages are the acquisition's own where frames have it, see
+    `FrameClock`. Gaps, file names and motion go into the session log, which its owner closes after all recorders.
 
     After `start`, `put` or `end` has raised, the file is closed with all frames before; `start` may be called again,
     also for the same series.
@@ -82,7 +85,7 @@ class Recorder:
         self._part_frames = 0
         self._before: int | None = None  # last frame of the parts before this one
         self._broke = ""  # why the part before this one ended
-        self._t0_ns = 0
+        self._clock = FrameClock(1.0)  # of the series
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -122,7 +125,7 @@ class Recorder:
         self.check()
         series = self._sidecar.begin(info)
         if series != self._series:
-            self._series, self._name, self._t0_ns = series, self._sidecar.name(series), 0
+            self._series, self._name, self._clock = series, self._sidecar.name(series), FrameClock(info.rate_hz)
             self._broke = "a recording of this series was there already"
             self._before, self._part, self._least_part = self._last_on_disk(), 0, 1
         elif self._last is not None:
@@ -152,9 +155,8 @@ class Recorder:
         try:
             if self._room:
                 self._room.require()
+            t_s = self._clock.time_s(frame)  # decides the clock, which the first page states
             writer = self._writer_for_next_frame(info)
-            self._t0_ns = self._t0_ns or frame.t_ns
-            t_s = (frame.t_ns - self._t0_ns) / 1e9 if frame.t_ns else frame.index / info.rate_hz
             writer.append(frame.pixels, frame.index, t_s, t_ns=frame.t_ns, plane=frame.plane)
         except FileError as error:
             self._break_off(error)
@@ -248,7 +250,7 @@ class Recorder:
     def _open_next(self, info: StreamInfo) -> TiffMovieWriter:
         """Open the next file. The first of a part gets a number that no file in the folder has."""
         facts: dict[str, object] = {"stream": self.stream, "series": self._series, "rate_hz": info.rate_hz}
-        facts |= {"channels": info.shape[0], "planes": info.planes}
+        facts |= {"channels": info.shape[0], "planes": info.planes, **page_facts(info), "clock": self._clock.clock}
         if self.stream == "denoised":
             facts["processed"] = f"denoised by {self._software}, not raw data"
         with contextlib.suppress(OSError):  # the folder may have vanished; if it cannot be made, no file can

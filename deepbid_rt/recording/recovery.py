@@ -74,6 +74,7 @@ class _Index:
 
     numbers: list[int] = field(default_factory=list)
     t_ns: list[int] = field(default_factory=list)
+    t_s: list[float] = field(default_factory=list)
 
 
 class Recovery:
@@ -151,6 +152,7 @@ class Recovery:
                 if (number := _number(pages[n].get("frameNumbers"))) is not None:
                     index.numbers.append(number)
                     index.t_ns.append(_number(pages[n].get("t_ns")) or 0)
+                    index.t_s.append(_seconds(pages[n].get("frameTimestamps_sec", "")))
             frames = len(chosen) // channels
             report = MovieReport(str(path), movie.problem is None, movie.problem, frames)
             if index.numbers:
@@ -314,5 +316,6 @@ def _seconds(text: str) -> float:
 def _index_lines(indices: Mapping[str, _Index], t_ns: int) -> Iterator[dict[str, Any]]:
     for name, index in indices.items():
         for at in range(0, len(index.numbers), _INDEX_FRAMES):
-            frames, times = index.numbers[at : at + _INDEX_FRAMES], index.t_ns[at : at + _INDEX_FRAMES]
-            yield {"kind": "index", "t_ns": t_ns, "name": name, "frames": frames, "frames_t_ns": times}
+            part = slice(at, at + _INDEX_FRAMES)
+            times = {"frames_t_ns": index.t_ns[part], "frames_s": index.t_s[part]}
+            yield {"kind": "index", "t_ns": t_ns, "name": name, "frames": index.numbers[part], **times}

@@ -21,6 +21,9 @@ from deepbid_rt.errors import FileError, StageError
 from deepbid_rt.recording.disk_sync import SYNC_S, DiskSync
 
 SOFTWARE = f"deepbid-rt {__version__}"
+_UM_PER_CM = 1e4
+_SMALLEST_UM, _LARGEST_UM = 1e-4, 1e6
+"""Sizes between which the two 32-bit numbers of a TIFF resolution give 7 digits."""
 
 
 class _Draft(io.BufferedIOBase):
@@ -85,6 +88,17 @@ def _write_all(file: io.FileIO, data: bytes | bytearray) -> None:
             done += file.write(rest[done:]) or 0
 
 
+def _resolution(facts: Mapping[str, object]) -> dict[str, Any]:
+    """Return the resolution of a page as tifffile takes it; empty when the pixel size is unknown or fits no TIFF."""
+    try:
+        y_um, x_um = (float(str(facts[f"pixel_um_{axis}"])) for axis in "yx")
+    except (KeyError, ValueError):
+        return {}
+    if not all(_SMALLEST_UM < side < _LARGEST_UM for side in (y_um, x_um)):
+        return {}
+    return {"resolution": (_UM_PER_CM / x_um, _UM_PER_CM / y_um), "resolutionunit": "CENTIMETER"}
+
+
 class TiffMovieWriter:
     """A BigTIFF that grows frame by frame, with one IFD per frame and channel.
 
@@ -97,7 +111,9 @@ class TiffMovieWriter:
     path : Path
         A file that does not exist yet.
     facts : mapping
-        Further ``key = value`` lines for the description of the first page.
+        Further ``key = value`` lines for the description of the first page. ``pixel_um_y`` and ``pixel_um_x``, the
+        micrometres from line to line and from pixel to pixel, also become the resolution of all pages, which other
+        programs read.
     software : str
         Software tag.
     sync_s : float
@@ -125,6 +141,7 @@ class TiffMovieWriter:
         self.frames = 0
         self._facts = dict(facts or {})
         self._software = software
+        self._resolution = _resolution(self._facts)
         self._also_sync = also_sync
         try:
             # Without a buffer: what a full disk refused would stay in it, and be tried again by each later call.
@@ -180,6 +197,7 @@ class TiffMovieWriter:
                     metadata=None,
                     description=text.encode("ascii", "backslashreplace"),
                     software=self._software,
+                    **self._resolution,
                 )
             self._draft.commit(self._file)
         except OSError as error:

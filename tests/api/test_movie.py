@@ -8,7 +8,7 @@ import tifffile
 
 import deepbid_rt as rt
 from deepbid_rt.api.movie import MovieWarning
-from deepbid_rt.errors import FileError, StreamError
+from deepbid_rt.errors import FileError, OptionError, StreamError
 
 PIXELS = np.arange(6 * 4 * 5, dtype="<i2").reshape(6, 4, 5)
 
@@ -97,3 +97,34 @@ def test_what_has_to_be_known_of_a_recording_is_a_warning(tmp_path):
 def test_arguments_that_are_no_numbers_are_refused(path, argument):
     with pytest.raises(StreamError, match="; expected a"):
         rt.open(path, **argument)
+
+
+def test_a_movie_is_saved_in_formats_of_other_programs(path, tmp_path):
+    with rt.open(path, planes=3, rate_hz=30) as movie:
+        for name, given in (("a.ome.tif", {}), ("b.tif", {"format": "imagej"})):
+            assert movie.save(str(tmp_path / name), **given) == tmp_path / name
+            with rt.open(tmp_path / name) as saved:
+                assert (saved.planes, saved.rate_hz) == (3, pytest.approx(30.0))
+                assert np.array_equal(np.asarray(saved), np.asarray(movie))
+        with pytest.raises(FileError, match="exists already"):
+            movie.save(tmp_path / "a.ome.tif")
+        movie.save(tmp_path / "a.ome.tif", overwrite=True)
+        with pytest.raises(OptionError, match="whose end tells no format"):
+            movie.save(tmp_path / "c.tif")
+        with pytest.raises(OptionError, match=r"^nwb for c.ome.tif, which is no NWB file"):
+            movie.save(tmp_path / "c.ome.tif", nwb={"location": "V1"})
+        with pytest.raises(FileError, match="itself"):
+            movie.save(path, format="imagej", overwrite=True)
+    with pytest.raises(FileError, match="closed"):
+        movie.save(tmp_path / "c.ome.tif")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["A.tif", "a.ome.tif", "b.tif"]
+
+
+def test_a_movie_is_saved_as_nwb_with_what_the_user_says(path, tmp_path):
+    pynwb = pytest.importorskip("pynwb", reason="the nwb extra is not installed")
+    with rt.open(path, rate_hz=30) as movie:
+        movie.save(tmp_path / "a.nwb", nwb={"location": "V1", "session_start": "2026-01-02", "emission_nm": 525})
+    with pynwb.NWBHDF5IO(tmp_path / "a.nwb", "r") as io:
+        series = io.read().acquisition["TwoPhotonSeries"]
+        assert np.array_equal(series.data[:], PIXELS)
+        assert series.imaging_plane.location == "V1"

@@ -42,7 +42,7 @@ def test_the_command_prints_each_line_and_ends_with_1_when_there_is_a_problem(
     found: list[Finding], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkup, "checks_for", lambda _: [("all", lambda: found)])
-    done = CliRunner().invoke(app, ["doctor", "--json"])
+    done = CliRunner().invoke(app, ["checkup", "--json"])
     assert done.exit_code == code, done.output
     assert "ok       a: fine\n" in done.stderr
     assert ("PROBLEM  b: broken\n          -> mend it\n" in done.stderr) == (code == 1)

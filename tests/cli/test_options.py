@@ -20,7 +20,8 @@ STARTS = {
     "demo": ("--engine", "echo", "--out", "{tmp}/file/demo"),
     "serve": ("--engine", "echo", "--source", "nowhere"),
     "status": ("nowhere",),
-    "doctor": ("--engine", "echo"),
+    "checkup": ("--engine", "echo"),
+    "doctor": ("{tmp}/none.tif",),
     "info": ("{tmp}/none.tif",),
     "denoise": ("{tmp}/none.tif", "{tmp}/out.tif", "--engine", "echo"),
     "recover": ("{tmp}/none",),
@@ -30,6 +31,7 @@ STARTS = {
     "keys": ("{tmp}/file/keys",),
     "view": (),
     "train": ("{tmp}/none.tif", "--out", "{tmp}/run"),
+    "convert": ("{tmp}/none.tif", "-o", "{tmp}/out.ome.tif"),
     "export": ("{tmp}/last.pt", "-o", "{tmp}/out.onnx"),
     "quantize": ("nowhere", "--like", "{tmp}/none.tif", "-o", "{tmp}/out.onnx"),
     "evaluate": ("{tmp}/none.tif",),
@@ -127,9 +129,21 @@ FOREIGN = "an offset rule or exact windows for {tmp}/last.pt, a checkpoint of de
 PRINT = ("--size", "16x16", "--print-trtexec")
 REFUSED = [
     Refused("status", "--timeout", ("--timeout", "3"), "--timeout without --once"),
-    Refused("doctor", "--trust", ("--trust",), "--trust for engine 'echo', which is no .plan"),
+    Refused("checkup", "--trust", ("--trust",), "--trust for engine 'echo', which is no .plan"),
+    *(
+        Refused("doctor", option, given, f"{option} for a recording")
+        for option, given in (
+            ("--seconds", ("--seconds", "1")),
+            ("--timeout", ("--timeout", "1")),
+            ("--keys", ("--keys", "{tmp}/k")),
+            ("--source-key", ("--source-key", "{tmp}/s.pub")),
+            ("--insecure-lan", ("--insecure-lan",)),
+        )
+    ),
+    Refused("doctor", "--overwrite", ("--overwrite",), "--overwrite without --write"),
+    *scan_options("doctor"),
     *engine_options("demo"),
-    *(case for command in ("info", "denoise", "replay", "train") for case in movie_options(command)),
+    *(case for command in ("info", "denoise", "doctor", "replay", "train") for case in movie_options(command)),
     Refused("info", "--shape", ("--shape", "8"), "--shape 8"),
     Refused("demo", "--http-token", *PAGE),
     *file_engine_options("serve"),
@@ -173,6 +187,9 @@ REFUSED = [
     Refused("replay", "--restart", ("--restart", "8", "--loop", "2"), "--restart 8 in a movie of 8 frames"),
     *scan_options("train", "0.7"),
     Refused("train", "--preset", ("--preset", "fast", "--recipe", "{tmp}/none.toml"), "--preset with --recipe"),
+    *movie_options("convert"),
+    Refused("convert", "--format", ("--format", "nwb"), "the format nwb for out.ome.tif"),
+    Refused("convert", "--nwb", ("--nwb", "location=V1"), "--nwb for out.ome.tif, which is no NWB file"),
     Refused("export", "--offset", ("--offset", "minimum"), FOREIGN, EngineError, "torch"),
     Refused("export", "--scale", ("--scale", "10"), FOREIGN, EngineError, "torch"),
     Refused("export", "--exact", ("--exact",), FOREIGN, EngineError, "torch"),
@@ -190,12 +207,15 @@ TAKE_EFFECT = {
     # A stream states its scan only when it begins, and --merge is checked then (`merged_geometry`). --scan is for
     # streams that do not state theirs. Both are accepted before: the next stream may be one that they are for.
     "serve": "--source --engine --publish --record --scan --merge --line-phase --frames --idle-timeout --lag-frames"
-    " --max-latency --http --json",
+    " --denoise-channels"
+    " --max-latency --http --config --json",
     "status": "--once --json",
-    "doctor": "--engine --size --rate --record --json",
+    "checkup": "--engine --size --rate --record --json",
+    # Options about the reading of files are refused for a stream, see tests/cli/test_doctor.py.
+    "doctor": "--source --scan --channels --planes --flyback --salvage --pictures --write --json",
     "view": "--connect --raw --history --out --rois --seconds --json",
     "info": "--channels --planes --flyback --salvage --json",
-    "denoise": "--engine --scan --channels --planes --flyback --rate --salvage --json",
+    "denoise": "--engine --scan --channels --planes --flyback --rate --denoise-channels --salvage --config --json",
     "recover": "--json",
     "simulate": "--bind --frames --size --rate --scan --photons --motion --seed --stamped --truth --raw --wait"
     " --jitter --keys --lossless --json",
@@ -203,7 +223,9 @@ TAKE_EFFECT = {
     "replay": "--bind --rate --scan --channels --planes --flyback --loop --wait --jitter --keys --lossless --json",
     "keys": "--show --json",
     # --from has no effect when a run is continued. But a run is continued by the command that began it.
-    "train": "--out --mode --recipe --steps --minutes --from --scan --channels --planes --flyback --tensorboard --json",
+    "train": "--out --mode --recipe --steps --minutes --from --scan --channels --planes --flyback --tensorboard"
+    " --config --json",
+    "convert": "--out --channels --planes --flyback --rate --salvage --overwrite --json",
     "export": "--out --name --overwrite --json",
     # The last three are refused by the same code as for the commands above, once the engine is found.
     "quantize": "--like --out --scan --channels --planes --flyback --overwrite --dataset --shape --dtype --json",
@@ -323,3 +345,14 @@ def test_a_token_in_the_environment_may_be_there_without_a_page(
     assert CliRunner().invoke(app, [command, *start]).exception is stopped
     refused = CliRunner().invoke(app, [command, *start, "--http-token", "another-token-as-long"]).exception
     assert isinstance(refused, OptionError)
+
+
+@pytest.mark.parametrize(("text", "channels"), [(None, None), ("0", (0,)), ("2,0", (2, 0)), (" 1 , 3 ", (1, 3))])
+def test_channels_to_denoise_are_a_list_of_numbers(text: str | None, channels: tuple[int, ...] | None) -> None:
+    assert options.parse_channels(text) == channels
+
+
+@pytest.mark.parametrize("text", ["", "a", "0;1", "-1", "1,", "0 1", "1.5"])
+def test_anything_else_than_channels_to_denoise_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="such as 0 or 0,2"):
+        options.parse_channels(text)

@@ -422,13 +422,13 @@ def test_offset_and_scale_never_change_once_calibrated():
     card = echo_card(8, 4, 3, normalization=Normalization(frames=6))
     denoiser = Denoiser(SpyEngine(card), info)
     frames = noisy(info, 80)
-    run(denoiser, frames[:10])
+    run(denoiser, frames[:6])  # 4 of each plane are waited for
     assert denoiser.normalizers == [None, None]
-    run(denoiser, frames[10:12])
+    run(denoiser, frames[6:8])
     calibrated = denoiser.normalizers
     assert None not in calibrated
     assert calibrated[0] != calibrated[1]
-    for frame in frames[12:]:
+    for frame in frames[8:]:
         denoiser.push(dataclasses.replace(frame, pixels=frame.pixels * 3))
         assert denoiser.normalizers == calibrated
     denoiser.skip(100)

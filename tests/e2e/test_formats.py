@@ -77,3 +77,23 @@ def test_a_rate_that_was_assumed_does_not_become_a_fact(tmp_path: Path) -> None:
         assert "rate_hz" not in file.pages[0].tags["ImageDescription"].value
     run("denoise", tmp_path / "in.tif", tmp_path / "known.tif", "--engine", "echo", "--rate", "15")
     assert run("info", tmp_path / "known.tif", "--json").result["rate_hz"] == 15.0
+
+
+def test_pixels_names_and_times_of_a_collinear_recording_are_in_the_output(tmp_path: Path) -> None:
+    """Half as many lines show the same field of view."""
+    movie = np.random.default_rng(0).integers(-50, 50, (6, 2, 16, 24), np.int16)
+    times = [0.5, 0.55, 0.6, 0.7, 0.75, 0.8]
+    said = {"axes": "TCYX", "PhysicalSizeX": 1.5, "PhysicalSizeY": 0.7, "Channel": {"Name": ["GCaMP", "\u00b5"]}}
+    planes = {"DeltaT": [time for time in times for _ in range(2)], "DeltaTUnit": ["s"] * 12}
+    tifffile.imwrite(tmp_path / "in.ome.tif", movie, metadata={**said, "Plane": planes})
+    done = run("denoise", tmp_path / "in.ome.tif", tmp_path / "out.tif", "--engine", "echo", "--scan", "collinear")
+    assert done.code == 0, done.stderr
+    found = run("info", tmp_path / "out.tif", "--json").result
+    assert found["shape"] == [8, 24]
+    assert found["pixel_um"] == pytest.approx([1.4, 1.5])
+    assert found["channel_names"] == ["GCaMP", "\u00b5"]
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        said = [page.description.split("frameTimestamps_sec = ")[1].split("\n")[0] for page in file.pages]
+        x, y = (file.pages[0].tags[code].value for code in (282, 283))
+    assert said[::2] == [f"{time:.9f}" for time in times]
+    assert (x[0] / x[1], y[0] / y[1]) == pytest.approx((1e4 / 1.5, 1e4 / 1.4))

@@ -132,6 +132,7 @@ def test_the_log_says_how_each_series_is_denoised_and_ends_with_the_totals(tmp_p
             "gap": "hold",
             "stabilized": False,
             "line_phase": "auto",
+            "denoise_channels": None,
             "delay_frames": 0,
         }
         [summary] = lines_of(log_of(tmp_path, name), "summary")

@@ -116,6 +116,27 @@ def test_own_numbers_go_on_when_a_recording_is_played_again(tmp_path: Path) -> N
     assert [event for event in events if isinstance(event, Gap)] == [Gap(3, 1, "source"), Gap(7, 1, "source")]
 
 
+def test_frames_have_the_times_of_the_recording(tmp_path: Path) -> None:
+    path = numbered(tmp_path, [1, 2, 4])
+    events = play(MovieSource(path, scan=ScanGeometry(), own_numbers=True, loop=2))[1:-1]
+    times = [event.acquired_s for event in events if isinstance(event, Frame)]
+    assert times == pytest.approx([n / 15.5 for n in (1, 2, 4, 5, 6, 8)], abs=2e-6)
+
+
+def test_a_recording_without_times_gives_none(path: Path) -> None:
+    info, *frames, _ = play(MovieSource(path, scan=ScanGeometry(), rate_hz=30))
+    assert {frame.acquired_s for frame in frames} == {None}
+    assert info.user == {}
+
+
+def test_pixel_size_and_channel_names_are_in_the_description_of_the_stream(tmp_path: Path) -> None:
+    path = tmp_path / "named.ome.tif"
+    names = {"axes": "TCYX", "PhysicalSizeX": 0.4, "PhysicalSizeY": 0.8, "Channel": {"Name": ["green", "red"]}}
+    tifffile.imwrite(path, np.arange(3 * 2 * 48, dtype=np.int16).reshape(3, 2, 6, 8), metadata=names)
+    user = {"pixel_um": [0.8, 0.4], "channels": [{"name": "green"}, {"name": "red"}]}
+    assert play(MovieSource(path, scan=ScanGeometry()))[0].user == user
+
+
 def test_what_the_user_says_about_the_rate_is_so(tmp_path: Path) -> None:
     assert play(MovieSource(numbered(tmp_path, [1, 2]), scan=ScanGeometry(), rate_hz=7.0))[0].rate_hz == 7.0
 

@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from deepbid_rt.errors import FileError, StageError, StreamError
 from deepbid_rt.frame import Frame, Gap, Motion, ScanGeometry, StreamEnd, StreamInfo
+from deepbid_rt.movies.open_movie import open_movie_file
 from deepbid_rt.recording.disk_room import DiskRoom
 from deepbid_rt.recording.motion_trace import read_motions
 from deepbid_rt.recording.recorder import Recorder
@@ -625,3 +626,44 @@ class RecorderModel(RuleBasedStateMachine):
 
 TestRecorderModel = RecorderModel.TestCase
 TestRecorderModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_what_the_acquisition_states_is_in_the_recording(tmp_path: Path) -> None:
+    info = replace(RAW, user={"pixel_um": [0.8, 0.4], "channels": [{"name": "green"}, {"name": "red"}]})
+    sidecar = Sidecar(tmp_path)
+    recorder = Recorder(tmp_path, "raw", sidecar, roll_frames=2)
+    recorder.start(info)
+    for index in range(4):
+        recorder.put(replace(frame(index, t_ns=10**18 + index), acquired_s=12.5 + index / 30))
+    recorder.end(StreamEnd("done"))
+    sidecar.close()
+    for part, path in enumerate(recorder.paths):
+        pages = tags(path)
+        assert [page["frameTimestamps_sec"] for page in pages[::2]] == [
+            f"{12.5 + (2 * part + k) / 30:.9f}" for k in (0, 1)
+        ]
+        assert {key: pages[0][key] for key in ("pixel_um_y", "pixel_um_x", "channel_names", "clock")} == {
+            "pixel_um_y": "0.8",
+            "pixel_um_x": "0.4",
+            "channel_names": '["green", "red"]',
+            "clock": "acquisition",
+        }
+        assert pages[0]["t_ns"] == str(10**18 + 2 * part)
+    with open_movie_file(recorder.paths[0]) as movie:
+        assert movie.facts.channel_names == ("green", "red")
+        assert movie.facts.pixel_um == (0.8, 0.4)
+        assert movie.facts.times_s == pytest.approx([12.5, 12.5 + 1 / 30])
+
+
+def test_the_next_series_has_a_clock_of_its_own(tmp_path: Path) -> None:
+    sidecar = Sidecar(tmp_path)
+    recorder = Recorder(tmp_path, "raw", sidecar)
+    for series, acquired_s in (("s1", 7.0), ("s2", None)):
+        recorder.start(replace(RAW, series=series))
+        recorder.put(replace(frame(0, t_ns=10**18), acquired_s=acquired_s))
+        recorder.end(StreamEnd("done"))
+    sidecar.close()
+    assert [(tags(path)[0]["frameTimestamps_sec"], tags(path)[0]["clock"]) for path in recorder.paths] == [
+        ("7.000000000", "acquisition"),
+        ("0.000000000", "sender"),
+    ]

@@ -70,6 +70,7 @@ def test_a_killed_session_gets_an_index_and_a_summary(tmp_path: Path) -> None:
     assert [line["kind"] for line in lines] == ["start", "file", "total"]
     assert (index["kind"], index["name"], index["frames"]) == ("index", path.name, list(range(5, 30)))
     assert index["frames_t_ns"] == [10**9 + n for n in range(5, 30)]
+    assert index["frames_s"] == [round((n - 5) / 1e9, 9) for n in range(5, 30)]
     assert (summary["kind"], summary["frames_in"], summary["lines"]) == (
         "summary",
         25,

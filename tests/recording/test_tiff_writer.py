@@ -208,3 +208,26 @@ def test_a_deleted_file_is_an_error(tmp_path: Path) -> None:
     writer.path.unlink()
     with pytest.raises(StageError, match=r"frame 1 could not be written .*deleted while it was written, and 1 frames"):
         writer.append(frame(1), 1, 0.0)
+
+
+def test_the_size_of_a_pixel_becomes_the_resolution_of_every_page(tmp_path: Path) -> None:
+    writer = TiffMovieWriter(tmp_path / "m.tif", facts={"pixel_um_y": 0.8, "pixel_um_x": "0.4"})
+    for number in range(3):
+        writer.append(frame(number), number, 0.0)
+    writer.close()
+    with tifffile.TiffFile(tmp_path / "m.tif") as tif:
+        for page in tif.pages:
+            x, y = (value[0] / value[1] for value in (page.tags[282].value, page.tags[283].value))
+            assert (x, y) == pytest.approx((1e4 / 0.4, 1e4 / 0.8), rel=1e-7)
+            assert page.tags[296].value == 3  # centimetres
+
+
+@pytest.mark.parametrize("size", [None, 0.0, -1.0, 1e-5, 1e7, float("nan"), "wide"])
+def test_a_pixel_size_that_fits_no_tiff_is_no_resolution(tmp_path: Path, size: object) -> None:
+    facts = {} if size is None else {"pixel_um_y": size, "pixel_um_x": 1.0}
+    writer = TiffMovieWriter(tmp_path / "m.tif", facts=facts)
+    writer.append(frame(0), 0, 0.0)
+    writer.close()
+    with tifffile.TiffFile(tmp_path / "m.tif") as tif:
+        assert tif.pages[0].tags[282].value == (1, 1)
+        assert tif.pages[0].tags[296].value == 1  # no unit
