@@ -326,18 +326,20 @@ def test_regions_are_drawn_measured_exported_saved_and_loaded(
     window: Any, feed: ManualFeed, application: Any, tmp_path: Path
 ) -> None:
     push_frames(window, feed, application, 4)
+    corners = []
     for key, points in (
         ("R", [(100, 100), (150, 130), (200, 180)]),
         ("E", [(700, 100), (750, 130), (800, 180)]),
         ("O", [(100, 200), (200, 200), (200, 300), (150, 250), (100, 300)]),
     ):
         press(window, key)
+        # Before the region is drawn: its trace then takes a part of the window, and the panels become lower.
+        left = window.model.panel_rects()[0]
+        corners.append(window.model.camera.to_image(points[0], (left.width, left.height)))
         drag(window, *points)
     regions = window.model.regions()
     assert [roi.shape for roi in regions] == ["rectangle", "ellipse", "lasso"]
-    x0, y0 = regions[0].points[0]
-    left = window.model.panel_rects()[0]
-    assert window.model.camera.to_panel((x0, y0), (left.width, left.height)) == pytest.approx((100, 100), abs=1)
+    assert regions[0].points[0] == pytest.approx(corners[0], abs=1)
     push_frames(window, feed, application, 2, first=4)
     window.show_facts()
     press(window, "X")
